@@ -1,0 +1,179 @@
+"""A bundle: a folder of Parquet tables and one JSON manifest, the form of every file of ours.
+
+Anything that reads Parquet opens the tables (``pandas.read_parquet("gpt2.trace/operators.parquet")``); nothing in
+a bundle is executable. The manifest carries the kind, the format version, free metadata and a SHA-256 of each table
+and of itself, so that a truncated or edited bundle is refused instead of believed. A bundle is written under a
+temporary name and renamed, so a half-written one never carries the final name.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tmtrain.errors import FileFormatError, InputError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """The content of a bundle folder."""
+
+    kind: str
+    """What it holds: "trace", "plan" or "result"."""
+    version: int
+    """Format version of that kind."""
+    meta: dict[str, Any]
+    """JSON metadata."""
+    tables: dict[str, pa.Table]
+    """Tables by name; the file is ``NAME.parquet``."""
+
+
+def write_bundle(path: Path, bundle: Bundle) -> None:
+    """Write `bundle` as folder `path`, whole or not at all; an older bundle there is replaced.
+
+    Raises:
+        InputError: `path` exists and is not a bundle, or the disk refuses (full, read-only).
+    """
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise InputError(f"{path} exists and is not a tmtrain bundle: choose another name or remove it")
+    staging: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        for name, table in bundle.tables.items():
+            pq.write_table(table, staging / f"{name}.parquet", compression="zstd")
+        manifest = _manifest(bundle, staging)
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        staging.chmod(0o755)
+        _replace(staging, path)
+    except OSError as error:
+        raise InputError(
+            f"could not write {path}: {error.strerror or error}; nothing was left behind"
+        ) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def read_bundle(path: Path, *, kind: str, version: int) -> Bundle:
+    """Read the bundle at `path`, checking kind, version and every digest.
+
+    Raises:
+        InputError: there is nothing at `path`.
+        FileFormatError: not a bundle, another kind, a newer version, truncated or edited.
+    """
+    manifest = _read_manifest(path)
+    if manifest.get("kind") != kind:
+        raise FileFormatError(f"{path} holds a {manifest.get('kind')!r}, a {kind!r} is needed")
+    found = manifest.get("version")
+    if not isinstance(found, int) or found > version:
+        raise FileFormatError(
+            f"{path} has {kind} format version {found}, this release reads up to {version}: update tmtrain"
+        )
+    if manifest.pop("digest", None) != _digest_of(manifest):
+        raise FileFormatError(f"{path}/{MANIFEST} was edited after it was written: make the {kind} again")
+    tables = {name: _read_table(path, name, digest) for name, digest in manifest["tables"].items()}
+    return Bundle(kind=kind, version=found, meta=manifest["meta"], tables=tables)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it: readers see the old or the new file, never half.
+
+    Raises:
+        InputError: the disk refuses (full, read-only, no such folder); the old file, if any, is untouched.
+    """
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write a binary file under a temporary name, then rename it (see `write_text_atomically`)."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging.write_bytes(data)
+        staging.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"could not write {path}: {error.strerror or error}; nothing was left behind"
+        ) from error
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def fingerprint(tables: Mapping[str, pa.Table], meta: Mapping[str, Any]) -> str:
+    """Return a SHA-256 over the content (not the encoding) of `tables` and `meta`: the identity of what they say."""
+    digest = hashlib.sha256(json.dumps(meta, sort_keys=True).encode())
+    for name in sorted(tables):
+        sink = pa.BufferOutputStream()
+        table = tables[name].combine_chunks()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        digest.update(name.encode())
+        digest.update(sink.getvalue())
+    return digest.hexdigest()
+
+
+def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = {
+        "format": "tmtrain",
+        "kind": bundle.kind,
+        "version": bundle.version,
+        "meta": bundle.meta,
+        "tables": {name: _sha256(folder / f"{name}.parquet") for name in bundle.tables},
+    }
+    return manifest | {"digest": _digest_of(manifest)}
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"no such file: {path}")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a tmtrain bundle: {MANIFEST} is missing or not JSON") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != "tmtrain":
+        raise FileFormatError(f"{path} is not a tmtrain bundle: {MANIFEST} does not say format 'tmtrain'")
+    return manifest
+
+
+def _read_table(path: Path, name: str, digest: str) -> pa.Table:
+    file = path / f"{name}.parquet"
+    if not file.is_file():
+        raise FileFormatError(f"{path} is incomplete: {name}.parquet is missing")
+    if _sha256(file) != digest:
+        raise FileFormatError(f"{file} is truncated or was edited: its SHA-256 is not the one in {MANIFEST}")
+    return pq.read_table(file)
+
+
+def _digest_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _replace(staging: Path, path: Path) -> None:
+    """Rename `staging` to `path`; a folder cannot be renamed over a full one, so the old one steps aside first."""
+    if not path.exists():
+        staging.rename(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    try:
+        staging.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

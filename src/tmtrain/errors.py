@@ -1,0 +1,45 @@
+"""One tree of errors; every message says what, where, how much, and what to do.
+
+::
+
+    TmtrainError
+    ├── InputError            what the user gave cannot be used (a name, a file, a value)
+    │   ├── FileFormatError   a trace, plan or result file is truncated, edited or of another version
+    │   ├── MachineError      a machine description is incomplete, contradictory or out of range
+    │   └── CaptureError      the step could not be captured (operator and module are named)
+    ├── InfeasibleError       the fast tier cannot hold what one slice needs
+    ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
+    └── SolverError           the linear programme was not solved
+"""
+
+
+class TmtrainError(Exception):
+    """Base of every error that tmtrain raises on purpose."""
+
+
+class InputError(TmtrainError):
+    """Something the user gave cannot be used."""
+
+
+class FileFormatError(InputError):
+    """A file of ours is truncated, edited, or of a version that this release does not read."""
+
+
+class MachineError(InputError):
+    """A machine description is incomplete, contradictory or out of range."""
+
+
+class CaptureError(InputError):
+    """The training step could not be captured."""
+
+
+class InfeasibleError(TmtrainError):
+    """The fast tier cannot hold what one slice must have resident at once."""
+
+
+class PlanRefutedError(TmtrainError):
+    """A plan reads what is absent or exceeds the capacity; found by the simulator."""
+
+
+class SolverError(TmtrainError):
+    """The linear programme was not solved to optimality."""
