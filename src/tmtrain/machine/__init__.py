@@ -1,0 +1,32 @@
+"""machine: an NPU with fast memory and flash, its constants, and the closed forms of its parts."""
+
+from tmtrain.machine.constant import Constant
+from tmtrain.machine.load import describe_machine, load_machine
+from tmtrain.machine.machine import Compute, FastTier, Link, Machine, Paging, Price, SlowTier, WeightLoad
+from tmtrain.machine.sheet import DEFAULT_MACHINE, list_machines
+from tmtrain.machine.systolic import matrix_cycles, matrix_seconds, sram_bytes
+from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd
+from tmtrain.machine.vary import value_of, with_constant
+
+__all__ = [
+    "DEFAULT_MACHINE",
+    "Compute",
+    "Constant",
+    "FastTier",
+    "Link",
+    "Machine",
+    "Paging",
+    "Price",
+    "SlowTier",
+    "WeightLoad",
+    "describe_machine",
+    "lifetime_s",
+    "list_machines",
+    "load_machine",
+    "matrix_cycles",
+    "matrix_seconds",
+    "memory_cost_usd",
+    "sram_bytes",
+    "value_of",
+    "with_constant",
+]

@@ -1,0 +1,119 @@
+"""From a machine file to a `Machine`, and to the table of its constants."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tmtrain.errors import MachineError
+from tmtrain.machine.check import check_machine
+from tmtrain.machine.constant import Constant
+from tmtrain.machine.field import FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.machine import Machine
+from tmtrain.machine.sheet import Sheet, read_sheet
+
+_WEIGHT_LOADS = 'write weight_load = "pipelined" or "serial"'
+
+
+def load_machine(name_or_path: str | Path) -> Machine:
+    """Load a machine: a preset by name (`list_machines`) or a TOML file by path (``docs/machine-format.md``).
+
+    Raises:
+        MachineError: no such machine, or the file has an unknown or missing key, a wrong unit, a value that
+            makes no sense, or numbers that contradict each other; the message names the file and the key.
+
+    >>> round(load_machine("v4-slc").read_bytes_per_s / 1e9, 1)
+    34.6
+    """
+    sheet = read_sheet(name_or_path)
+    return _assemble(sheet, _complete(sheet))
+
+
+def describe_machine(name_or_path: str | Path) -> tuple[Constant, ...]:
+    """Return every number of a machine with unit, range, source and date, in the order of `Machine`.
+
+    Raises:
+        MachineError: as `load_machine`.
+
+    >>> [(c.value, c.unit) for c in describe_machine("v4-slc") if c.path == "slow.program_energy"]
+    [(100.0, 'pJ/bit')]
+    """
+    sheet = read_sheet(name_or_path)
+    constants = _complete(sheet)
+    _assemble(sheet, constants)
+    prices = [path for path in constants if path not in FIELDS]
+    return tuple(constants[path] for path in (*FIELDS, *prices))
+
+
+def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
+    tree: dict[str, Any] = {
+        "name": sheet.name,
+        "description": sheet.description,
+        "prices": {label: _values(price_fields(label), constants) for label in _price_labels(constants)},
+    }
+    for section in SECTIONS:
+        fields = {path: field for path, field in FIELDS.items() if field.section == section}
+        tree[section] = _values(fields, constants)
+    tree["compute"]["weight_load"] = sheet.weight_load
+    try:
+        machine = msgspec.convert(tree, Machine)
+    except msgspec.ValidationError as error:
+        raise MachineError(
+            f"{sheet.file}: compute.weight_load is {sheet.weight_load!r}: {_WEIGHT_LOADS}"
+        ) from error
+    check_machine(machine, file=sheet.file)
+    return machine
+
+
+def _complete(sheet: Sheet) -> dict[str, Constant]:
+    """Return all numbers of the machine, the two optional ones filled in."""
+    constants = dict(sheet.constants)
+    _default(constants, "slow.retention_factor", value_si=1.0, source="not relaxed")
+    fields = FIELDS.copy()
+    for label in _price_labels(constants):
+        fields |= price_fields(label)
+    del fields["slow.shared_bandwidth"]
+    for path, field in fields.items():
+        if path not in constants:
+            raise MachineError(
+                f"{sheet.file}: {path} is missing: write for example {field.example}, "
+                'or take what you do not give from a preset with base = "v4-slc"'
+            )
+    if sheet.weight_load is None:
+        raise MachineError(f"{sheet.file}: compute.weight_load is missing: {_WEIGHT_LOADS}")
+    both = constants["slow.read_bandwidth"].value_si + constants["slow.write_bandwidth"].value_si
+    source = "read_bandwidth + write_bandwidth: the two directions do not share"
+    _default(constants, "slow.shared_bandwidth", value_si=both, source=source)
+    return constants
+
+
+def _default(constants: dict[str, Constant], path: str, *, value_si: float, source: str) -> None:
+    """Fill in an optional number."""
+    dimension = FIELDS[path].dimension
+    unit = dimension.example if dimension.kind else ""
+    scale = dimension.scale_of(unit) or 1.0
+    constants.setdefault(
+        path,
+        Constant(
+            path=path,
+            value=value_si / scale,
+            unit=unit,
+            low=None,
+            high=None,
+            source=source,
+            date="",
+            scale=scale,
+        ),
+    )
+
+
+def _price_labels(constants: Mapping[str, Constant]) -> list[str]:
+    """Return the dates of the prices, the default first."""
+    labels = (path.removeprefix("prices.").rpartition(".")[0] for path in constants if path not in FIELDS)
+    return list(dict.fromkeys(labels))
+
+
+def _values(fields: Mapping[str, Field], constants: Mapping[str, Constant]) -> dict[str, float]:
+    values = {field.attribute: (field, constants[path].value_si) for path, field in fields.items()}
+    return {name: round(value) if field.is_whole else value for name, (field, value) in values.items()}

@@ -1,0 +1,139 @@
+"""The Machine: an NPU with a fast tier and a flash tier, as frozen values decoded from TOML.
+
+Units are in the names. What a number means and how it is used stands at the field; its source and date stand
+beside the number in the preset (`tmtrain.machine.presets`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+WeightLoad: TypeAlias = Literal["pipelined", "serial"]
+"""Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compute:
+    """Matrix unit (systolic arrays) and vector unit."""
+
+    num_arrays: int
+    array_rows: int
+    """Rows of one systolic array: the inner (k) dimension of a weight tile."""
+    array_columns: int
+    clock_hz: float
+    weight_load: WeightLoad
+    fp32_passes: float
+    """Passes of the matrix unit per fp32 product, relative to bf16."""
+    vector_ops_per_s: float
+    sram_bytes: int
+    static_power_w: float
+    """Drawn all the time, HBM devices not included."""
+    matrix_energy_j_per_flop: float
+    vector_energy_j_per_op: float
+    sram_energy_j_per_byte: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastTier:
+    """HBM (or GPU memory)."""
+
+    capacity_bytes: int
+    """Installed on the real chip; the capacity of an experiment is chosen per run."""
+    bandwidth_bytes_per_s: float
+    efficiency: float
+    """Achieved share of the bandwidth."""
+    latency_s: float
+    energy_j_per_byte: float
+    """Device and controller."""
+    background_w_per_byte: float
+    """Refresh and standby, scales with the capacity of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowTier:
+    """Flash behind its controller and link, as sustained rates."""
+
+    capacity_bytes: int
+    page_bytes: int
+    read_bandwidth_bytes_per_s: float
+    write_bandwidth_bytes_per_s: float
+    shared_bandwidth_bytes_per_s: float
+    """Ceiling of reads plus writes together (channel bus); the sum of both where they do not share."""
+    read_latency_s: float
+    write_latency_s: float
+    read_energy_j_per_byte: float
+    program_energy_j_per_byte: float
+    erase_energy_j_per_byte: float
+    idle_power_w: float
+    write_amplification: float
+    endurance_cycles: float
+    """Program/erase cycles of a block."""
+    retention_factor: float
+    """Multiplies the endurance where retention may be relaxed; 1 by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Between the NPU and the flash, per direction."""
+
+    bandwidth_bytes_per_s: float
+    energy_j_per_byte: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paging:
+    """What hardware demand paging costs (used by the paging policy only)."""
+
+    fault_latency_s: float
+    fault_batch_pages: int
+    """Pages served per fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Prices at a date."""
+
+    fast_usd_per_byte: float
+    slow_usd_per_byte: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One machine; see `load_machine`."""
+
+    name: str
+    description: str
+    compute: Compute
+    fast: FastTier
+    slow: SlowTier
+    link: Link
+    paging: Paging
+    prices: dict[str, Price]
+    """By date label, e.g. "2025Q3"; the first is the default."""
+
+    @property
+    def read_bytes_per_s(self) -> float:
+        """Sustained rate from flash to fast memory: the slower of device and link."""
+        return min(self.slow.read_bandwidth_bytes_per_s, self.link.bandwidth_bytes_per_s)
+
+    @property
+    def write_bytes_per_s(self) -> float:
+        """Sustained rate from fast memory to flash: the slower of device and link."""
+        return min(self.slow.write_bandwidth_bytes_per_s, self.link.bandwidth_bytes_per_s)
+
+    @property
+    def shared_bytes_per_s(self) -> float:
+        """Ceiling of both directions together."""
+        return min(self.slow.shared_bandwidth_bytes_per_s, self.read_bytes_per_s + self.write_bytes_per_s)
+
+    @property
+    def read_j_per_byte(self) -> float:
+        """Joules to bring one byte in: flash read, link, write into fast memory."""
+        return self.slow.read_energy_j_per_byte + self.link.energy_j_per_byte + self.fast.energy_j_per_byte
+
+    @property
+    def write_j_per_byte(self) -> float:
+        """Joules to put one byte out: fast memory read, link, program and erase with write amplification."""
+        flash = (
+            self.slow.program_energy_j_per_byte + self.slow.erase_energy_j_per_byte
+        ) * self.slow.write_amplification
+        return self.fast.energy_j_per_byte + self.link.energy_j_per_byte + flash

@@ -1,0 +1,241 @@
+"""A user's machine file: what may be left out, and how everything that makes no sense is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tmtrain.errors import InputError, MachineError
+from tmtrain.machine import describe_machine, list_machines, load_machine, memory_cost_usd
+from tmtrain.machine.field import FIELDS
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "machine-format.md"
+COMPLETE = """
+schema = 1
+[compute]
+weight_load = "serial"
+num_arrays = 1
+array_rows = 16
+array_columns = 16
+clock = "1 GHz"
+fp32_passes = 1
+vector_ops = "1 Top/s"
+sram = "1 MiB"
+static_power = "10 W"
+matrix_energy = "1 pJ/flop"
+vector_energy = "1 pJ/op"
+sram_energy = "1 pJ/B"
+[fast]
+capacity = "1 GiB"
+bandwidth = "100 GB/s"
+efficiency = 0.9
+latency = "100 ns"
+energy = "5 pJ/bit"
+background = "0.2 W/GB"
+[slow]
+capacity = "1 TB"
+page = "4 KiB"
+read_bandwidth = "2 GB/s"
+write_bandwidth = { value = 1000, unit = "MB/s" }
+read_latency = "80 us"
+write_latency = "20 µs"
+read_energy = "100 pJ/bit"
+program_energy = "200 pJ/bit"
+erase_energy = "0 pJ/bit"
+idle_power = "5 W"
+write_amplification = 1.5
+endurance = "3000 cycles"
+[link]
+bandwidth = "4 GB/s"
+energy = "4 pJ/bit"
+[paging]
+fault_latency = "45 us"
+fault_batch = "50 pages"
+[prices."2027"]
+fast = "10 USD/GB"
+slow = "0.1 USD/GB"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "mine.toml"
+    file.write_text(text)
+    return file
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return the message with which the file is refused; it names the file."""
+    file = write(folder, text)
+    with pytest.raises(MachineError) as caught:
+        load_machine(file)
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    return message.removeprefix(f"{file}: ")
+
+
+def test_a_complete_file_needs_no_source_and_fills_in_two_numbers(tmp_path: Path) -> None:
+    machine = load_machine(write(tmp_path, COMPLETE))
+    assert machine.name == "mine"
+    assert machine.compute.weight_load == "serial"
+    assert machine.slow.write_bandwidth_bytes_per_s == 1e9
+    assert machine.slow.shared_bandwidth_bytes_per_s == pytest.approx(3e9)
+    assert machine.slow.retention_factor == 1
+    assert machine.slow.write_latency_s == pytest.approx(20e-6)
+
+
+def test_a_path_may_be_given_as_text(tmp_path: Path) -> None:
+    file = write(tmp_path, COMPLETE)
+    assert load_machine(str(file)) == load_machine(file)
+
+
+@pytest.mark.parametrize("path", sorted(set(FIELDS) - {"slow.shared_bandwidth", "slow.retention_factor"}))
+def test_every_other_key_is_needed(tmp_path: Path, path: str) -> None:
+    section, key = path.split(".")
+    assert f"{path} is missing" in refusal(tmp_path, _without(COMPLETE, section=section, key=key))
+
+
+def _without(text: str, *, section: str, key: str) -> str:
+    kept: list[str] = []
+    inside = ""
+    for line in text.splitlines():
+        inside = line.strip("[]") if line.startswith("[") else inside
+        if not (inside == section and line.startswith(f"{key} ")):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # unknown keys
+        ("[link]", "[lnik]", "lnik is not a key of a machine file, did you mean 'link'?"),
+        ("read_bandwidth", "read_bandwith", "slow.read_bandwith is not a key of a machine file"),
+        ('slow = "0.1 USD/GB"', 'flash = "0.1 USD/GB"', "prices.2027.flash is not a key"),
+        ('unit = "MB/s"', 'units = "MB/s"', "slow.write_bandwidth: Object contains unknown field `units`"),
+        # missing
+        ("schema = 1", "", "does not say its schema version, this release reads 1: write schema = 1"),
+        ('weight_load = "serial"', "", "compute.weight_load is missing"),
+        ('slow = "0.1 USD/GB"', "", "prices.2027.slow is missing"),
+        ("{ value = 1000, unit", "{ unit", "slow.write_bandwidth: Object missing required field `value`"),
+        # values
+        ('"2 GB/s"', '"-2 GB/s"', "slow.read_bandwidth is -2 GB/s: it must be a finite number above 0"),
+        ('"2 GB/s"', '"0 GB/s"', "slow.read_bandwidth is 0 GB/s: it must be a finite number above 0"),
+        ("value = 1000", "value = nan", "slow.write_bandwidth is nan MB/s: it must be a finite number"),
+        ("value = 1000", "value = inf", "slow.write_bandwidth is inf MB/s: it must be a finite number"),
+        ('"2 GB/s"', '"1e308 GB/s"', "slow.read_bandwidth is 1e+308 GB/s: it must be a finite number"),
+        ('"0 pJ/bit"', '"-1 pJ/bit"', "slow.erase_energy is -1 pJ/bit: it must be a finite number"),
+        ("efficiency = 0.9", "efficiency = 1.1", "fast.efficiency is 1.1: it must be a finite number"),
+        ("write_amplification = 1.5", "write_amplification = 0.9", "slow.write_amplification is 0.9: it"),
+        ("num_arrays = 1", "num_arrays = 1.5", "compute.num_arrays is 1.5: it must be a whole number"),
+        ('page = "4 KiB"', 'page = "4.5 B"', "slow.page is 4.5 B: it must be a whole number of bytes"),
+        ("value = 1000", "value = 1000, range = [1, 2]", "slow.write_bandwidth is 1000, outside its own"),
+        ("value = 1000", "value = 1000, range = [-1, 2000]", "slow.write_bandwidth is -1 MB/s: it must be"),
+        ("num_arrays = 1", "num_arrays = 1e300", "compute.num_arrays is 1e+300: it must be a finite number"),
+        ('sram = "1 MiB"', 'sram = "1e300 B"', "compute.sram is 1e+300 B: it must be a finite number"),
+        ('sram = "1 MiB"', 'sram = "0.2 B"', "compute.sram is 0.2 B: it must be a finite number of"),
+        # units
+        ('"2 GB/s"', '"2 us"', "slow.read_bandwidth: 'us' is not a unit of data rate: write it for"),
+        ('"2 GB/s"', '"2 gb/s"', "slow.read_bandwidth: 'gb/s' is not a unit of data rate"),
+        ('"2 GB/s"', '"2 GB/s/s"', "slow.read_bandwidth: 'GB/s/s' is not a unit of data rate"),
+        ('"2 GB/s"', "2", "slow.read_bandwidth: a data rate needs a unit: write it for example in GB/s"),
+        ("fp32_passes = 1", 'fp32_passes = "1 W"', "compute.fp32_passes: this is a pure number, 'W'"),
+        ('"1 pJ/op"', '"1 pJ/flop"', "compute.vector_energy: 'pJ/flop' is not a unit of energy per"),
+        # types
+        ('"2 GB/s"', "true", "slow.read_bandwidth: Expected `float`, got `bool` - at `slow.read_bandwidth"),
+        ('"2 GB/s"', "[2]", "slow.read_bandwidth: Expected `object`, got `array`"),
+        ('"2 GB/s"', '"fast"', "slow.read_bandwidth: 'fast' is not a number and a unit; write for example"),
+        ("value = 1000", 'value = "1000"', "slow.write_bandwidth: Expected `float`, got `str`"),
+        ('"serial"', '"eager"', "compute.weight_load is 'eager': write weight_load = "),
+        ('"serial"', "1", "compute.weight_load is 1: write weight_load"),
+        ("schema = 1", "schema = 2", "has schema version 2, this release reads 1"),
+        ("schema = 1", 'schema = 1\nlink = "fast"', "not TOML"),
+        ("schema = 1", "schema = 1\nname = 5", "Expected `str | null`, got `int`"),
+        ("clock = ", "clock = = ", "not TOML"),
+        ('[prices."2027"]', "[prices]", "prices.fast is not a section"),
+        # contradictions
+        ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "1.5 GB/s"', "slow.shared_bandwidth is 1.5"),
+        ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "3.5 GB/s"', "slow.shared_bandwidth is 3.5"),
+        ('page = "4 KiB"', 'page = "2 GiB"', "fast.capacity is 1073741824 B, less than one page"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_with_its_path(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert COMPLETE.count(old) == 1
+    assert said in refusal(tmp_path, COMPLETE.replace(old, new))
+
+
+def test_prices_are_needed(tmp_path: Path) -> None:
+    assert refusal(tmp_path, COMPLETE.split("[prices")[0]).startswith("prices is missing")
+
+
+def test_a_base_gives_all_that_is_not_overridden(tmp_path: Path) -> None:
+    slow, price = '[slow]\nread_bandwidth = "10 GB/s"\n', '[prices.2026-08]\nslow = "1 USD/GB"\n'
+    text = f'schema = 1\nbase = "v4-slc"\n{slow}{price}'
+    machine, base = load_machine(write(tmp_path, text)), load_machine("v4-slc")
+    assert machine.slow.read_bandwidth_bytes_per_s == 10e9
+    assert machine.slow.write_bandwidth_bytes_per_s == base.slow.write_bandwidth_bytes_per_s
+    assert machine.compute == base.compute
+    assert machine.description == "v4-slc with changed slow.read_bandwidth, prices.2026-08.slow"
+    assert next(iter(machine.prices)) == "2026-08"
+    assert machine.prices["2026-08"].fast_usd_per_byte == base.prices["2026-08"].fast_usd_per_byte
+    rows = {constant.path: constant for constant in describe_machine(tmp_path / "mine.toml")}
+    assert (rows["slow.read_bandwidth"].low, rows["slow.read_bandwidth"].source) == (None, "")
+    assert rows["slow.write_bandwidth"].low == 3.2
+
+
+def test_the_description_says_what_was_changed(tmp_path: Path) -> None:
+    same = load_machine(write(tmp_path, 'schema = 1\nbase = "v4-slc"\nname = "twin"\n'))
+    assert (same.name, same.description) == ("twin", load_machine("v4-slc").description)
+    serial = load_machine(write(tmp_path, 'schema = 1\nbase = "v4-slc"\ncompute.weight_load = "serial"\n'))
+    assert serial.description == "v4-slc with changed compute.weight_load"
+    assert serial.compute.weight_load == "serial"
+
+
+def test_an_override_must_agree_with_its_base(tmp_path: Path) -> None:
+    text = 'schema = 1\nbase = "v4-slc"\n[slow]\nread_bandwidth = "50 GB/s"\n'
+    assert "slow.shared_bandwidth is 34.6 GB/s, but reads alone reach 50" in refusal(tmp_path, text)
+
+
+def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
+    assert "base: no machine is called 'v4-scl', did you mean 'v4-slc'?" in refusal(
+        tmp_path, 'schema = 1\nbase = "v4-scl"\n'
+    )
+
+
+def test_an_unknown_preset_is_refused_with_a_hint_and_the_list() -> None:
+    with pytest.raises(MachineError, match="no machine is called 'v4slc', did you mean 'v4-slc'") as caught:
+        load_machine("v4slc")
+    assert all(name in str(caught.value) for name in list_machines())
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="No such file"):
+        load_machine(tmp_path / "absent.toml")
+    with pytest.raises(MachineError, match="Is a directory"):
+        load_machine(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MachineError, match="UTF-8"):
+        load_machine(tmp_path / "binary.toml")
+
+
+def test_a_preset_wins_over_a_file_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "v4-slc").write_text("not a machine")
+    monkeypatch.chdir(tmp_path)
+    assert load_machine("v4-slc").name == "v4-slc"
+
+
+def test_an_unknown_price_date_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"no prices of '2025Q4', did you mean '2025Q3'\?; there are: 2025Q3, 2026"
+    ):
+        memory_cost_usd(load_machine("v4-slc"), fast_bytes=1, slow_bytes=1, price="2025Q4")
+
+
+def test_the_documents_example_loads(tmp_path: Path) -> None:
+    machine = load_machine(write(tmp_path, DOCUMENT.read_text().split("```toml")[1].split("```")[0]))
+    assert machine.shared_bytes_per_s == pytest.approx(24e9)
+
+
+def test_the_document_names_every_key() -> None:
+    document = DOCUMENT.read_text()
+    for field in FIELDS.values():
+        section = document.split(f"### `[{field.section}]`")[1].split("###")[0]
+        assert f"`{field.key}`" in section, field.path
