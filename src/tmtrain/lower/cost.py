@@ -1,0 +1,122 @@
+"""What an operator costs on a machine: FLOPs, vector operations, fast-memory and SRAM traffic, seconds.
+
+The model: an operator takes the longest of its matrix time, its vector time and its fast-memory time (they overlap);
+every operand crosses fast memory once. Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
+the vector unit does one operation per element of every operand of an operator without matrix product.
+
+Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
+the shape of the forward product; element sizes of vector operators do not change their rate.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.machine import Machine, matrix_seconds, sram_bytes
+from tmtrain.trace import Trace
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Cost of operators, or of slices of them; columns of equal length."""
+
+    matrix_flops: NDArray[np.float64]
+    vector_ops: NDArray[np.float64]
+    fast_bytes: NDArray[np.float64]
+    sram_bytes: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+
+
+def operator_bytes(trace: Trace) -> NDArray[np.float64]:
+    """Return the bytes each operator reads and writes, shape (operators,): elements times size, broadcasts once."""
+    return _per_operator(trace, _touched_bytes(trace))
+
+
+def slice_work(
+    trace: Trace,
+    machine: Machine,
+    *,
+    op: NDArray[np.int32],
+    share: NDArray[np.float64],
+    dims: NDArray[np.float64],
+) -> Work:
+    """Return the cost of slices.
+
+    Args:
+        trace: For shapes and FLOPs.
+        machine: For rates.
+        op: Operator of each slice, shape (slices,).
+        share: Share of the operator's work that each slice does; adds up to 1 per operator.
+        dims: Share of batch, m, n and k that the slice's matrix product covers, shape (slices, 4).
+    """
+    operators = trace.operators
+    is_matrix = operators.batch > 0
+    flops = np.where(is_matrix, operators.flops, 0).astype(np.float64)
+    vector = np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace)))
+    fast = operator_bytes(trace)[op] * share
+    seconds, streamed = _matrix(trace, machine, op=op, dims=dims)
+    compute = machine.compute
+    rate = machine.fast.bandwidth_bytes_per_s * machine.fast.efficiency
+    fast_s = np.where(fast > 0, machine.fast.latency_s + fast / rate, 0.0)
+    vector_ops = vector[op] * share
+    return Work(
+        matrix_flops=flops[op] * share,
+        vector_ops=vector_ops,
+        fast_bytes=fast,
+        sram_bytes=np.where(is_matrix[op], streamed, fast),
+        duration_s=np.maximum.reduce([seconds, vector_ops / compute.vector_ops_per_s, fast_s]),
+    )
+
+
+def _matrix(
+    trace: Trace, machine: Machine, *, op: NDArray[np.int32], dims: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds and SRAM bytes of the matrix part of each slice."""
+    o = trace.operators
+    whole = np.stack([o.batch, o.m, o.n, o.k], axis=1)[op]
+    batch, m, n, k = np.ceil(whole * dims).astype(np.int64).T
+    one_product = 2.0 * whole.prod(axis=1, dtype=np.float64)
+    products = np.divide(o.flops[op], one_product, out=np.zeros(len(op)), where=one_product > 0)
+    passes = np.where(_itemsize(trace)[op] >= FP32_BYTES, machine.compute.fp32_passes, 1.0)
+    seconds = products * matrix_seconds(compute=machine.compute, batch=batch, m=m, n=n, k=k, passes=passes)
+    streamed = products * sram_bytes(compute=machine.compute, batch=batch, m=m, n=n, k=k, passes=passes)
+    return seconds, streamed
+
+
+def _itemsize(trace: Trace) -> NDArray[np.int64]:
+    """Largest element size among what each operator writes."""
+    size = np.zeros(len(trace.operators), np.int64)
+    np.maximum.at(
+        size, trace.operands.op[trace.operands.writes], trace.operands.itemsize[trace.operands.writes]
+    )
+    return size
+
+
+def _touched_bytes(trace: Trace) -> NDArray[np.float64]:
+    return _touched_elements(trace) * trace.operands.itemsize
+
+
+def _touched_elements(trace: Trace) -> NDArray[np.float64]:
+    """Elements that each operand moves: once for reading, once for writing; broadcast dimensions count once."""
+    operands = trace.operands
+    elements = np.array(
+        [_distinct(shape, stride) for shape, stride in zip(operands.shape, operands.stride, strict=True)],
+        np.float64,
+    )
+    return elements * (operands.reads.astype(np.float64) + operands.writes)
+
+
+def _distinct(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    count = 1
+    for size, step in zip(shape, stride, strict=True):
+        count *= size if step else min(size, 1)
+    return count
+
+
+def _per_operator(trace: Trace, per_operand: NDArray[np.float64]) -> NDArray[np.float64]:
+    sums = np.zeros(len(trace.operators))
+    np.add.at(sums, trace.operands.op, per_operand)
+    return sums

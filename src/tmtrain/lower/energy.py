@@ -1,0 +1,55 @@
+"""Joules of one step by component: what computing costs, what standing by costs, what moving costs."""
+
+from tmtrain.lower.timeline import Slices
+from tmtrain.machine import Machine
+
+COMPONENTS = (
+    "matrix", "vector", "sram", "fast access", "fast background", "static",
+    "flash read", "flash write", "link", "fast side of transfers", "flash idle",
+)  # fmt: skip
+"""Names and order of the energy components, as in results and figures."""
+
+
+def compute_energy(slices: Slices, *, machine: Machine) -> dict[str, float]:
+    """Return the joules of the computation itself, by component, for one step."""
+    compute = machine.compute
+    return {
+        "matrix": float(slices.matrix_flops.sum()) * compute.matrix_energy_j_per_flop,
+        "vector": float(slices.vector_ops.sum()) * compute.vector_energy_j_per_op,
+        "sram": float(slices.sram_bytes.sum()) * compute.sram_energy_j_per_byte,
+        "fast access": float(slices.fast_bytes.sum()) * machine.fast.energy_j_per_byte,
+    }
+
+
+def compute_energy_j(slices: Slices, *, machine: Machine) -> float:
+    """Return the joules of the computation itself for one step."""
+    return sum(compute_energy(slices, machine=machine).values())
+
+
+def standing_power(machine: Machine, *, fast_bytes: int, has_flash: bool = True) -> dict[str, float]:
+    """Return the watts drawn whatever happens, by component, with `fast_bytes` of fast memory installed."""
+    power = {
+        "static": machine.compute.static_power_w,
+        "fast background": machine.fast.background_w_per_byte * fast_bytes,
+    }
+    return power | ({"flash idle": machine.slow.idle_power_w} if has_flash else {})
+
+
+def power_w(machine: Machine, *, fast_bytes: int) -> float:
+    """Return the watts drawn whatever happens, flash tier included."""
+    return sum(standing_power(machine, fast_bytes=fast_bytes).values())
+
+
+def transfer_energy(machine: Machine, *, bytes_in: float, bytes_out: float) -> dict[str, float]:
+    """Return the joules of moving so many bytes between the tiers, by component.
+
+    Sums to ``bytes_in * machine.read_j_per_byte + bytes_out * machine.write_j_per_byte``.
+    """
+    slow = machine.slow
+    program = (slow.program_energy_j_per_byte + slow.erase_energy_j_per_byte) * slow.write_amplification
+    return {
+        "flash read": bytes_in * slow.read_energy_j_per_byte,
+        "flash write": bytes_out * program,
+        "link": (bytes_in + bytes_out) * machine.link.energy_j_per_byte,
+        "fast side of transfers": (bytes_in + bytes_out) * machine.fast.energy_j_per_byte,
+    }

@@ -1,0 +1,233 @@
+"""Along which loops an operator may be cut, and which operand each loop cuts.
+
+An operator is a nest of loops; cutting a loop cuts every operand whose storage order follows it into consecutive runs of
+bytes, and leaves the others whole. What is cut how:
+
+===========================================  =============================================================================
+operator                                     loops
+===========================================  =============================================================================
+mm, addmm                                    m, n, k. Each matrix is cut along the one of its two dimensions that varies
+                                             slowest in memory; cutting k (or a loop the result does not follow) makes
+                                             the result accumulate over the slices
+bmm, baddbmm                                 batch
+scaled dot product attention, both ways      batch and heads, as far as all four operands are ordered by them
+convolution and its backward                 batch; weights and their gradients are whole (gradients accumulate)
+batch norm and its backward                  batch, in two passes: statistics, then results
+embedding and its backward                   positions and rows of the table: every run of the table serves the
+                                             positions that look into it
+pointwise (torch's tag) and row-wise ones    leading dimensions in which the operands agree; broadcast operands (a bias)
+(softmax, layer norm, loss, dropout, copy,   are whole, reduced results (a sum over rows) accumulate. Row-wise operators
+reductions, pooling)                         keep their last dimension together
+foreach and fused optimizers                 tensor by tensor, then pointwise
+everything else                              not cut
+===========================================  =============================================================================
+
+Known limitation: row-wise operators are taken to work along their last dimension (softmax over another one would need
+that one whole); the trace does not carry scalar arguments.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from tmtrain.trace import Operands, Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """One tensor of a loop nest."""
+
+    row: int
+    """In `tmtrain.trace.Operands`."""
+    loop: int | None
+    """The loop that cuts it; None: every slice touches all of it."""
+    first_pass: int = 0
+    """Pass of a two-pass operator in which it is touched first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopNest:
+    """One operator, or one tensor of a foreach operator."""
+
+    trips: tuple[int, ...]
+    """Iterations of each loop, outermost first: the most pieces it can be cut into."""
+    operands: tuple[Operand, ...]
+    matrix_dims: tuple[str, ...] = ()
+    """For each loop the dimension of the matrix product it runs over ("batch", "m", "n", "k"); () without a product."""
+    passes: int = 1
+    """How often the loops are run through."""
+
+
+_ROW_WISE = frozenset({
+    "_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data", "native_layer_norm",
+    "native_layer_norm_backward", "_fused_rms_norm", "_fused_rms_norm_backward", "nll_loss_forward",
+    "nll_loss_backward", "sum", "mean", "amax", "var_mean", "argmax", "gather", "native_dropout", "copy_", "_to_copy",
+    "fill_", "fill", "zero_", "zeros_like", "ones_like", "full_like", "bernoulli_", "normal_", "uniform_",
+    "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "_adaptive_avg_pool2d",
+    "_adaptive_avg_pool2d_backward", "mean_backward", "linalg_vector_norm", "cat", "stack", "constant_pad_nd",
+    "slice_backward", "select_backward", "new_zeros", "masked_fill", "where",
+})  # fmt: skip
+_BATCH_NORM = frozenset({
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "cudnn_batch_norm",
+    "native_batch_norm_backward", "batch_norm_backward", "cudnn_batch_norm_backward", "_batch_norm_with_update",
+})  # fmt: skip
+_EMBEDDING = frozenset({"embedding", "embedding_dense_backward"})
+
+
+def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
+    """Return the loop nests of operator `op`, whose operands are `rows`; they run one after the other."""
+    name = base_name(trace.operators.name[op])
+    if name.startswith(("_foreach", "_fused")) and "rms" not in name:
+        return _foreach(trace.operands, rows)
+    if name in {"mm", "addmm"}:
+        return [_matrix(trace, op, rows)]
+    if name in {"bmm", "baddbmm"}:
+        return [_leading(trace.operands, rows, most_dims=1, matrix_dims=("batch",))]
+    if "scaled_dot_product" in name:
+        return [_leading(trace.operands, rows, most_dims=2, matrix_dims=("batch",))]
+    if name.startswith("convolution"):
+        images = [row for row in rows if _is_image(trace.operands, row, backward="backward" in name)]
+        return [_leading(trace.operands, rows, followers=images, most_dims=1, matrix_dims=("m",))]
+    if name in _BATCH_NORM:
+        return [_two_pass(trace.operands, rows)]
+    if name in _EMBEDDING:
+        return [_embedding(trace.operands, rows)]
+    if trace.operators.is_pointwise[op]:
+        return [_pointwise(trace.operands, rows)]
+    if name in _ROW_WISE:
+        return [_leading(trace.operands, rows, keep_last=True)]
+    return [LoopNest(trips=(), operands=tuple(Operand(row=row, loop=None) for row in rows))]
+
+
+def base_name(qualified: str) -> str:
+    """Return the operator's name without namespace and overload.
+
+    >>> base_name("aten.mm.default")
+    'mm'
+    """
+    return qualified.split(".")[1]
+
+
+def ordered_dims(shape: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Return how many leading dimensions vary slowest in memory, in order: along these a cut gives runs of bytes.
+
+    >>> ordered_dims((4, 8, 16), (128, 16, 1)), ordered_dims((8, 16), (1, 8))
+    (3, 0)
+    """
+    for i, size in enumerate(shape):
+        if size == 1:
+            continue
+        if stride[i] == 0:
+            return i
+        inner = sum((shape[j] - 1) * stride[j] for j in range(i + 1, len(shape)))
+        if stride[i] <= inner:
+            return i
+    return len(shape)
+
+
+def _matrix(trace: Trace, op: int, rows: range) -> LoopNest:
+    operands = trace.operands
+    m, n, k = (int(column[op]) for column in (trace.operators.m, trace.operators.n, trace.operators.k))
+    matrices = [row for row in rows if len(operands.shape[row]) == 2]
+    left, right = [row for row in matrices if operands.position[row] < Operands.RESULT][-2:]
+    loops: dict[int, tuple[int, int]] = {left: (0, 2), right: (2, 1)}
+    found: list[Operand] = []
+    for row in rows:
+        if len(operands.shape[row]) != 2:
+            found.append(Operand(row=row, loop=None))
+            continue
+        slow_first, slow_second = loops.get(row, (0, 1))
+        ordered = operands.stride[row][0] >= operands.stride[row][1] or operands.shape[row][1] == 1
+        loop = slow_first if ordered else slow_second
+        expected = (m, n, k)[loop]
+        has = operands.shape[row][0 if ordered else 1]
+        found.append(Operand(row=row, loop=loop if has == expected else None))
+    return LoopNest(trips=(m, n, k), operands=tuple(found), matrix_dims=("m", "n", "k"))
+
+
+def _leading(
+    operands: Operands,
+    rows: Sequence[int],
+    *,
+    followers: Sequence[int] | None = None,
+    most_dims: int | None = None,
+    keep_last: bool = False,
+    matrix_dims: tuple[str, ...] = (),
+) -> LoopNest:
+    """One loop over the leading dimensions that the operands (or only `followers`) share with the largest of them."""
+    shapes = operands.shape
+    candidates = rows if followers is None else followers
+    largest = max(candidates, key=lambda row: prod(shapes[row]), default=None)
+    if largest is None:
+        return LoopNest(trips=(), operands=tuple(Operand(row=row, loop=None) for row in rows))
+    shape = shapes[largest]
+    dims = len(shape) - int(keep_last)
+    dims = min(dims, most_dims) if most_dims is not None else dims
+    follows: dict[int, int] = {}
+    for row in candidates:
+        agree = _agreement(shapes[row], shape)
+        order = min(agree, ordered_dims(shapes[row], operands.stride[row]))
+        if order > 0:
+            follows[row] = order
+    shared = min([dims, *follows.values()])
+    trip = prod(shape[:shared])
+    found = tuple(Operand(row=row, loop=0 if row in follows and shared else None) for row in rows)
+    return LoopNest(trips=(trip,), operands=found, matrix_dims=matrix_dims)
+
+
+def _pointwise(operands: Operands, rows: Sequence[int]) -> LoopNest:
+    """Broadcasting aligns shapes on the right: an operand with fewer dimensions serves every slice."""
+    most = max((len(operands.shape[row]) for row in rows), default=0)
+    return _leading(operands, rows, followers=[row for row in rows if len(operands.shape[row]) == most])
+
+
+def _is_image(operands: Operands, row: int, *, backward: bool) -> bool:
+    """Input, output and their gradients have a batch dimension; weights and biases do not."""
+    return int(operands.position[row]) in ({0, 1, Operands.RESULT} if backward else {0, Operands.RESULT})
+
+
+def _agreement(shape: tuple[int, ...], with_shape: tuple[int, ...]) -> int:
+    agree = 0
+    for mine, other in zip(shape, with_shape, strict=False):
+        if mine != other:
+            break
+        agree += 1
+    return agree
+
+
+def _two_pass(operands: Operands, rows: range) -> LoopNest:
+    most = max((len(operands.shape[row]) for row in rows), default=0)
+    nest = _leading(
+        operands, rows, followers=[row for row in rows if len(operands.shape[row]) == most], most_dims=1
+    )
+    found = tuple(
+        Operand(
+            row=o.row, loop=o.loop, first_pass=int(bool(operands.allocates[o.row]) and o.loop is not None)
+        )
+        for o in nest.operands
+    )
+    return LoopNest(trips=nest.trips, operands=found, passes=2 if nest.trips and nest.trips[0] > 1 else 1)
+
+
+def _embedding(operands: Operands, rows: range) -> LoopNest:
+    """Positions outside, rows of the table inside; indices and vectors follow the first, the table the second."""
+    index_shape = operands.shape[next(row for row in rows if operands.position[row] == 1)]
+    vectors = [row for row in rows if operands.shape[row][: len(index_shape)] == index_shape]
+    table = [row for row in rows if row not in vectors]
+    positions, entries = prod(index_shape), operands.shape[table[0]][0] if table else 1
+    found = tuple(Operand(row=row, loop=1 if row in table else 0) for row in rows)
+    return LoopNest(trips=(positions, entries), operands=found)
+
+
+def _foreach(operands: Operands, rows: range) -> list[LoopNest]:
+    per_position: dict[int, int] = defaultdict(int)
+    for row in rows:
+        per_position[int(operands.position[row])] += 1
+    longest = max(per_position.values(), default=0)
+    items: dict[int, list[int]] = defaultdict(list)
+    shared: list[int] = []
+    for row in rows:
+        is_list = per_position[int(operands.position[row])] == longest
+        (items[int(operands.item[row])] if is_list else shared).append(row)
+    return [_pointwise(operands, [*members, *shared]) for members in items.values()]

@@ -1,0 +1,132 @@
+"""`lower`: Trace x Machine x capacity -> Timeline.
+
+Named stages: cut every operator into slices (`tmtrain.lower.slicing`), price them (`tmtrain.lower.cost`), cut storages into
+extents along the edges of all page runs that slices touch (`tmtrain.lower.extents`), and read off who needs which content
+when. Views and operators that touch nothing make no slice.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.errors import InfeasibleError
+from tmtrain.lower.cost import slice_work
+from tmtrain.lower.extents import PageRuns, assemble_extents
+from tmtrain.lower.loops import LoopNest, Operand, loop_nests
+from tmtrain.lower.slicing import Slice, choose_cuts, slices_of
+from tmtrain.lower.timeline import Slices, Timeline
+from tmtrain.machine import Machine
+from tmtrain.trace import Trace, trace_fingerprint
+from tmtrain.units import format_bytes
+
+SLICE_SHARE = 1 / 16
+"""A slice should need at most this share of the fast tier, so that others can be on their way meanwhile."""
+_DIMS = ("batch", "m", "n", "k")
+
+
+def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float = SLICE_SHARE) -> Timeline:
+    """Lay a step on a machine with `fast_bytes` of fast memory.
+
+    Args:
+        trace: The step.
+        machine: Rates, page size.
+        fast_bytes: Capacity of the fast tier; rounded down to whole pages.
+        slice_share: Largest share of the fast tier that a slice should need.
+
+    Raises:
+        InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
+
+    >>> from tmtrain.machine import load_machine
+    >>> from tmtrain.trace import example_trace
+    >>> timeline = lower(example_trace(), machine=load_machine("v4-slc"), fast_bytes=24576)
+    >>> len(timeline.slices) >= 8
+    True
+    """
+    page = machine.slow.page_bytes
+    cut = _cut_operators(trace, page_bytes=page, fast_pages=fast_bytes // page, slice_share=slice_share)
+    op = np.array(cut.op, np.int32)
+    work = slice_work(
+        trace, machine, op=op, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
+    )
+    extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
+    return Timeline(
+        trace_fingerprint=trace_fingerprint(trace),
+        machine=machine.name,
+        page_bytes=page,
+        fast_bytes=fast_bytes // page * page,
+        footprint_bytes=trace.footprint_bytes,
+        samples=trace.samples,
+        operator_names=trace.operators.name,
+        slices=Slices(
+            op=op,
+            phase=trace.operators.phase[op],
+            duration_s=work.duration_s,
+            matrix_flops=work.matrix_flops,
+            vector_ops=work.vector_ops,
+            fast_bytes=work.fast_bytes,
+            sram_bytes=work.sram_bytes,
+        ),
+        extents=extents,
+        accesses=accesses,
+        frees=frees,
+    )
+
+
+@dataclass(slots=True)
+class _Cut:
+    """Columns that grow slice by slice."""
+
+    op: list[int] = field(default_factory=list)
+    share: list[float] = field(default_factory=list)
+    dims: list[tuple[float, ...]] = field(default_factory=list)
+    runs: PageRuns = field(default_factory=PageRuns)
+
+
+def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_share: float) -> _Cut:
+    operands = trace.operands
+    bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
+    touches = operands.reads | operands.writes
+    limit = max(1, int(fast_pages * slice_share))
+    cut = _Cut()
+    for op in range(len(trace.operators)):
+        rows = range(int(bounds[op]), int(bounds[op + 1]))
+        if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
+            continue
+        nests = [_touching(nest, touches) for nest in loop_nests(trace, op, rows)]
+        weights = _weights(nests, operands.span_bytes)
+        for nest, weight in zip(nests, weights, strict=True):
+            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit)
+            for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
+                _check_fits(trace, op, piece, page_bytes=page_bytes, fast_pages=fast_pages)
+                cut.runs.add(len(cut.op), piece.touches, operands)
+                cut.op.append(op)
+                cut.share.append(piece.share * weight)
+                cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in _DIMS))
+    return cut
+
+
+def _touching(nest: LoopNest, touches: NDArray[np.bool_]) -> LoopNest:
+    kept: tuple[Operand, ...] = tuple(o for o in nest.operands if touches[o.row])
+    return LoopNest(trips=nest.trips, operands=kept, matrix_dims=nest.matrix_dims, passes=nest.passes)
+
+
+def _weights(nests: list[LoopNest], span_bytes: NDArray[np.int64]) -> list[float]:
+    """Share of an operator's work that each of its nests does, by bytes."""
+    if len(nests) == 1:
+        return [1.0]
+    spans = [float(sum(span_bytes[o.row] for o in nest.operands)) for nest in nests]
+    total = sum(spans)
+    return [span / total if total else 1 / len(nests) for span in spans]
+
+
+def _check_fits(trace: Trace, op: int, piece: Slice, *, page_bytes: int, fast_pages: int) -> None:
+    runs = {(int(trace.operands.storage[t.row]), t.first_page, t.end_page) for t in piece.touches}
+    need = sum(end - first for _, first, end in runs)
+    if need > fast_pages:
+        where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
+        raise InfeasibleError(
+            f"operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at once, "
+            f"even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}: "
+            f"give it at least that much (`--fast {format_bytes(need * page_bytes).replace(' ', '')}`), or a smaller batch"
+        )
