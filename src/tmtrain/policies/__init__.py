@@ -1,0 +1,33 @@
+"""Ways to manage fast memory: ours and the rivals, one file each, behind one interface (`Policy`)."""
+
+from tmtrain.errors import InputError
+from tmtrain.policies.all_fast import AllFast
+from tmtrain.policies.belady import Belady
+from tmtrain.policies.largest_first import LargestFirst
+from tmtrain.policies.lru import Lru
+from tmtrain.policies.paging import Paging
+from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.tmtrain import Tmtrain
+
+POLICIES = (AllFast.name, Paging.name, Lru.name, Belady.name, LargestFirst.name, Tmtrain.name)
+"""Every policy by name, in the order of tables."""
+
+
+def make_policy(name: str, *, objective: str = "energy") -> Policy:
+    """Return the policy called `name`; `objective` is what ours minimises.
+
+    Raises:
+        InputError: unknown policy.
+
+    >>> make_policy("belady").name
+    'belady'
+    """
+    rivals: dict[str, type[Policy]] = {p.name: p for p in (AllFast, Paging, Lru, Belady, LargestFirst)}
+    if name == Tmtrain.name:
+        return Tmtrain(objective)
+    if name not in rivals:
+        raise InputError(f"unknown policy {name!r}: choose one of {', '.join(POLICIES)}")
+    return rivals[name]()
+
+
+__all__ = ["POLICIES", "Decision", "Knowledge", "Pager", "Policy", "make_policy"]

@@ -1,0 +1,81 @@
+"""Belady's MIN on pages: evict what is used again furthest in the future.
+
+Source: L. A. Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems Journal 5(2), 1966.
+Clairvoyant, on demand, cyclic: the future runs on into the next step. Dead content leaves first and for free. MIN is
+optimal for the number of misses; it does not know that a dirty page costs a write (see `tmtrain.plan`).
+"""
+
+import heapq
+from collections.abc import Sequence
+
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.plan.problem import slice_of_access
+from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+
+
+class Belady(Policy):
+    """Belady's MIN over pages."""
+
+    name = "belady"
+
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        """Manage `timeline` by its future."""
+        del machine
+        return Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=BeladyPager(timeline))
+
+
+class BeladyPager(Pager):
+    """A heap of extents by next use, furthest first; outdated entries are skipped when they surface."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        slices, following = slice_of_access(timeline), timeline.accesses.next_slice
+        period = len(timeline.slices)
+        # Slices from this access to the next one of the same extent; dead content is never asked about.
+        self._ahead = ((following - slices - 1) % period + 1).tolist()
+        self._slice = slices.tolist()
+        self._period = period
+        self._steps = 0
+        self._last_slice = -1
+        self._next_use: dict[int, int] = {}
+        self._touched_at: dict[int, int] = {}
+        self._heap: list[tuple[int, int]] = []
+        self._now = -1
+
+    def touch(self, extent: int, access: int) -> None:
+        """Note when `extent` is used next."""
+        at = self._slice[access]
+        if at < self._last_slice:
+            self._steps += 1
+        self._last_slice = at
+        self._now = self._steps * self._period + at
+        self._touched_at[extent] = self._now
+        self._next_use[extent] = self._now + self._ahead[access]
+        heapq.heappush(self._heap, (-self._next_use[extent], extent))
+
+    def gone(self, extent: int) -> None:
+        """Forget `extent`."""
+        self._next_use.pop(extent, None)
+
+    def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
+        """Choose from the furthest next use on, passing over the extents of the current slice."""
+        chosen: list[tuple[int, int]] = []
+        kept: list[tuple[int, int]] = []
+        while pages > 0 and self._heap:
+            entry = heapq.heappop(self._heap)
+            extent = entry[1]
+            if self._next_use.get(extent) != -entry[0]:
+                continue
+            if self._touched_at[extent] == self._now:
+                kept.append(entry)
+                continue
+            taken = min(held[extent], pages)
+            pages -= taken
+            chosen.append((extent, taken))
+            if taken < held[extent]:
+                kept.append(entry)
+            else:
+                del self._next_use[extent]
+        for entry in kept:
+            heapq.heappush(self._heap, entry)
+        return chosen

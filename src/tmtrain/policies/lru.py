@@ -1,0 +1,57 @@
+"""On-demand LRU that is told when tensors die.
+
+Source: the classic policy, at the granularity of pages; fetch on a miss, evict the pages unused for longest, write them
+only if flash has no valid copy. Sees the past only. Generous to the rival: it knows dead tensors and clean pages, and a
+miss costs the device's latency, not a fault.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+
+
+class Lru(Policy):
+    """LRU over pages with knowledge of tensor death."""
+
+    name = "lru"
+
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        """Manage `timeline` by recency."""
+        del machine
+        return Decision(timeline=timeline, knowledge=Knowledge.FREED, pager=LruPager())
+
+
+class LruPager(Pager):
+    """Extents by recency of use; the pages of one extent are always used together, so they leave in order."""
+
+    def __init__(self) -> None:
+        self._recency: OrderedDict[int, None] = OrderedDict()
+
+    def touch(self, extent: int, access: int) -> None:
+        """Make `extent` the most recent."""
+        del access
+        self._recency[extent] = None
+        self._recency.move_to_end(extent)
+
+    def gone(self, extent: int) -> None:
+        """Forget `extent`."""
+        self._recency.pop(extent, None)
+
+    def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
+        """Choose from the least recent on; those of the current slice stand at the other end."""
+        chosen: list[tuple[int, int]] = []
+        emptied: list[int] = []
+        for extent in self._recency:
+            if pages <= 0:
+                break
+            taken = min(held[extent], pages)
+            pages -= taken
+            chosen.append((extent, taken))
+            if taken == held[extent]:
+                emptied.append(extent)
+        for extent in emptied:
+            del self._recency[extent]
+        return chosen

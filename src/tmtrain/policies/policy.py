@@ -1,0 +1,67 @@
+"""What a policy is: it looks at a Timeline and says how fast memory is to be managed while the step runs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.plan import Plan
+
+
+class Knowledge(Enum):
+    """When a policy learns that the content of an extent is of no use any more."""
+
+    NEVER = "never"
+    """Paging hardware: dead pages are written out like living ones."""
+    FREED = "freed"
+    """The framework's allocator tells when it frees."""
+    LAST_USE = "last use"
+    """The whole step is known ahead: dead after the last read."""
+
+
+class Pager(ABC):
+    """Chooses victims on demand, from the past (and, for clairvoyant ones, the future) accesses it is shown."""
+
+    @abstractmethod
+    def touch(self, extent: int, access: int) -> None:
+        """Extent `extent` is used by the access row `access` of the timeline, in the current slice."""
+
+    @abstractmethod
+    def gone(self, extent: int) -> None:
+        """Extent `extent` holds no content any more."""
+
+    @abstractmethod
+    def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
+        """Choose at least `pages` pages to give up, as (extent, pages), none from the extents of the current slice.
+
+        Args:
+            pages: How many are needed.
+            held: Pages that each extent holds and that nobody has given up yet.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How to manage fast memory; exactly one of `plan` and `pager` is set."""
+
+    timeline: Timeline
+    """The step to run: the one given, or the same step as the policy sees it (paging: by address)."""
+    knowledge: Knowledge
+    plan: Plan | None = None
+    pager: Pager | None = None
+    faults: bool = False
+    """Misses are hardware page faults and cost `tmtrain.machine.Paging`."""
+    has_flash: bool = True
+    """The machine needs a flash tier at all."""
+
+
+class Policy(ABC):
+    """A way to manage fast memory. `name` is what results and the command line call it."""
+
+    name: str
+
+    @abstractmethod
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        """Look at the step and decide."""

@@ -1,0 +1,259 @@
+"""The engine: runs a step slice by slice under a policy's decision, on one memory and one link.
+
+For each slice, in order:
+
+1. the plan's transfers that begin here are issued (leave, write, fetch);
+2. what the slice touches and is missing is fetched on demand, for which a pager gives up victims;
+3. the slice waits until all its operands are resident and its results have room (a stall);
+4. it computes, while the link goes on;
+5. what it wrote is dirty, what died is dropped.
+
+The step is repeated until it moves the same bytes twice in a row; the last repetition is the measured one. A static plan
+must then be complete: a miss, like a slice that can never get its room, refutes it.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.errors import PlanRefutedError
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.plan import Plan
+from tmtrain.policies import Decision, Knowledge
+from tmtrain.simulate.link import Link
+from tmtrain.simulate.memory import Books, Memory
+from tmtrain.units import format_bytes
+
+CHUNKS_PER_CAPACITY = 512
+"""A transfer is cut into chunks of this share of the fast tier, so that reads and writes of large extents interleave."""
+MAX_STEPS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Raw record of the measured step."""
+
+    start_s: float
+    end_s: float
+    warm_up_steps: int
+    before: Books
+    after: Books
+    resident_start: int
+    resident_end: int
+    slice_start_s: NDArray[np.float64]
+    slice_end_s: NDArray[np.float64]
+    resident_pages: NDArray[np.int64]
+    in_flight_pages: NDArray[np.int64]
+    first_log_row: int
+
+
+class Engine:
+    """One simulation; `run` it once."""
+
+    def __init__(self, decision: Decision, *, machine: Machine) -> None:
+        timeline = decision.timeline
+        self._timeline = timeline
+        self._pager = decision.pager
+        self._knowledge = decision.knowledge
+        self.memory = Memory(timeline)
+        self.link = Link(
+            machine,
+            memory=self.memory,
+            page_bytes=timeline.page_bytes,
+            chunk_pages=max(1, timeline.fast_pages // CHUNKS_PER_CAPACITY),
+            faults=decision.faults,
+        )
+        self._num_slices = len(timeline.slices)
+        self._duration_s: list[float] = timeline.slices.duration_s.tolist()
+        self._rows = _Rows(timeline)
+        self._agenda = _Agenda(decision.plan, num_slices=self._num_slices)
+        self._slice_start_s: list[float] = []
+        self._slice_end_s: list[float] = []
+        self._resident: list[tuple[int, ...]] = []
+        self._in_flight: list[int] = []
+
+    def run(self) -> Measured:
+        """Repeat the step until it repeats itself; return the last one."""
+        previous: tuple[int, int] | None = None
+        for step in range(MAX_STEPS):
+            measured = self._measure_step(step, complete=step > 0)
+            moved = (
+                measured.after.came_in - measured.before.came_in,
+                measured.after.written - measured.before.written,
+            )
+            if moved == previous:
+                return measured
+            previous = moved
+        raise PlanRefutedError(
+            f"after {MAX_STEPS} steps the traffic of a step still changes from step to step"
+        )
+
+    def _measure_step(self, step: int, *, complete: bool) -> Measured:
+        before, start_s, log_row = self.memory.snapshot(), self.link.now_s, len(self.link.log.end_s)
+        resident_start = self.memory.held_pages()
+        self._run_step(step, complete=complete)
+        return Measured(
+            start_s=start_s,
+            end_s=self.link.now_s,
+            warm_up_steps=step,
+            before=before,
+            after=self.memory.snapshot(),
+            resident_start=resident_start,
+            resident_end=self.memory.held_pages(),
+            slice_start_s=np.array(self._slice_start_s),
+            slice_end_s=np.array(self._slice_end_s),
+            resident_pages=np.array(self._resident, np.int64).reshape(self._num_slices, -1),
+            in_flight_pages=np.array(self._in_flight, np.int64),
+            first_log_row=log_row,
+        )
+
+    def _run_step(self, step: int, *, complete: bool) -> None:
+        """Run one step; `complete`: the memory is warm, so a static plan must not miss."""
+        self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], [], []
+        for t in range(self._num_slices):
+            now = step * self._num_slices + t
+            self._follow_plan(t, now)
+            self._make_resident(t, now, may_miss=self._pager is not None or not complete)
+            self._slice_start_s.append(self.link.now_s)
+            self._resident.append(tuple(self.memory.held_by_role))
+            self._in_flight.append(self.memory.reserved)
+            self.link.advance(self._duration_s[t])
+            self._slice_end_s.append(self.link.now_s)
+            self._finish(t)
+
+    def _follow_plan(self, t: int, now: int) -> None:
+        memory, link = self.memory, self.link
+        for extent, pages, ahead in self._agenda.leave[t]:
+            if memory.live[extent]:
+                away = memory.pages[extent] - memory.keeps[extent]
+                unwritten = memory.give_up(extent, max(0, pages - away))
+                link.write(extent, unwritten, deadline=now + ahead)
+        for extent, pages, ahead in self._agenda.write[t]:
+            if memory.live[extent]:
+                link.write(extent, memory.clean_up_to(extent, pages), deadline=now + ahead)
+        for extent, _, ahead in self._agenda.fetch[t]:
+            memory.hold(extent)
+            missing = memory.absent(extent)
+            if memory.live[extent] and missing > 0:
+                link.fetch(extent, missing, deadline=now + ahead)
+
+    def _make_resident(self, t: int, now: int, *, may_miss: bool) -> None:
+        """Bring in what slice t reads, make room for what it makes, and wait for both."""
+        memory, rows = self.memory, self._rows
+        misses: list[tuple[int, int]] = []
+        new: list[int] = []
+        incoming: list[int] = []
+        missing = 0
+        for row in range(rows.ptr[t], rows.ptr[t + 1]):
+            extent = rows.extent[row]
+            memory.hold(extent)
+            if self._pager is not None:
+                self._pager.touch(extent, row)
+            absent = memory.absent(extent)
+            if memory.arriving[extent]:
+                incoming.append(extent)
+            if not rows.needs_content[row]:
+                new.append(extent)
+            elif not memory.live[extent]:
+                raise PlanRefutedError(f"slice {t} reads extent {extent}, whose content was dropped")
+            elif absent:
+                misses.append((extent, absent))
+                incoming.append(extent)
+            missing += absent
+        if misses and not may_miss:
+            raise PlanRefutedError(
+                f"slice {t} reads extent {misses[0][0]}: {misses[0][1]} of its pages are absent"
+            )
+        if self._pager is not None:
+            self._make_room(missing, now)
+        for extent, pages in misses:
+            self.link.fetch(extent, pages, deadline=now)
+        for extent in incoming:
+            while memory.arriving[extent]:
+                self._wait(t)
+        for extent in new:
+            while memory.pages[extent] - memory.held[extent] > memory.free:
+                self._wait(t)
+            memory.grow(extent)
+
+    def _make_room(self, missing: int, now: int) -> None:
+        assert self._pager is not None
+        memory = self.memory
+        short = missing - memory.free - memory.outgoing
+        if short <= 0:
+            return
+        for extent, pages in self._pager.victims(short, held=memory.keeps):
+            self.link.write(extent, memory.give_up(extent, pages), deadline=now)
+
+    def _wait(self, t: int) -> None:
+        if not self.link.step():
+            memory, page = self.memory, self._timeline.page_bytes
+            raise PlanRefutedError(
+                f"slice {t} (operator {self._timeline.slices.op[t]}) can never start: fast memory of "
+                f"{format_bytes(self._timeline.fast_bytes)} holds {format_bytes(memory.held_pages() * page)} that nobody "
+                f"gives up and {format_bytes(memory.reserved * page)} under way"
+            )
+
+    def _finish(self, t: int) -> None:
+        memory, rows = self.memory, self._rows
+        for row in range(rows.ptr[t], rows.ptr[t + 1]):
+            extent = rows.extent[row]
+            if rows.writes[row]:
+                memory.overwrite(extent)
+            if self._knowledge is Knowledge.LAST_USE and rows.last_use[row]:
+                self._drop(extent)
+        if self._knowledge is not Knowledge.NEVER:
+            for extent in rows.freed[t]:
+                if memory.live[extent]:
+                    self._drop(extent)
+
+    def _drop(self, extent: int) -> None:
+        self.memory.drop(extent)
+        if self._pager is not None:
+            self._pager.gone(extent)
+
+
+class _Rows:
+    """The accesses as plain lists: the loop above reads them millions of times."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        access, frees = timeline.accesses, timeline.frees
+        self.ptr: list[int] = access.ptr.tolist()
+        self.extent: list[int] = access.extent.tolist()
+        self.needs_content: list[bool] = access.needs_content.tolist()
+        self.writes: list[bool] = access.writes.tolist()
+        self.last_use: list[bool] = (access.next_slice < 0).tolist()
+        freed: list[int] = frees.extent.tolist()
+        bounds: list[int] = frees.ptr.tolist()
+        self.freed = [freed[a:b] for a, b in pairwise(bounds)]
+
+
+class _Agenda:
+    """The transfers of a plan by the slice at which each part begins: (extent, pages, slices until it is due)."""
+
+    def __init__(self, plan: Plan | None, *, num_slices: int) -> None:
+        self.leave: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
+        self.write: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
+        self.fetch: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
+        if plan is None:
+            return
+        moves = plan.transfers
+        columns = (
+            moves.extent,
+            moves.pages,
+            moves.write_slice,
+            moves.leave_slice,
+            moves.fetch_slice,
+            moves.return_slice,
+        )
+        for extent, pages, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
+            self.leave[leave % num_slices].append((extent, pages, 0))
+            if write < leave:
+                self.write[write % num_slices].append((extent, pages, leave - write))
+            if fetch < back:
+                self.fetch[fetch % num_slices].append((extent, pages, back - fetch))
+            else:
+                self.fetch[back % num_slices].append((extent, pages, 0))

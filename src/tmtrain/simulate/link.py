@@ -1,0 +1,176 @@
+"""The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
+
+Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: each gets
+half, and what one cannot use goes to the other. A chunk that starts on an idle lane waits for the device's latency
+first; page faults wait for the fault handler, chunk by chunk. Reads start only when fast memory has room for the chunk.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from tmtrain.machine import Machine
+from tmtrain.simulate.memory import Memory
+
+
+@dataclass(slots=True)
+class TrafficLog:
+    """Columns of `tmtrain.simulate.Traffic`, while they grow."""
+
+    start_s: list[float] = field(default_factory=list)
+    end_s: list[float] = field(default_factory=list)
+    is_write: list[bool] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    extent: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One direction."""
+
+    is_write: bool
+    rate: float
+    latency_s: float
+    queue: list[tuple[int, int, int, int, int]] = field(default_factory=list)
+    """Heap of (deadline slice, number, extent, pages, version)."""
+    extent: int = -1
+    pages: int = 0
+    """Of the chunk under way; 0 when idle."""
+    version: int = 0
+    left_bytes: float = 0.0
+    started_s: float = 0.0
+    ready_s: float = 0.0
+    """When the chunk's bytes begin to flow."""
+    idle: bool = True
+    """Nothing was under way just before: the next chunk pays the latency."""
+
+
+class Link:
+    """Both lanes and the clock."""
+
+    def __init__(
+        self, machine: Machine, *, memory: Memory, page_bytes: int, chunk_pages: int, faults: bool
+    ) -> None:
+        self.now_s = 0.0
+        self.log = TrafficLog()
+        self._memory = memory
+        self._page_bytes = page_bytes
+        self._chunk_pages = chunk_pages
+        self._shared = machine.shared_bytes_per_s
+        self._fault = machine.paging if faults else None
+        self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
+        self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
+        self._number = 0
+
+    def fetch(self, extent: int, pages: int, *, deadline: int) -> None:
+        """Queue pages of `extent` to come in before slice `deadline` (counted over all steps)."""
+        self._memory.arriving[extent] += pages
+        self._push(self._reads, extent, pages, deadline)
+
+    def write(self, extent: int, pages: int, *, deadline: int) -> None:
+        """Queue the next unwritten pages of `extent` for flash."""
+        if pages > 0:
+            self._push(self._writes, extent, pages, deadline)
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        until = self.now_s + seconds
+        while True:
+            event = self._next_event()
+            if event is None or event > until:
+                self._flow(until)
+                return
+            self._flow(event)
+            self._complete()
+
+    def step(self) -> bool:
+        """Let time pass until the next chunk completes or begins to flow; False if nothing is under way."""
+        event = self._next_event()
+        if event is None:
+            return False
+        self._flow(event)
+        self._complete()
+        return True
+
+    def _push(self, lane: _Lane, extent: int, pages: int, deadline: int) -> None:
+        self._number += 1
+        heapq.heappush(lane.queue, (deadline, self._number, extent, pages, self._memory.version[extent]))
+
+    def _next_event(self) -> float | None:
+        self._start(self._reads)
+        self._start(self._writes)
+        read_rate, write_rate = self._rates()
+        event = None
+        for lane, rate in ((self._reads, read_rate), (self._writes, write_rate)):
+            if lane.pages:
+                at = lane.ready_s if lane.ready_s > self.now_s else self.now_s + lane.left_bytes / rate
+                event = at if event is None or at < event else event
+        return event
+
+    def _rates(self) -> tuple[float, float]:
+        reads, writes, shared = self._reads, self._writes, self._shared
+        reading = reads.pages > 0 and reads.ready_s <= self.now_s
+        writing = writes.pages > 0 and writes.ready_s <= self.now_s
+        if reading and writing:
+            rate = min(reads.rate, max(shared - writes.rate, shared / 2))
+            return rate, min(writes.rate, shared - rate)
+        return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
+
+    def _flow(self, until: float) -> None:
+        read_rate, write_rate = self._rates()
+        passed = until - self.now_s
+        if read_rate:
+            self._reads.left_bytes -= read_rate * passed
+        if write_rate:
+            self._writes.left_bytes -= write_rate * passed
+        self.now_s = until
+
+    def _start(self, lane: _Lane) -> None:
+        """Put the most urgent chunk on an idle lane, if it may start."""
+        if lane.pages:
+            return
+        while lane.is_write and lane.queue and lane.queue[0][4] != self._memory.version[lane.queue[0][2]]:
+            heapq.heappop(lane.queue)  # its content has died or changed meanwhile
+        if not lane.queue:
+            lane.idle = True
+            return
+        deadline, number, extent, pages, version = lane.queue[0]
+        chunk = min(pages, self._chunk_pages)
+        if not lane.is_write:
+            if chunk > self._memory.free:
+                lane.idle = True
+                return
+            self._memory.reserve(chunk)
+        if chunk == pages:
+            heapq.heappop(lane.queue)
+        else:
+            heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version))
+        lane.extent, lane.pages, lane.version = extent, chunk, version
+        lane.left_bytes = float(chunk * self._page_bytes)
+        lane.started_s = self.now_s
+        lane.ready_s = self.now_s + self._delay_s(lane, chunk)
+        lane.idle = False
+
+    def _delay_s(self, lane: _Lane, pages: int) -> float:
+        delay = lane.latency_s if lane.idle else 0.0
+        if self._fault is not None and not lane.is_write:
+            delay += -(-pages // self._fault.fault_batch_pages) * self._fault.fault_latency_s
+        return delay
+
+    def _complete(self) -> None:
+        """Finish the chunks whose last byte has flowed (less than 16 bytes is rounding of the clock)."""
+        for lane in (self._reads, self._writes):
+            if lane.pages and lane.ready_s <= self.now_s and lane.left_bytes < 16:
+                pages, lane.pages = lane.pages, 0
+                self._record(lane, pages)
+                if lane.is_write:
+                    self._memory.written(lane.extent, pages, lane.version)
+                else:
+                    self._memory.arrived(lane.extent, pages)
+
+    def _record(self, lane: _Lane, pages: int) -> None:
+        log = self.log
+        log.start_s.append(lane.started_s)
+        log.end_s.append(self.now_s)
+        log.is_write.append(lane.is_write)
+        log.pages.append(pages)
+        log.extent.append(lane.extent)
