@@ -1,0 +1,93 @@
+"""One policy in one setting: decide, simulate, and put the numbers into a row."""
+
+import time
+from dataclasses import dataclass
+
+from tmtrain.evaluate.row import Row, WallClock
+from tmtrain.evaluate.setting import Setting
+from tmtrain.machine import lifetime_s, memory_cost_usd
+from tmtrain.policies import make_policy
+from tmtrain.simulate import Result, simulate
+
+YEAR_S = 365 * 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A row and the full result behind it."""
+
+    row: Row
+    result: Result
+
+
+def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outcome:
+    """Let `policy` manage the step of `setting`.
+
+    Args:
+        setting: The step, machine and capacity.
+        policy: Its name.
+        run: Where the caller will keep the result, for the row.
+
+    Raises:
+        InputError: unknown policy.
+    """
+    begin = time.perf_counter()
+    decision = make_policy(policy, objective=setting.objective).decide(
+        setting.timeline, machine=setting.machine
+    )
+    decided = time.perf_counter()
+    result = simulate(decision, machine=setting.machine, policy=policy)
+    wall = WallClock(
+        capture_s=setting.capture_s,
+        lower_s=setting.lower_s,
+        plan_s=decided - begin,
+        simulate_s=time.perf_counter() - decided,
+    )
+    return Outcome(row=_row(setting, result, wall=wall, run=run, has_flash=decision.has_flash), result=result)
+
+
+def objective_of(result: Result, objective: str) -> float:
+    """Return what `result` needed of `objective`, in its unit."""
+    values = {
+        "energy": result.energy_j,
+        "time": result.step_time_s,
+        "bytes": float(result.traffic_bytes),
+        "writes": float(result.bytes_out),
+    }
+    return values[objective]
+
+
+def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
+    machine, trace = setting.machine, setting.trace
+    lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
+    value = objective_of(result, setting.objective)
+    return Row(
+        model=trace.model,
+        batch=trace.samples,
+        machine=machine.name,
+        fast_bytes=result.fast_bytes,
+        fast_fraction=result.fast_bytes / trace.footprint_bytes,
+        footprint_bytes=trace.footprint_bytes,
+        policy=result.policy,
+        objective=setting.objective,
+        step_time_s=result.step_time_s,
+        ideal_step_time_s=result.ideal_step_time_s,
+        stall_s=result.stall_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+        traffic_bytes=result.traffic_bytes,
+        energy_j=result.energy_j,
+        energy_by_component_j=result.energy_by_component_j,
+        samples_per_s=trace.samples / result.step_time_s,
+        samples_per_j=trace.samples / result.energy_j,
+        bytes_written_per_step=result.bytes_out * machine.slow.write_amplification,
+        lifetime_years=lifetime / YEAR_S if result.bytes_out else None,
+        memory_cost_usd=memory_cost_usd(
+            machine, fast_bytes=result.fast_bytes, slow_bytes=trace.footprint_bytes if has_flash else 0
+        ),
+        bound=setting.bound,
+        gap=(value - setting.bound) / setting.bound if setting.bound else 0.0,
+        bounds=setting.bounds,
+        wall_clock=wall,
+        run=run,
+    )

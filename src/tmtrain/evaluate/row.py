@@ -1,0 +1,80 @@
+"""One row of ``results.json``: one policy on one model, machine and capacity. The field docs are the schema."""
+
+from dataclasses import dataclass
+
+SCHEMA = 1
+"""Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...]}``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Certified lower bounds on one step of any policy under the same rules, one per objective."""
+
+    energy_j: float
+    time_s: float
+    traffic_bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WallClock:
+    """Seconds that tmtrain itself took, on the machine that ran it."""
+
+    capture_s: float
+    lower_s: float
+    plan_s: float
+    """Planning by this policy (0 for a policy that decides while it runs)."""
+    simulate_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one policy costs on one model, machine and capacity."""
+
+    model: str
+    batch: int
+    """Samples in one step."""
+    machine: str
+    fast_bytes: int
+    """Capacity of the fast tier in this run (all-fast: the footprint)."""
+    fast_fraction: float
+    """fast_bytes / footprint_bytes."""
+    footprint_bytes: int
+    """Peak of the bytes alive at once in the captured step."""
+    policy: str
+    """Ours is "tmtrain"."""
+    objective: str
+    """What tmtrain's plan minimised, and what `bound` bounds: "energy", "time", "bytes" or "writes"."""
+    step_time_s: float
+    ideal_step_time_s: float
+    """Compute alone, everything resident."""
+    stall_s: float
+    bytes_in: int
+    bytes_out: int
+    traffic_bytes: int
+    """bytes_in + bytes_out: inter-tier traffic of one step."""
+    energy_j: float
+    energy_by_component_j: dict[str, float]
+    samples_per_s: float
+    samples_per_j: float
+    bytes_written_per_step: float
+    """Bytes programmed into flash: bytes_out times write amplification."""
+    lifetime_years: float | None
+    """Of the flash tier under uninterrupted training; null when nothing is written."""
+    memory_cost_usd: float
+    """Fast capacity plus flash for the whole footprint, at the machine's default price date (all-fast: no flash)."""
+    bound: float
+    """Certified lower bound of the objective for this model, machine and capacity."""
+    gap: float
+    """(what this policy needs of the objective - bound) / bound; negative only for all-fast, which has more memory."""
+    bounds: Bounds
+    wall_clock: WallClock
+    run: str | None
+    """Folder of this row's per-slice series, relative to ``results.json``; null if not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The whole of ``results.json``."""
+
+    schema: int
+    rows: list[Row]

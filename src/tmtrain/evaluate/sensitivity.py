@@ -1,0 +1,149 @@
+"""How the comparison moves when an uncertain constant of the machine moves through its range.
+
+Each case repeats planning and simulation with one constant changed and everything else nominal: ours may answer a dearer
+write with fewer of them. None of the constants touches the computation itself, so the Timeline stays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tmtrain.evaluate.setting import Setting
+from tmtrain.machine import Machine, value_of, with_constant
+from tmtrain.policies import Decision, make_policy
+from tmtrain.policies.tmtrain import Tmtrain
+from tmtrain.simulate import Result, simulate, step_energy
+
+SENSITIVITY_SCHEMA = 1
+"""Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One policy with one uncertain constant set to one value, everything else nominal."""
+
+    model: str
+    machine: str
+    fast_fraction: float
+    constant: str
+    value: float
+    """In SI, as all four."""
+    unit: str
+    low: float
+    nominal: float
+    high: float
+    policy: str
+    traffic_bytes: int
+    step_time_s: float
+    energy_j: float
+    samples_per_j: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """The whole of ``sensitivity.json``."""
+
+    schema: int
+    cases: list[Case]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A constant, or constants that move together, with the range to try.
+
+    The ranges are those of the field's uncertainty, not of one preset: bandwidths of a Z-NAND drive to an HBF stack, NAND
+    program and read energies of all sources, standby of HBM from DRAM models to a whole GPU's constant power.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    """Machine constants; all are scaled by the same factor."""
+    unit: str
+    low: float
+    high: float
+    steps: int = 5
+    changes_time: bool = False
+    """Rates change what happens; energies only what it costs."""
+
+
+KNOBS = (
+    Knob(
+        name="flash bandwidth",
+        paths=("slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth"),
+        unit="B/s", low=3.2e9, high=1600e9, steps=7, changes_time=True,
+    ),
+    Knob(name="flash program energy", paths=("slow.program_energy",), unit="J/B", low=19e-12 * 8, high=315e-12 * 8),
+    Knob(name="flash read energy", paths=("slow.read_energy",), unit="J/B", low=16e-12 * 8, high=143e-12 * 8),
+    Knob(name="HBM background power", paths=("fast.background",), unit="W/B", low=0.06e-9, high=1.0e-9),
+    Knob(name="matrix unit energy", paths=("compute.matrix_energy",), unit="J/flop", low=0.14e-12, high=0.98e-12),
+)  # fmt: skip
+"""What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
+
+
+def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
+    """Move each knob through its range, logarithmically, with its nominal value among the points."""
+    return [
+        _case(setting, knob, value, outcome)
+        for knob in KNOBS
+        for policy in policies
+        for value, outcome in _turn(setting, knob, policy)
+    ]
+
+
+def _turn(setting: Setting, knob: Knob, policy: str) -> Iterator[tuple[float, Result]]:
+    """Yield the result of `policy` for each value; where nothing that it looks at changes, only the joules are new."""
+    nominal = value_of(setting.machine, path=knob.paths[0])
+    decision, result = _simulate(setting, setting.machine, policy)
+    for value in _values(knob, nominal):
+        machine = _turned(setting.machine, knob, value)
+        if value == nominal:
+            yield value, result
+        elif knob.changes_time or policy == Tmtrain.name:
+            yield value, _simulate(setting, machine, policy)[1]
+        else:
+            joules = step_energy(
+                decision,
+                machine=machine,
+                step_time_s=result.step_time_s,
+                bytes_in=result.bytes_in,
+                bytes_out=result.bytes_out,
+            )
+            yield value, replace(result, energy_by_component_j=joules)
+
+
+def _values(knob: Knob, nominal: float) -> list[float]:
+    low, high = min(knob.low, nominal), max(knob.high, nominal)
+    return sorted({float(v) for v in np.geomspace(low, high, knob.steps)} | {nominal})
+
+
+def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
+    factor = value / value_of(machine, path=knob.paths[0])
+    for path in knob.paths:
+        machine = with_constant(machine, path=path, value=value_of(machine, path=path) * factor)
+    return machine
+
+
+def _simulate(setting: Setting, machine: Machine, policy: str) -> tuple[Decision, Result]:
+    decision = make_policy(policy, objective=setting.objective).decide(setting.timeline, machine=machine)
+    return decision, simulate(decision, machine=machine, policy=policy)
+
+
+def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:
+    nominal = value_of(setting.machine, path=knob.paths[0])
+    return Case(
+        model=setting.trace.model,
+        machine=setting.machine.name,
+        fast_fraction=setting.timeline.fast_bytes / setting.trace.footprint_bytes,
+        constant=knob.name,
+        value=value,
+        unit=knob.unit,
+        low=min(knob.low, nominal),
+        nominal=nominal,
+        high=max(knob.high, nominal),
+        policy=result.policy,
+        traffic_bytes=result.traffic_bytes,
+        step_time_s=result.step_time_s,
+        energy_j=result.energy_j,
+        samples_per_j=setting.trace.samples / result.energy_j,
+    )

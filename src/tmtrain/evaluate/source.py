@@ -1,0 +1,39 @@
+"""What a user may name as a model: a zoo model, their own ``file.py:function``, or a saved trace."""
+
+import dataclasses
+from pathlib import Path
+
+from tmtrain.capture import StepOptions, capture_function, capture_model
+from tmtrain.errors import InputError
+from tmtrain.trace import Trace, load_trace
+
+
+def trace_of(source: str, options: StepOptions | None = None, *, samples: int | None = None) -> Trace:
+    """Return the trace of a zoo model, of ``FILE.py:FUNCTION``, or of a saved ``*.trace`` folder.
+
+    Args:
+        source: What the user named.
+        options: For zoo models only.
+        samples: In the batch of a user's own step.
+
+    Raises:
+        InputError: unknown model, options that do not apply, an unreadable trace.
+        CaptureError: the step could not be captured.
+    """
+    chosen = options or StepOptions()
+    if Path(source).is_dir() or source.endswith(".trace"):
+        _refuse_options(source, chosen, samples)
+        return load_trace(Path(source))
+    if ".py:" in source:
+        _refuse_options(source, chosen, None)
+        return capture_function(source, samples=1 if samples is None else samples)
+    if samples is not None:
+        raise InputError(f"--samples is for your own functions: {source} has a batch, set it with --batch")
+    return capture_model(source, chosen)
+
+
+def _refuse_options(source: str, options: StepOptions, samples: int | None) -> None:
+    given = [field.name for field in dataclasses.fields(options) if getattr(options, field.name) is not None]
+    given += ["samples"] if samples is not None else []
+    if given:
+        raise InputError(f"{', '.join(given)} cannot be chosen for {source}: that step is already written")
