@@ -34,8 +34,10 @@ class Row:
     batch: int
     """Samples in one step."""
     machine: str
+    budget_bytes: int
+    """Fast memory of the comparison that this row belongs to."""
     fast_bytes: int
-    """Capacity of the fast tier in this run (all-fast: the footprint)."""
+    """Capacity of the fast tier in this run: the budget; for all-fast what the step needs, in whole pages."""
     fast_fraction: float
     """fast_bytes / footprint_bytes."""
     footprint_bytes: int

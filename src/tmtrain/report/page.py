@@ -1,0 +1,186 @@
+"""``report.html``: the whole evaluation as one file that needs nothing from elsewhere."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tmtrain import __version__
+from tmtrain.bundle import write_text_atomically
+from tmtrain.errors import InputError
+from tmtrain.evaluate.row import Results, Row, WallClock
+from tmtrain.evaluate.sensitivity import Case, Sensitivity
+from tmtrain.machine import Constant, describe_machine, list_machines
+from tmtrain.report.block import ALL_FAST, Block, blocks
+from tmtrain.report.figure_memory import memory_figure
+from tmtrain.report.figure_overlap import overlap_figure
+from tmtrain.report.figure_rivals import rivals_figure
+from tmtrain.report.figure_sensitivity import sensitivity_figure
+from tmtrain.report.palette import policy_colours
+from tmtrain.report.quantity import quantity
+from tmtrain.report.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
+from tmtrain.report.summary import PAPER_HEADLINE, head_lines, overview, sentences
+from tmtrain.report.table import COLUMNS, TableLine, block_title, table_lines
+from tmtrain.simulate.file import load_result
+from tmtrain.simulate.result import Result
+
+PAGE = "report.html"
+
+_CAPTIONS = {
+    "rivals": (
+        "What one steady step costs. Bars start at zero and shorter is better, except for samples per "
+        "joule; a bar that dwarfs all others is cut and says so. The dashed line is the certified lower "
+        "bound (for samples per joule: an upper bound): no policy with this fast memory can be on its "
+        "other side. Each panel has its own bound, and one plan need not reach all of them. all-fast "
+        "has fast memory for the whole footprint and is not bound."
+    ),
+    "memory": (
+        "What is in fast memory while the step runs, stacked by role; hatched is reserved for pages on "
+        "their way in. The background marks the phase. Each panel has its own time axis; all-fast, "
+        "where shown, also its own scale of bytes: it is what the step would need."
+    ),
+    "overlap": (
+        "Is the link busy while the chip computes? Above, the share of time that the chip computes or "
+        "waits for a transfer; below, bytes per second read from flash (upwards) and written to it "
+        "(downwards), averaged over 1/400 of the step. Good plans write during forward, read ahead "
+        "during backward, and show little red."
+    ),
+    "sensitivity": (
+        "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
+        "support, all else nominal; tmtrain plans anew for each value. Each panel has its own scale, "
+        "from zero. Where lines do not cross, the ranking does not depend on that constant."
+    ),
+}
+_FRACTION_TOLERANCE = 0.005
+"""Capacities are whole pages: the fraction asked for and the one measured differ a little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PageFigure:
+    name: str
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PageBlock:
+    key: str
+    title: str
+    tab: str
+    sentences: tuple[str, ...]
+    lines: tuple[TableLine, ...]
+    figures: tuple[_PageFigure, ...]
+    missing: str
+    """Why a figure or a policy is not shown; empty if all are."""
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` from the ``results.json`` (and what is beside it) in `folder`; return its path.
+
+    Raises:
+        InputError: no ``results.json`` or run folder that it names, no rows, or the disk refuses.
+        FileFormatError: a file there is truncated, edited, or of a newer version.
+
+    >>> import tempfile
+    >>> from tmtrain.report.example import write_example
+    >>> write_report(write_example(Path(tempfile.mkdtemp()))).name
+    'report.html'
+    """
+    results = read_results(folder / RESULTS)
+    if not results.rows:
+        raise InputError(f"{folder / RESULTS} has no rows: evaluate at least one model and policy")
+    sensitivity = read_sensitivity(folder / SENSITIVITY) if (folder / SENSITIVITY).exists() else None
+    text = _render(folder, results, sensitivity)
+    write_text_atomically(folder / PAGE, text)
+    return folder / PAGE
+
+
+def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("tmtrain.report", "template"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found = blocks(results)
+    colours = policy_colours(row.policy for row in results.rows)
+    cases = sensitivity.cases if sensitivity is not None else []
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
+        columns=COLUMNS,
+        blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
+        head_lines=head_lines(found),
+        overview=overview(found),
+        paper=PAPER_HEADLINE,
+        machines=_machines(results),
+        wall_clocks=_wall_clocks(found),
+    )
+
+
+def _page_block(block: Block, *, folder: Path, cases: list[Case], colours: dict[str, str]) -> _PageBlock:
+    runs = {row.policy: load_result(folder / row.run) for row in block.ordered if row.run is not None}
+    unkept = [row.policy for row in block.ordered if row.run is None]
+    row = block.first
+    return _PageBlock(
+        key=block.key,
+        title=block_title(block),
+        tab=f"{row.model} · {row.machine} · {100 * row.fast_fraction:.3g} %",
+        sentences=tuple(_unbroken(sentence) for sentence in sentences(block)),
+        lines=table_lines(block),
+        figures=_figures(block, runs=runs, cases=cases, colours=colours),
+        missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
+    )
+
+
+def _figures(
+    block: Block, *, runs: dict[str, Result], cases: list[Case], colours: dict[str, str]
+) -> tuple[_PageFigure, ...]:
+    svgs = {"rivals": rivals_figure(block, colours=colours)}
+    if runs:
+        svgs["memory"] = memory_figure(list(runs.values()), key=block.key)
+    opponents = [runs[row.policy] for row in _opponents(block) if row.policy in runs]
+    if opponents:
+        svgs["overlap"] = overlap_figure(opponents, key=block.key)
+    own = [case for case in cases if _concerns(case, block)]
+    if own:
+        svgs["sensitivity"] = sensitivity_figure(own, key=block.key, colours=colours)
+    return tuple(
+        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name]) for name, svg in svgs.items()
+    )
+
+
+def _opponents(block: Block) -> tuple[Row, ...]:
+    """Ours and the rival that comes closest in samples per joule."""
+    return tuple(row for row in (block.ours, block.best_rival("samples_per_j")) if row is not None)
+
+
+def _concerns(case: Case, block: Block) -> bool:
+    row = block.first
+    near = math.isclose(case.fast_fraction, row.fast_fraction, abs_tol=_FRACTION_TOLERANCE)
+    return (case.model, case.machine) == (row.model, row.machine) and near
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep numbers and their units on one line."""
+    return re.sub(r"(?<=\d) (?=\S{1,3}(?:\W|$))", "\N{NO-BREAK SPACE}", sentence)
+
+
+def _machines(results: Results) -> dict[str, tuple[Constant, ...]]:
+    """Return the constants of each machine used; none for a machine that is not a preset of this release."""
+    presets = list_machines()
+    names = dict.fromkeys(row.machine for row in results.rows)
+    return {name: describe_machine(name) if name in presets else () for name in names}
+
+
+def _wall_clocks(found: tuple[Block, ...]) -> list[tuple[str, ...]]:
+    """Return model, policy and the time of each stage, for all that used both tiers."""
+    rows = [row for block in found for row in block.ordered if row.policy != ALL_FAST]
+    return [(row.model, row.policy, *_times(row.wall_clock)) for row in rows]
+
+
+def _times(clock: WallClock) -> list[str]:
+    stages = (clock.capture_s, clock.lower_s, clock.plan_s, clock.simulate_s)
+    return [quantity(seconds, "s") for seconds in stages]

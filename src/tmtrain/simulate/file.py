@@ -1,0 +1,97 @@
+"""The Result on disk: a bundle of kind "result"; tables ``series`` and ``traffic``, scalars as metadata."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from tmtrain.bundle import Bundle, read_bundle, write_bundle
+from tmtrain.errors import FileFormatError
+from tmtrain.simulate.result import Conservation, Result, Series, Traffic
+from tmtrain.trace.trace import Role
+
+KIND = "result"
+VERSION = 1
+"""Format version; a newer file is refused."""
+
+_SCALARS = (
+    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "stall_s",
+    "bytes_in", "bytes_out", "warm_up_steps",
+)  # fmt: skip
+_RESIDENT = tuple(f"resident_{role.name.lower()}_bytes" for role in Role)
+
+
+def save_result(result: Result, path: Path) -> None:
+    """Write `result` as the bundle `path`, whole or not at all; every number comes back bit for bit.
+
+    Raises:
+        InputError: `path` is taken by something else, or the disk refuses.
+
+    >>> import tempfile
+    >>> from tmtrain.report.example import example_result
+    >>> folder = Path(tempfile.mkdtemp()) / "run.tmtrain"
+    >>> save_result(example_result("tmtrain"), folder)
+    >>> sorted(file.name for file in folder.iterdir())
+    ['manifest.json', 'series.parquet', 'traffic.parquet']
+    """
+    meta: dict[str, Any] = {name: getattr(result, name) for name in _SCALARS}
+    # Pairs, not an object: the manifest sorts keys, and a sum in another order may differ in the last bit.
+    meta["energy_by_component_j"] = list(result.energy_by_component_j.items())
+    meta["conservation"] = msgspec.to_builtins(result.conservation)
+    tables = {"series": _series_table(result.series), "traffic": _table(result.traffic)}
+    write_bundle(path, Bundle(kind=KIND, version=VERSION, meta=meta, tables=tables))
+
+
+def load_result(path: Path) -> Result:
+    """Read the Result that `save_result` wrote.
+
+    Raises:
+        InputError: there is nothing at `path`.
+        FileFormatError: not a result, of a newer version, truncated, edited, or with columns missing.
+
+    >>> import tempfile
+    >>> from tmtrain.report.example import example_result
+    >>> folder = Path(tempfile.mkdtemp()) / "run.tmtrain"
+    >>> save_result(example_result("tmtrain"), folder)
+    >>> load_result(folder).policy
+    'tmtrain'
+    """
+    bundle = read_bundle(path, kind=KIND, version=VERSION)
+    try:
+        meta = dict(bundle.meta)
+        components = msgspec.convert(meta.pop("energy_by_component_j"), list[tuple[str, float]])
+        return Result(
+            **{name: msgspec.convert(meta[name], Result.__annotations__[name]) for name in _SCALARS},
+            energy_by_component_j=dict(components),
+            conservation=msgspec.convert(meta["conservation"], Conservation),
+            series=_series(bundle.tables["series"]),
+            traffic=Traffic(**{name: _column(bundle.tables["traffic"], name) for name in Traffic.__slots__}),
+        )
+    except (KeyError, msgspec.ValidationError) as error:
+        raise FileFormatError(
+            f"{path} lacks a part of a result ({error}): simulate the policy again"
+        ) from error
+
+
+def _series_table(series: Series) -> pa.Table:
+    columns = {name: getattr(series, name) for name in Series.__slots__ if name != "resident_bytes"}
+    resident = {
+        name: np.ascontiguousarray(series.resident_bytes[:, role]) for role, name in enumerate(_RESIDENT)
+    }
+    return pa.table(columns | resident)
+
+
+def _table(traffic: Traffic) -> pa.Table:
+    return pa.table({name: getattr(traffic, name) for name in Traffic.__slots__})
+
+
+def _series(table: pa.Table) -> Series:
+    resident = np.column_stack([_column(table, name) for name in _RESIDENT])
+    columns = {name: _column(table, name) for name in Series.__slots__ if name != "resident_bytes"}
+    return Series(resident_bytes=resident, **columns)
+
+
+def _column(table: pa.Table, name: str) -> Any:
+    return table.column(name).to_numpy()

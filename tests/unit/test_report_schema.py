@@ -1,0 +1,39 @@
+"""docs/results-schema.md names every field of every file, so that nobody has to read the code."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tmtrain.evaluate.row import SCHEMA, Bounds, Row, WallClock
+from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case
+from tmtrain.report.example import example_result
+from tmtrain.simulate.file import VERSION, save_result
+from tmtrain.simulate.result import Conservation, Result, Series, Traffic
+
+DOC = (Path(__file__).parents[2] / "docs/results-schema.md").read_text()
+
+
+@pytest.mark.parametrize("kind", [Row, Bounds, WallClock, Case, Result, Conservation, Series, Traffic])
+def test_every_field_is_documented(kind: type) -> None:
+    told_otherwise = {"resident_bytes", "series", "traffic"}
+    missing = [f.name for f in fields(kind) if f.name not in DOC and f.name not in told_otherwise]
+    assert not missing
+
+
+def test_the_versions_are_those_documented() -> None:
+    assert f"results.json, schema {SCHEMA}" in DOC
+    assert f"sensitivity.json, schema {SENSITIVITY_SCHEMA}" in DOC
+    assert f'kind "result", version {VERSION}' in DOC
+
+
+def test_pandas_opens_a_run(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    result = example_result("lru")
+    save_result(result, tmp_path / "run")
+    series = pandas.read_parquet(tmp_path / "run/series.parquet")
+    assert series["resident_activation_bytes"].tolist() == result.series.resident_bytes[:, 3].tolist()
+    assert set(series.columns) - {f.name for f in fields(Series)} == {
+        f"resident_{role}_bytes"
+        for role in ("parameter", "gradient", "optimizer_state", "activation", "buffer", "input", "temporary")
+    }
