@@ -60,13 +60,13 @@ class LoopNest:
 
 
 _ROW_WISE = frozenset({
-    "_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data", "native_layer_norm",
-    "native_layer_norm_backward", "_fused_rms_norm", "_fused_rms_norm_backward", "nll_loss_forward",
+    "_softmax", "_safe_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data",
+    "native_layer_norm", "native_layer_norm_backward", "_fused_rms_norm", "_fused_rms_norm_backward", "nll_loss_forward",
     "nll_loss_backward", "sum", "mean", "amax", "var_mean", "argmax", "gather", "native_dropout", "copy_", "_to_copy",
     "fill_", "fill", "zero_", "zeros_like", "ones_like", "full_like", "bernoulli_", "normal_", "uniform_",
     "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "_adaptive_avg_pool2d",
     "_adaptive_avg_pool2d_backward", "mean_backward", "linalg_vector_norm", "cat", "stack", "constant_pad_nd",
-    "slice_backward", "select_backward", "new_zeros", "masked_fill", "where",
+    "slice_backward", "select_backward", "new_zeros", "new_ones", "zeros", "ones", "full", "masked_fill", "where",
 })  # fmt: skip
 _BATCH_NORM = frozenset({
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "cudnn_batch_norm",

@@ -45,6 +45,12 @@ TIE_BREAK = 1e-5
 """Weight of Note [Longest gaps], relative to the dearest price of a page."""
 
 
+NUM_CHANNELS = 3
+"""Read, write, shared."""
+ROUNDING = 1e-4
+"""Pages by which HiGHS may miss a whole number."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
     """Dual values: what one more page or one more second of a channel would save, in objective units."""
@@ -79,16 +85,17 @@ def solve(problem: Problem, *, timeline: Timeline, machine: Machine, objective: 
         return _nothing_to_move(problem, timeline, objective)
     model = _assemble(problem, relevant, timeline=timeline, machine=machine, objective=objective)
     answer: Any = linprog(
-        model.cost + model.nudge, A_ub=model.upper_rows, b_ub=np.zeros(model.upper_rows.shape[0]),
-        A_eq=model.equal_rows, b_eq=np.zeros(model.equal_rows.shape[0]),
+        model.cost + model.nudge, A_ub=model.upper_rows, b_ub=np.zeros(model.num_upper_rows),
+        A_eq=model.equal_rows, b_eq=np.zeros(model.num_slices),
         bounds=np.column_stack([model.lower, model.upper]), method="highs-ds",
     )  # fmt: skip
     if answer.status != 0:
         raise SolverError(f"HiGHS did not solve the placement of {len(problem.gaps)} gaps: {answer.message}")
-    moved = np.zeros(len(problem.gaps), np.int64)
-    moved[relevant] = _round_up(answer.x[: model.num_gaps], problem.gaps.pages[relevant])
+    exact = np.zeros(len(problem.gaps))
+    exact[relevant] = answer.x[: model.num_gaps]
+    moved = _repair(problem, _round_up(exact, problem.gaps.pages))
     return Placement(
-        moved=_repair(problem, moved),
+        moved=_shave(problem, moved, np.flatnonzero(moved > exact + ROUNDING)),
         optimum=float(model.cost @ answer.x) * model.scale + objective.constant,
         prices=_prices(answer, model, problem),
     )
@@ -101,6 +108,8 @@ class _Model:
     num_gaps: int
     num_epochs: int
     num_slices: int
+    """One equality row each."""
+    num_upper_rows: int
     cost: NDArray[np.float64]
     scale: float
     nudge: NDArray[np.float64]
@@ -158,6 +167,7 @@ def _assemble(
         num_gaps=G,
         num_epochs=E,
         num_slices=T,
+        num_upper_rows=int((epoch >= 0).sum()) + NUM_CHANNELS,
         cost=cost / scale,
         scale=scale,
         nudge=TIE_BREAK
@@ -214,13 +224,14 @@ def _upper_rows(epoch: NDArray[np.int64], *, T: int, E: int, page: int, machine:
         columns += [np.append(moved, tau)]
         values += [np.append(np.full(len(moved), page / rate), -1.0)]
     return csr_array(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(D + 3, tau + 1)
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(D + NUM_CHANNELS, tau + 1),
     )
 
 
 def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.int64]:
     # Rounding up keeps every capacity row; the tolerance keeps a solver's 1e-9 from costing a page.
-    return np.minimum(np.ceil(x - 1e-4).astype(np.int64), pages).clip(min=0)
+    return np.minimum(np.ceil(x - ROUNDING).astype(np.int64), pages).clip(min=0)
 
 
 def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -240,9 +251,23 @@ def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
         moved[g] += min(int(short[t]), int(room[g]))
 
 
+def _shave(problem: Problem, moved: NDArray[np.int64], rounded: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Take back, gap by gap, the pages that rounding up moved for nothing."""
+    gaps, T = problem.gaps, problem.num_slices
+    slack = problem.absent_pages(moved) - problem.over_pages
+    for g in rounded.tolist():
+        start, end = int(gaps.start[g]) + 1, int(gaps.end[g])
+        parts = [slice(start, end)] if start < end else [slice(start, T), slice(0, end)]
+        spare = min(int(slack[part].min(initial=int(moved[g]))) for part in parts)
+        for part in parts:
+            slack[part] -= spare
+        moved[g] -= spare
+    return moved
+
+
 def _prices(answer: Any, model: _Model, problem: Problem) -> Prices:
     lower = np.asarray(answer.lower.marginals)
-    rows = -np.asarray(answer.ineqlin.marginals)[-3:] * model.scale
+    rows = -np.asarray(answer.ineqlin.marginals)[-NUM_CHANNELS:] * model.scale
     absent = lower[model.num_gaps + model.num_epochs : -1] * model.scale
     capacity = np.where(problem.over_pages > 0, absent, 0.0).clip(min=0.0)
     return Prices(capacity=capacity, read=float(rows[0]), write=float(rows[1]), shared=float(rows[2]))
