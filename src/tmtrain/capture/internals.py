@@ -1,0 +1,55 @@
+"""What torch keeps private and capture needs, in one place; checked on torch 2.13."""
+
+# pyright: reportPrivateUsage=false
+
+from typing import Any
+
+import torch
+from torch._ops import OpOverload, OpOverloadPacket
+
+_NO_BACKWARD = -1
+_ACCUMULATE_GRAD = 2**64 - 1
+"""The sequence number of every AccumulateGrad node."""
+
+
+def in_backward() -> bool:
+    """Return whether autograd runs a graph on this thread."""
+    return torch._C._current_graph_task_id() != _NO_BACKWARD
+
+
+def next_node_number() -> int:
+    """Return the number that the next autograd node made on this thread will get."""
+    return torch.autograd._get_sequence_nr()
+
+
+def running_node() -> int | torch.Tensor | None:
+    """Return the number of the node that backward runs, or the leaf whose gradient it accumulates."""
+    node: Any = torch._C._current_autograd_node()
+    if node is None:
+        return None
+    number: int = node._sequence_nr()
+    return node.variable if number == _ACCUMULATE_GRAD else number
+
+
+def storage_key(storage: torch.UntypedStorage) -> int:
+    """Return a number that no other living storage has."""
+    return storage._cdata
+
+
+def schema_of(func: OpOverload) -> torch.FunctionSchema:
+    """Return arguments and results with their alias information."""
+    return func._schema
+
+
+def short_name_of(func: OpOverload) -> str:
+    """Return the operator without namespace and overload.
+
+    >>> short_name_of(torch.ops.aten.add_.Tensor)
+    'add_'
+    """
+    return func._opname
+
+
+def packet_of(func: OpOverload) -> OpOverloadPacket:
+    """Return all overloads of the operator: the key of torch's FLOP registry."""
+    return func._overloadpacket
