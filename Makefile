@@ -1,0 +1,41 @@
+PYTHON ?= python3
+MODELS ?= gpt2-xl bert-large vit-large resnet-152 llama-2-7b gpt3-175b
+OUT    ?= out/run
+
+BIN       := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all lint bench clean
+
+help:  ## Say what there is to make.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(INSTALLED)  ## Evaluate MODELS at 12.5 % fast memory into OUT: a table and report.html.
+	$(BIN)/tmtrain evaluate $(MODELS) --machine v4-slc --fast 12.5% --objective energy --out $(OUT)
+
+test: lint  ## Linters, types and tests (no GPU, no network).
+	$(BIN)/pytest
+
+test-all: lint  ## The same with the exhaustive checks.
+	$(BIN)/pytest -m "not gpu"
+
+lint: $(INSTALLED)  ## Style, types and import order.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
+
+bench: $(INSTALLED)  ## Run every benchmark; each says at its top what it measures.
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:  ## Remove what the targets above have made, the environment included.
+	rm -rf .venv out .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch first and by itself: what comes after it cannot pull another build of it.
+# An environment without pip is what an interrupted or crippled `venv` leaves behind: begin again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""cli: the command line. Thin: each command parses, makes one library call and prints."""

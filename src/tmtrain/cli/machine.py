@@ -1,0 +1,57 @@
+"""``tmtrain machine``: what there is to simulate on, and where its numbers come from."""
+
+from cyclopts import App
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tmtrain.cli.flag import Flag
+from tmtrain.cli.output import emit, facts
+from tmtrain.machine import Constant, describe_machine, list_machines, load_machine
+
+machine = App(name="machine", help="Machines, and the source of each of their numbers.")
+
+
+@machine.command(name="list")
+def list_(*, json: Flag = False) -> None:
+    """List the presets, the default first.
+
+    Args:
+        json: Print JSON.
+    """
+    record = [{"name": name, "description": load_machine(name).description} for name in list_machines()]
+    lines = [(entry["name"], entry["description"]) for entry in record]
+    emit(record, facts("machines", lines), as_json=json)
+
+
+@machine.command
+def show(name_or_file: str, /, *, json: Flag = False) -> None:
+    """Show every number of a machine with its range, source and date.
+
+    Args:
+        name_or_file: A preset or a TOML file.
+        json: Print JSON.
+    """
+    loaded = load_machine(name_or_file)
+    constants = describe_machine(name_or_file)
+    record = {"name": loaded.name, "description": loaded.description, "constants": constants}
+    emit(record, f"{loaded.name}: {loaded.description}", _table(constants), as_json=json)
+
+
+def _table(constants: tuple[Constant, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("constant", no_wrap=True)
+    table.add_column("value", no_wrap=True, justify="right")
+    table.add_column("range", no_wrap=True)
+    table.add_column("source", overflow="fold")
+    table.add_column("date", no_wrap=True)
+    for c in constants:
+        cells = (c.path, f"{c.value:g} {c.unit}".rstrip(), _range(c), c.source, c.date)
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _range(constant: Constant) -> str:
+    if constant.low is None or constant.high is None:
+        return ""
+    return " to ".join(dict.fromkeys((f"{constant.low:g}", f"{constant.high:g}")))

@@ -1,0 +1,28 @@
+"""Options that several commands share, declared once. What they mean stands in each command's docstring."""
+
+from collections.abc import Iterable
+from typing import Annotated, TypeAlias
+
+from cyclopts import Group, Parameter
+
+from tmtrain.capture import StepOptions
+from tmtrain.policies import POLICIES
+
+DEFAULT_FAST = "12.5%"
+"""Of the fast tier: the share at which the field's headline numbers are given."""
+
+
+def _words(values: Iterable[str]) -> str:
+    return " ".join(values)
+
+
+_SEVERAL = Parameter(consume_multiple=True, negative=(), show_default=_words)
+
+Several: TypeAlias = Annotated[tuple[str, ...], _SEVERAL]
+"""One option, one or more values: ``--fast 12.5% 25%``."""
+PolicyName: TypeAlias = Annotated[str, Parameter(choices=POLICIES)]
+SeveralPolicies: TypeAlias = Annotated[tuple[str, ...], _SEVERAL, Parameter(choices=POLICIES)]
+ModelOptions: TypeAlias = Annotated[
+    StepOptions, Parameter(name="*", group=Group("Options of zoo models", sort_key=9))
+]
+"""Each field of `StepOptions` as an option of its own."""

@@ -1,0 +1,85 @@
+"""What ``tmtrain plan`` tells about a plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tmtrain.cli.scene import Scene
+from tmtrain.plan import Plan, Prediction
+from tmtrain.report.quantity import percent, quantity
+from tmtrain.units import format_bytes, format_seconds
+
+_UNITS = {"energy": "J", "time": "s"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The certificate without its prices."""
+
+    bound: float
+    """No policy under the same rules needs less; in the objective's unit, as is `value`."""
+    value: float
+    gap: float
+    """(value - bound) / bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """A plan in a few numbers."""
+
+    model: str
+    batch: int
+    machine: str
+    fast_bytes: int
+    footprint_bytes: int
+    objective: str
+    prediction: Prediction
+    ideal_step_time_s: float
+    """Compute alone, everything resident."""
+    certificate: Proof | None
+    transfers: int
+    """Absences of some pages of an extent, between one access and the next."""
+    slices: int
+    extents: int
+    out: str | None
+    """Where the plan was written."""
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield labels and values as people read them."""
+        expected = self.prediction
+        yield (
+            "step time",
+            f"{format_seconds(expected.step_time_s)} (ideal {format_seconds(self.ideal_step_time_s)})",
+        )
+        yield "energy", quantity(expected.energy_j, "J")
+        yield "bytes in, out", f"{format_bytes(expected.bytes_in)}, {format_bytes(expected.bytes_out)}"
+        yield "transfers", f"{self.transfers:,} of {self.extents:,} extents over {self.slices:,} slices"
+        if self.certificate is not None:
+            yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
+            yield "lower bound", self._amount(self.certificate.bound)
+            yield "gap", percent(self.certificate.gap)
+        if self.out is not None:
+            yield "plan", self.out
+
+    def _amount(self, value: float) -> str:
+        unit = _UNITS.get(self.objective)
+        return format_bytes(value) if unit is None else quantity(value, unit)
+
+
+def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanSummary:
+    """Sum up a plan that was made in `scene`."""
+    proof = plan.certificate
+    return PlanSummary(
+        model=scene.trace.model,
+        batch=scene.trace.samples,
+        machine=plan.machine,
+        fast_bytes=plan.fast_bytes,
+        footprint_bytes=scene.timeline.footprint_bytes,
+        objective=plan.objective,
+        prediction=plan.prediction,
+        ideal_step_time_s=scene.timeline.compute_s,
+        certificate=None if proof is None else Proof(bound=proof.bound, value=proof.value, gap=proof.gap),
+        transfers=len(plan.transfers),
+        slices=len(scene.timeline.slices),
+        extents=len(scene.timeline.extents),
+        out=out,
+    )

@@ -1,0 +1,62 @@
+"""A Scene: what a command plans and simulates in, made from what the user named."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tmtrain.capture import StepOptions
+from tmtrain.evaluate import trace_of
+from tmtrain.lower import Timeline, lower
+from tmtrain.machine import Machine, load_machine
+from tmtrain.trace import Trace
+from tmtrain.units import FastCapacity, format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One step on one machine with one capacity of the fast tier."""
+
+    trace: Trace
+    machine: Machine
+    timeline: Timeline
+
+    @property
+    def title(self) -> str:
+        """What the numbers below it are about."""
+        timeline = self.timeline
+        share = timeline.fast_bytes / timeline.footprint_bytes
+        return (
+            f"{self.trace.model}, batch {self.trace.samples}, on {self.machine.name} with "
+            f"{format_bytes(timeline.fast_bytes)} fast memory ({share:.1%} of {format_bytes(timeline.footprint_bytes)})"
+        )
+
+
+def make_scene(
+    source: str,
+    *,
+    machine: str,
+    fast: FastCapacity,
+    options: StepOptions | None = None,
+    samples: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Scene:
+    """Find or capture the step, and lower it.
+
+    Args:
+        source: A trace folder, a zoo model or ``FILE.py:FUNCTION``.
+        machine: A preset or a TOML file.
+        fast: Capacity of the fast tier.
+        options: For zoo models.
+        samples: In the batch of the user's own step.
+        tell: Called with a line before each piece of work.
+
+    Raises:
+        InputError: unknown source or machine, options that do not apply, an unreadable file.
+        CaptureError: the step could not be captured.
+        InfeasibleError: an operator does not fit into the fast tier.
+    """
+    loaded = load_machine(machine)
+    tell(f"{source}: capture")
+    trace = trace_of(source, options, samples=samples)
+    tell(f"{source}: lower onto {loaded.name}")
+    fast_bytes = fast.of(trace.footprint_bytes, page_bytes=loaded.slow.page_bytes)
+    return Scene(trace=trace, machine=loaded, timeline=lower(trace, machine=loaded, fast_bytes=fast_bytes))

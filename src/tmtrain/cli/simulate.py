@@ -1,0 +1,100 @@
+"""``tmtrain simulate``."""
+
+from pathlib import Path
+
+from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, PolicyName
+from tmtrain.cli.output import emit, facts
+from tmtrain.cli.progress import progress
+from tmtrain.cli.scene import Scene, make_scene
+from tmtrain.cli.step_summary import summarise_step
+from tmtrain.errors import InputError
+from tmtrain.machine import DEFAULT_MACHINE
+from tmtrain.plan import Plan
+from tmtrain.plan.file import check_plan_fits, load_plan
+from tmtrain.plan.objective import ObjectiveName
+from tmtrain.policies import Decision, Knowledge, make_policy
+from tmtrain.report import write_perfetto
+from tmtrain.simulate import Result, save_result
+from tmtrain.simulate import simulate as run
+from tmtrain.units import FastCapacity, parse_fast
+
+
+def simulate(
+    source: str,
+    /,
+    *,
+    machine: str = DEFAULT_MACHINE,
+    fast: str | None = None,
+    policy: PolicyName = "tmtrain",
+    objective: ObjectiveName | None = None,
+    plan: Path | None = None,
+    perfetto: Path | None = None,
+    out: Path | None = None,
+    samples: int | None = None,
+    options: ModelOptions | None = None,
+    json: Flag = False,
+) -> None:
+    """Simulate one steady step under one policy.
+
+    Args:
+        source: A trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        machine: A preset (see tmtrain machine list) or a TOML file.
+        fast: Fast memory: a share of the step's footprint or a size; by default that of the plan, or 12.5%.
+        policy: Who decides what is in fast memory.
+        objective: What tmtrain's plan minimises; by default energy.
+        plan: Follow this plan, made by tmtrain plan --out, instead of making one.
+        perfetto: Write the simulated step for ui.perfetto.dev, to FILE.json or FILE.json.gz.
+        out: Write the result, slice by slice, to this folder, by custom NAME.result.
+        samples: Samples in the batch of your own step.
+        options: How the zoo model is trained.
+        json: Print JSON.
+    """
+    loaded = _load(plan, policy=policy, objective=objective)
+    with progress() as tell:
+        capacity = _capacity(fast, loaded)
+        scene = make_scene(
+            source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
+        )
+        tell(f"{source}: simulate {policy}")
+        decision = _decide(scene, policy=policy, objective=objective or "energy", plan=loaded)
+        result = run(decision, machine=scene.machine, policy=policy)
+        _write(result, decision, out=out, perfetto=perfetto)
+    paths = {"out": str(out) if out else None, "perfetto": str(perfetto) if perfetto else None}
+    summary = summarise_step(result, scene, **paths)
+    emit(summary, facts(f"{policy}: {scene.title}", summary.lines()), as_json=json)
+
+
+def _load(plan: Path | None, *, policy: str, objective: str | None) -> Plan | None:
+    """Read the plan to follow, if any, and refuse what would be ignored beside it."""
+    if plan is None:
+        return None
+    if policy != "tmtrain":
+        raise InputError(f"--policy {policy} cannot follow a plan: leave --plan or --policy out")
+    if objective is not None:
+        raise InputError(
+            f"--objective is for making a plan, {plan} is already made: leave one of the two out"
+        )
+    return load_plan(plan)
+
+
+def _capacity(fast: str | None, plan: Plan | None) -> FastCapacity:
+    if fast is None and plan is not None:
+        return FastCapacity(bytes=plan.fast_bytes)
+    return parse_fast(fast or DEFAULT_FAST)
+
+
+def _decide(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> Decision:
+    if plan is None:
+        return make_policy(policy, objective=objective).decide(scene.timeline, machine=scene.machine)
+    check_plan_fits(plan, scene.timeline)
+    return Decision(timeline=scene.timeline, knowledge=Knowledge.LAST_USE, plan=plan)
+
+
+def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:
+    if out is not None:
+        save_result(result, out)
+    if perfetto is not None:
+        timeline = decision.timeline
+        names = [timeline.operator_names[op] for op in timeline.slices.op.tolist()]
+        write_perfetto(result, perfetto, names=names)

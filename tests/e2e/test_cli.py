@@ -1,0 +1,154 @@
+"""The program as a process: exit codes, streams, signals, and a disk that fills up."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tmtrain.trace import example_trace, save_trace
+
+PROGRAM = Path(sys.executable).with_name("tmtrain")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    save_trace(example_trace(), Path("example.trace"))
+    return tmp_path
+
+
+def _run(line: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([PROGRAM, *line.split()], capture_output=True, text=True, check=False, **options)
+
+
+def test_the_main_job_on_two_models() -> None:
+    done = _run("evaluate gpt2-tiny example.trace --machine v4-slc --fast 60% --objective energy --out out")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert done.stdout.count("lower bound") == 2
+    written = json.loads(Path("out/results.json").read_text())
+    assert {row["model"] for row in written["rows"]} == {"gpt2-tiny", "example"}
+    assert all(row["gap"] >= 0 for row in written["rows"] if row["policy"] != "all-fast")
+    assert {path.name for path in Path("out").iterdir()} == {
+        "results.json", "sensitivity.json", "report.html", "runs",
+    }  # fmt: skip
+
+
+def test_options_of_a_zoo_model_reach_the_capture() -> None:
+    done = _run(
+        "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing --json"
+    )
+    said = json.loads(done.stdout)
+    assert said["samples"] == 3
+    chosen = {"sequence": 8, "dtype": "fp32", "optimizer": "sgd", "checkpointing": True}
+    assert said["options"].items() >= chosen.items()
+
+
+def test_a_step_that_needs_values_is_named_with_operator_and_module() -> None:
+    Path("own.py").write_text(
+        "import torch\n"
+        "class Picky(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        y = super().forward(x)\n"
+        "        return y if y.sum().item() > 0 else -y\n"
+        "def step():\n"
+        "    model = torch.nn.Sequential(Picky(4, 4))\n"
+        "    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        "    def run():\n"
+        "        model(torch.ones(2, 4)).sum().backward()\n"
+        "        optimizer.step()\n"
+        "        optimizer.zero_grad()\n"
+        "    return model, optimizer, run\n"
+    )
+    done = _run("capture own.py:step")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "_local_scalar_dense" in done.stderr
+    assert "module '0'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(place: Path) -> None:
+    argv = [PROGRAM, "evaluate", "gpt2", "--out", "out"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "lower and bound" in line:
+                break
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert out == ""
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert not (place / "out" / "results.json").exists()
+    left = [path.name for path in place.rglob("*")]
+    assert not [name for name in left if name.startswith(".") or name.endswith(".tmp")]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    argv = [PROGRAM, "machine", "show", "v4-slc"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("form", ["", " --json"])
+def test_a_full_disk_under_stdout_is_told(form: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, *f"machine list{form}".split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "tmtrain: output: No space left on device\n"
+
+
+def _no_more_than_2000_bytes() -> None:
+    """Make the disk refuse to let any file grow further: what a quota or a full disk does in mid-write."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "capture example.trace --out new.trace",
+        "simulate example.trace --fast 20KiB --out new.result",
+        "simulate example.trace --fast 20KiB --perfetto new.json",
+        "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out new",
+    ],
+)
+def test_a_disk_that_fills_up_in_mid_write_leaves_nothing_behind(line: str, place: Path) -> None:
+    done = _run(line, preexec_fn=_no_more_than_2000_bytes)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "could not write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in place.rglob("*") if path.is_file() and "example.trace" not in path.parts]
+
+
+def test_an_older_result_survives_a_disk_that_fills_up(place: Path) -> None:
+    line = "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out out"
+    assert _run(line).returncode == 0
+    before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    assert _run(line, preexec_fn=_no_more_than_2000_bytes).returncode == 1
+    assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
+
+
+def test_progress_is_a_moving_line_on_a_terminal_only() -> None:
+    """With a pipe on stderr, progress is plain lines without escapes."""
+    done = _run("plan example.trace --fast 20KiB")
+    assert done.stderr.splitlines()[0] == "example.trace: capture"
+    assert "\x1b" not in done.stderr + done.stdout

@@ -1,0 +1,173 @@
+"""Each command on the smallest step: what it prints for people and for programs, and what it writes."""
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmtrain.cli.app import main
+from tmtrain.cli.scene import make_scene
+from tmtrain.cli.trace_summary import summarise_trace
+from tmtrain.plan import plan
+from tmtrain.plan.file import load_plan
+from tmtrain.policies import POLICIES
+from tmtrain.report.example import write_example
+from tmtrain.simulate import load_result
+from tmtrain.trace import Role, example_trace, load_trace, save_trace
+from tmtrain.units import parse_fast
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    path = tmp_path / "example.trace"
+    save_trace(example_trace(), path)
+    return str(path)
+
+
+def _json(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
+    assert main([*argv, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def _text(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert main(argv) == 0
+    return capsys.readouterr().out
+
+
+def test_capture_sums_up_a_trace(trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy.trace"
+    said = _json(capsys, "capture", trace, "--out", str(copy))
+    assert said["operators"] == 10
+    assert said["out"] == str(copy)
+    assert load_trace(copy).storages.name == example_trace().storages.name
+    text = _text(capsys, "capture", trace)
+    assert "28.00 KiB at its peak" in text
+    assert "optimizer_state" in text
+
+
+def test_roles_at_the_peak_add_up_to_the_footprint() -> None:
+    summary = summarise_trace(example_trace())
+    assert sum(summary.footprint_by_role_bytes.values()) == summary.footprint_bytes
+
+
+def test_a_storage_that_wraps_round_the_end_of_the_step_counts_at_the_start_of_it() -> None:
+    """Only what lives from op 7 on and dies before op 3 is alive at op 0; then the peak is there."""
+    made = example_trace()
+    s = made.storages
+    sizes = s.bytes.copy()
+    birth, death = s.birth_op.copy(), s.death_op.copy()
+    wrapping = s.name.index("threshold_backward#4.0")
+    sizes[wrapping], birth[wrapping], death[wrapping] = 1 << 20, 9, 1
+    moved = dataclasses.replace(
+        made, storages=dataclasses.replace(s, bytes=sizes, birth_op=birth, death_op=death)
+    )
+    summary = summarise_trace(moved)
+    assert sum(summary.footprint_by_role_bytes.values()) == summary.footprint_bytes == moved.footprint_bytes
+    assert summary.footprint_by_role_bytes[Role.TEMPORARY.name.lower()] >= 1 << 20
+
+
+def test_plan_tells_what_the_plan_says(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "example.plan"
+    said = _json(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes", "--out", str(out))
+    scene = make_scene(trace, machine="v4-slc", fast=parse_fast("20KiB"))
+    made = plan(scene.timeline, machine=scene.machine, objective="bytes")
+    assert made.certificate is not None
+    assert said["prediction"] == dataclasses.asdict(made.prediction)
+    assert said["certificate"]["bound"] == made.certificate.bound
+    assert said["certificate"]["gap"] == made.certificate.gap
+    assert said["transfers"] == len(load_plan(out).transfers) == len(made.transfers)
+    text = _text(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes")
+    assert all(word in text for word in ("lower bound", "gap", "transfers", "example"))
+
+
+def test_simulate_follows_a_plan_from_a_file(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = str(tmp_path / "example.plan")
+    predicted = _json(capsys, "plan", trace, "--fast", "20KiB", "--out", saved)["prediction"]
+    followed = _json(capsys, "simulate", trace, "--plan", saved)
+    assert (followed["bytes_in"], followed["bytes_out"]) == (predicted["bytes_in"], predicted["bytes_out"])
+    assert followed == _json(capsys, "simulate", trace, "--fast", "20KiB")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_simulate_runs_every_policy(policy: str, trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = _json(capsys, "simulate", trace, "--fast", "20KiB", "--policy", policy)
+    assert said["policy"] == policy
+    assert said["energy_j"] == pytest.approx(sum(said["energy_by_component_j"].values()))
+    assert said["step_time_s"] >= said["ideal_step_time_s"]
+
+
+def test_simulate_writes_result_and_perfetto(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result, step = tmp_path / "example.result", tmp_path / "step.json.gz"
+    options = ("--fast", "20KiB", "--out", str(result), "--perfetto", str(step))
+    text = _text(capsys, "simulate", trace, *options)
+    assert str(result) in text.replace("\n", "")
+    assert load_result(result).policy == "tmtrain"
+    events = json.loads(gzip.decompress(step.read_bytes()))["traceEvents"]
+    assert "aten.mm.default" in {event.get("name") for event in events}
+
+
+def test_evaluate_takes_several_of_everything(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    argv = ("evaluate", trace, "--machine", "v4-slc", "znvme-g10", "--fast", "20KiB", "24KiB")
+    chosen = ("--policy", "lru", "tmtrain", "--no-sensitivity", "--out", str(out))
+    said = _json(capsys, *argv, *chosen)
+    settings = {(row["machine"], row["fast_bytes"], row["policy"]) for row in said["rows"]}
+    assert len(settings) == len(said["rows"]) == 2 * 2 * 2
+    written = json.loads((out / "results.json").read_text())
+    assert {key: said[key] for key in written} == written
+    assert (said["report"], said["results"]) == (str(out / "report.html"), str(out / "results.json"))
+    assert not (out / "sensitivity.json").exists()
+
+
+def test_evaluate_tells_progress_on_stderr_only(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [
+        "evaluate",
+        trace,
+        "--fast",
+        "24KiB",
+        "--policy",
+        "lru",
+        "tmtrain",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*argv, "--no-sensitivity"]) == 0
+    shown = capsys.readouterr()
+    assert "capture" in shown.err
+    assert "capture" not in shown.out
+    assert "lower bound" in shown.out
+    assert "report.html" in shown.out
+
+
+def test_report_prints_the_rows_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_example(tmp_path)
+    said = _json(capsys, "report", str(folder))
+    written = json.loads((folder / "results.json").read_text())
+    assert {key: said[key] for key in written} == written
+    assert (folder / "report.html").is_file()
+    assert "vs rival" in _text(capsys, "report", str(folder))
+
+
+def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [entry["name"] for entry in _json(capsys, "machine", "list")]
+    assert names == ["v4-slc", "a100-tlc5", "v5p-hbf", "znvme-g10"]
+    own = tmp_path / "own.toml"
+    own.write_text('schema = 1\nbase = "v4-slc"\n[slow]\npage = "16 KiB"\n')
+    constants = {c["path"]: c for c in _json(capsys, "machine", "show", str(own))["constants"]}
+    assert (constants["slow.page"]["value"], constants["slow.page"]["unit"]) == (16.0, "KiB")
+    shown = _text(capsys, "machine", "show", "v4-slc")
+    assert all(path in shown for path in constants)
+    assert "19 to 315" in shown or "range" in shown

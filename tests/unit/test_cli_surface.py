@@ -1,0 +1,93 @@
+"""The commands and their options: what scripts rely on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+from cyclopts.argument import Argument
+
+import tmtrain.cli
+from tmtrain.cli.app import COMMANDS, main, make_app
+
+MODEL = (
+    "--batch",
+    "--sequence",
+    "--dtype",
+    "--attention",
+    "--optimizer",
+    "--checkpointing",
+    "--no-checkpointing",
+)
+SURFACE = {
+    "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
+    "plan": ("SOURCE", "--machine", "--fast", "--objective", "--out", "--samples", *MODEL, "--json"),
+    "simulate": (
+        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
+        *MODEL, "--json",
+    ),
+    "evaluate": (
+        "MODELS", "--out", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity", *MODEL, "--json",
+    ),
+    "report": ("FOLDER", "--json"),
+    "machine list": ("--json",),
+    "machine show": ("NAME_OR_FILE", "--json"),
+    "doctor": ("--json",),
+}  # fmt: skip
+
+
+def _commands(app: App, prefix: str = "") -> dict[str, App]:
+    """Return the commands that run something, by what one types."""
+    found: dict[str, App] = {}
+    for name in app:
+        if not name.startswith("-"):
+            below = _commands(app[name], f"{prefix}{name} ")
+            found |= below or {f"{prefix}{name}": app[name]}
+    return found
+
+
+def _arguments(command: App) -> list[Argument]:
+    """Return what may be given, without the "*" that stands for all options of a model."""
+    found = command.assemble_argument_collection(parse_docstring=True)
+    return [argument for argument in found if argument.name != "*"]
+
+
+def test_the_commands_and_options_are_these() -> None:
+    found = {
+        typed: tuple(name for argument in _arguments(command) for name in argument.names)
+        for typed, command in _commands(make_app()).items()
+    }
+    assert found == SURFACE
+
+
+@pytest.mark.parametrize("typed", SURFACE)
+def test_each_option_is_explained(typed: str) -> None:
+    for argument in _arguments(_commands(make_app())[typed]):
+        assert argument.parameter.help, argument.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_overview_says_what_the_command_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    assert COMMANDS[name] in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(f" {name} " in shown for name in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{tmtrain.__version__}\n"
+
+
+def test_command_functions_are_thin() -> None:
+    """A command parses, calls and prints: at most 40 lines without its docstring."""
+    for name in COMMANDS:
+        tree = ast.parse((Path(tmtrain.cli.__path__[0]) / f"{name}.py").read_text())
+        for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+            doc = function.body[0] if ast.get_docstring(function) else None
+            doc_lines = (doc.end_lineno or 0) - doc.lineno + 1 if doc else 0
+            assert (function.end_lineno or 0) - function.lineno + 1 - doc_lines <= 40, function.name
