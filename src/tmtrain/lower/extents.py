@@ -26,15 +26,21 @@ class PageRuns:
     reads: list[bool] = field(default_factory=list)
     writes: list[bool] = field(default_factory=list)
 
-    def add(self, number: int, touches: tuple[Touch, ...], operands: Operands) -> None:
+    def add(self, number: int, touches: tuple[Touch, ...], trace: Trace, *, page_bytes: int) -> None:
         """Add what slice `number` touches; operands of no bytes are left out."""
+        operands = trace.operands
         for touch in touches:
             if touch.end_page <= touch.first_page:
                 continue
             row = touch.row
             writes = bool(operands.writes[row])
-            # Overwriting needs no old content, unless an earlier slice made a part of it or gaps remain in the run.
-            keeps_some = touch.again or not _is_dense(operands, row)
+            # Overwriting needs no old content, unless an earlier slice made a part of it, gaps remain in the run, or
+            # other bytes of the storage share its first or last page.
+            keeps_some = (
+                touch.again
+                or not _is_dense(operands, row)
+                or _shares_a_page(touch, trace, page_bytes=page_bytes)
+            )
             self.slice.append(number)
             self.storage.append(int(operands.storage[row]))
             self.first_page.append(touch.first_page)
@@ -50,11 +56,12 @@ def assemble_extents(
     extents, first_extent = _cut_storages(trace, runs, page_bytes)
     at, extent, reads, writes = _merge(runs, extents, first_extent)
     needs = _needs_content(trace, extents, at, extent, reads, slice_op)
+    # What is read before anything was written there is content from then on: hence `writes` where nothing is needed.
     accesses = Accesses(
         ptr=np.searchsorted(at, np.arange(len(slice_op) + 1)).astype(np.int64),
         extent=extent.astype(np.int32),
         needs_content=needs,
-        writes=writes,
+        writes=writes | ~needs,
         next_slice=_next_slices(at, extent, needs),
     )
     return extents, accesses, _frees(trace, extents, slice_op)
@@ -65,6 +72,16 @@ def _is_dense(operands: Operands, row: int) -> bool:
     for size in operands.shape[row]:
         elements *= size
     return elements * int(operands.itemsize[row]) == int(operands.span_bytes[row])
+
+
+def _shares_a_page(touch: Touch, trace: Trace, *, page_bytes: int) -> bool:
+    start = int(trace.operands.offset_bytes[touch.row])
+    end = start + int(trace.operands.span_bytes[touch.row])
+    begins_inside = touch.first_page * page_bytes < start
+    ends_inside = end < min(
+        touch.end_page * page_bytes, int(trace.storages.bytes[trace.operands.storage[touch.row]])
+    )
+    return begins_inside or ends_inside
 
 
 def _cut_storages(trace: Trace, runs: PageRuns, page_bytes: int) -> tuple[Extents, NDArray[np.int64]]:

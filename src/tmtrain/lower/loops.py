@@ -92,7 +92,7 @@ def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
     if name in _BATCH_NORM:
         return [_two_pass(trace.operands, rows)]
     if name in _EMBEDDING:
-        return [_embedding(trace.operands, rows)]
+        return [_embedding(trace.operands, rows, backward="backward" in name)]
     if trace.operators.is_pointwise[op]:
         return [_pointwise(trace.operands, rows)]
     if name in _ROW_WISE:
@@ -168,7 +168,7 @@ def _leading(
     for row in candidates:
         agree = _agreement(shapes[row], shape)
         order = min(agree, ordered_dims(shapes[row], operands.stride[row]))
-        if order > 0:
+        if prod(shapes[row][:order]) > 1:  # to agree in dimensions of size 1 only is to be broadcast
             follows[row] = order
     shared = min([dims, *follows.values()])
     trip = prod(shape[:shared])
@@ -188,6 +188,13 @@ def _is_image(operands: Operands, row: int, *, backward: bool) -> bool:
 
 
 def _agreement(shape: tuple[int, ...], with_shape: tuple[int, ...]) -> int:
+    """Count the leading dimensions in which two shapes agree.
+
+    A shape that agrees with the last dimensions too (the sum over the rows of a square matrix, its layer norm's weight)
+    may follow either; it is taken to follow none, which costs a little memory and is right for both.
+    """
+    if len(shape) < len(with_shape) and shape == with_shape[len(with_shape) - len(shape) :]:
+        return 0
     agree = 0
     for mine, other in zip(shape, with_shape, strict=False):
         if mine != other:
@@ -210,14 +217,19 @@ def _two_pass(operands: Operands, rows: range) -> LoopNest:
     return LoopNest(trips=nest.trips, operands=found, passes=2 if nest.trips and nest.trips[0] > 1 else 1)
 
 
-def _embedding(operands: Operands, rows: range) -> LoopNest:
+def _embedding(operands: Operands, rows: range, *, backward: bool) -> LoopNest:
     """Positions outside, rows of the table inside; indices and vectors follow the first, the table the second."""
-    index_shape = operands.shape[next(row for row in rows if operands.position[row] == 1)]
-    vectors = [row for row in rows if operands.shape[row][: len(index_shape)] == index_shape]
-    table = [row for row in rows if row not in vectors]
-    positions, entries = prod(index_shape), operands.shape[table[0]][0] if table else 1
-    found = tuple(Operand(row=row, loop=1 if row in table else 0) for row in rows)
-    return LoopNest(trips=(positions, entries), operands=found)
+    table_position = Operands.RESULT if backward else 0
+    by_position = {int(operands.position[row]): row for row in rows}
+    index_shape, table = operands.shape[by_position[1]], by_position[table_position]
+
+    def loop_of(row: int) -> int | None:
+        """A cut gives runs of bytes only where memory follows the loop: all dimensions of the index, rows of the table."""
+        ordered = ordered_dims(operands.shape[row], operands.stride[row])
+        return int(row == table) if ordered >= (1 if row == table else len(index_shape)) else None
+
+    found = tuple(Operand(row=row, loop=loop_of(row)) for row in rows)
+    return LoopNest(trips=(prod(index_shape), operands.shape[table][0]), operands=found)
 
 
 def _foreach(operands: Operands, rows: range) -> list[LoopNest]:

@@ -99,7 +99,7 @@ def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_shar
             cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit)
             for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
                 _check_fits(trace, op, piece, page_bytes=page_bytes, fast_pages=fast_pages)
-                cut.runs.add(len(cut.op), piece.touches, operands)
+                cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)
                 cut.op.append(op)
                 cut.share.append(piece.share * weight)
                 cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in _DIMS))

@@ -57,7 +57,8 @@ def slices_of(
 ) -> Iterator[Slice]:
     """Yield the slices of a nest in order: passes outermost, then the loops as they are nested.
 
-    Page runs are cut in the ratio of the loop, so runs of different operators nest where the cuts are powers of two.
+    Page runs are cut in the ratio of the loop, so runs of different operators nest where the cuts are powers of two. The
+    runs of two pieces of an operand are disjoint, or, where there are more pieces than pages, the same page.
     """
     passes = nest.passes if prod(cuts) > 1 else 1
     seen: set[tuple[int, int]] = set()
@@ -71,8 +72,8 @@ def slices_of(
                 first, end = _run(
                     operands, o.row, piece, cuts[o.loop] if o.loop is not None else 1, page_bytes
                 )
-                touches.append(Touch(row=o.row, first_page=first, end_page=end, again=(o.row, piece) in seen))
-                seen.add((o.row, piece))
+                touches.append(Touch(row=o.row, first_page=first, end_page=end, again=(o.row, first) in seen))
+                seen.add((o.row, first))
             yield Slice(
                 touches=tuple(touches),
                 share=1 / (passes * prod(cuts)),

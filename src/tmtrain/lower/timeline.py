@@ -56,6 +56,7 @@ class Accesses:
     needs_content: NDArray[np.bool_]
     """The bytes that were there before are used: false where all of them are overwritten or new."""
     writes: NDArray[np.bool_]
+    """What is there afterwards is new, also in the first access after birth: true wherever `needs_content` is not."""
     next_slice: NDArray[np.int32]
     """Slice of the next access of the same extent, cyclic (<= own slice means: in the next step); -1 if its
     content is never used again."""

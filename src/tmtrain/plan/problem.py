@@ -83,11 +83,12 @@ def touched_pages(timeline: Timeline) -> NDArray[np.int64]:
 def framework_peak_pages(timeline: Timeline) -> int:
     """Return the most pages alive at once between the first access and the framework's free, over the step."""
     num_slices, count = len(timeline.slices), len(timeline.extents)
-    born, died = np.zeros(count, np.int64), np.full(count, num_slices, np.int64)
-    slices = slice_of_access(timeline)
-    first = ~timeline.accesses.needs_content
-    born[timeline.accesses.extent[first][::-1]] = slices[first][::-1]
+    died = np.full(count, num_slices, np.int64)
     died[timeline.frees.extent] = np.repeat(np.arange(num_slices), np.diff(timeline.frees.ptr)) + 1
+    # Born at the first access after the free, in this step or in the next one.
+    extent, ahead = timeline.accesses.extent, np.full(count, num_slices, np.int64)
+    np.minimum.at(ahead, extent, (slice_of_access(timeline) - died[extent]) % num_slices)
+    born = np.where(ahead < num_slices, (died + ahead) % num_slices, 0)
     change = np.zeros(num_slices + 1, np.int64)
     whole = died == num_slices  # never freed in the step: alive all the time, also before its first access
     np.add.at(change, np.where(whole & timeline.extents.persistent, 0, born), timeline.extents.pages)

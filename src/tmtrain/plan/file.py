@@ -1,0 +1,198 @@
+"""The Plan on disk: a bundle of kind "plan"; docs/plan-format.md says what each column is."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from tmtrain.bundle import Bundle, read_bundle, write_bundle
+from tmtrain.errors import FileFormatError, InputError
+from tmtrain.lower.timeline import Timeline
+from tmtrain.plan.plan import Certificate, Plan, Prediction, Transfers
+from tmtrain.units import format_bytes
+
+KIND = "plan"
+VERSION = 1
+"""Format version; a newer file is refused."""
+
+_TRANSFERS = pa.schema(
+    {
+        "extent": pa.int32(),
+        "pages": pa.int64(),
+        "write_slice": pa.int32(),
+        "leave_slice": pa.int32(),
+        "fetch_slice": pa.int32(),
+        "return_slice": pa.int32(),
+    }
+)
+_PRICES = pa.schema({"capacity_price": pa.float64()})
+
+
+class _Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The scalars of a `Certificate`."""
+
+    objective: str
+    bound: float
+    value: float
+    read_price: float
+    write_price: float
+    shared_price: float
+
+
+class _Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The scalars of a `Plan`."""
+
+    trace_fingerprint: str
+    machine: str
+    fast_bytes: int
+    objective: str
+    prediction: Prediction
+    certificate: _Proof | None
+
+
+def save_plan(plan: Plan, path: Path | str) -> None:
+    """Write `plan` as folder `path` (by custom ``NAME.plan``), whole or not at all; every number comes back bit for bit.
+
+    Raises:
+        InputError: `path` is taken by something else, or the disk refuses.
+
+    >>> import tempfile
+    >>> from tmtrain.plan.example import example_plan
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_plan(example_plan(), Path(folder) / "example.plan")
+    ...     sorted(file.name for file in (Path(folder) / "example.plan").iterdir())
+    ['manifest.json', 'prices.parquet', 'transfers.parquet']
+    """
+    tables = {"transfers": pa.table({n: getattr(plan.transfers, n) for n in _TRANSFERS.names}, _TRANSFERS)}
+    if plan.certificate is not None:
+        tables["prices"] = pa.table({"capacity_price": plan.certificate.capacity_price}, _PRICES)
+    write_bundle(Path(path), Bundle(kind=KIND, version=VERSION, meta=_meta(plan), tables=tables))
+
+
+def load_plan(path: Path | str) -> Plan:
+    """Read the plan that `save_plan` wrote.
+
+    Raises:
+        InputError: there is nothing at `path`.
+        FileFormatError: not a plan, of a newer version, truncated, edited, or inconsistent in itself.
+
+    >>> import tempfile
+    >>> from tmtrain.plan.example import example_plan
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_plan(example_plan(), Path(folder) / "example.plan")
+    ...     load_plan(Path(folder) / "example.plan").objective
+    'energy'
+    """
+    bundle = read_bundle(Path(path), kind=KIND, version=VERSION)
+    try:
+        meta = msgspec.convert(bundle.meta, _Meta)
+    except msgspec.ValidationError as error:
+        raise FileFormatError(f"{path} lacks a part of a plan ({error}): plan again") from error
+    transfers = Transfers(**_columns(f"{path}", "transfers", bundle.tables.get("transfers"), _TRANSFERS))
+    _check_transfers(f"{path}", transfers)
+    return Plan(
+        trace_fingerprint=meta.trace_fingerprint,
+        machine=meta.machine,
+        fast_bytes=meta.fast_bytes,
+        objective=meta.objective,
+        transfers=transfers,
+        prediction=meta.prediction,
+        certificate=_certificate(f"{path}", meta.certificate, bundle.tables.get("prices")),
+    )
+
+
+def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
+    """Refuse a plan that was made for another step, machine, capacity or slicing than `timeline`.
+
+    Raises:
+        InputError: says what differs.
+
+    >>> from tmtrain.plan.example import example_plan, example_timeline
+    >>> check_plan_fits(example_plan(), example_timeline())
+    """
+    if plan.trace_fingerprint != timeline.trace_fingerprint:
+        ours, theirs = plan.trace_fingerprint[:12], timeline.trace_fingerprint[:12]
+        raise InputError(
+            f"the plan was made for trace {ours}..., the step is trace {theirs}...: plan it anew"
+        )
+    if plan.machine != timeline.machine:
+        raise InputError(
+            f"the plan was made for machine {plan.machine!r}, the step runs on {timeline.machine!r}: plan it anew"
+        )
+    if plan.fast_bytes != timeline.fast_bytes:
+        raise InputError(
+            f"the plan was made for {format_bytes(plan.fast_bytes)} ({plan.fast_bytes} bytes) of fast memory, the step "
+            f"has {format_bytes(timeline.fast_bytes)} ({timeline.fast_bytes} bytes): plan it anew"
+        )
+    _check_slicing(plan, timeline)
+
+
+def _check_slicing(plan: Plan, timeline: Timeline) -> None:
+    moves, pages = plan.transfers, timeline.extents.pages
+    if plan.certificate is not None and len(plan.certificate.capacity_price) != len(timeline.slices):
+        raise InputError(
+            f"the plan was made for a step of {len(plan.certificate.capacity_price)} slices, this one is cut into "
+            f"{len(timeline.slices)}: plan it anew, or lower it with the same slice share"
+        )
+    strange = np.flatnonzero(moves.extent >= len(pages))
+    if not len(strange):
+        strange = np.flatnonzero(moves.pages > pages[moves.extent])
+    if len(strange):
+        row = int(strange[0])
+        raise InputError(
+            f"transfer {row} of the plan moves {moves.pages[row]} pages of extent {moves.extent[row]}, which the step "
+            f"does not have ({len(pages)} extents): plan it anew, or lower it with the same slice share"
+        )
+
+
+def _meta(plan: Plan) -> dict[str, Any]:
+    proof = plan.certificate
+    meta = _Meta(
+        trace_fingerprint=plan.trace_fingerprint,
+        machine=plan.machine,
+        fast_bytes=plan.fast_bytes,
+        objective=plan.objective,
+        prediction=plan.prediction,
+        certificate=None
+        if proof is None
+        else _Proof(**{n: getattr(proof, n) for n in _Proof.__struct_fields__}),
+    )
+    return msgspec.to_builtins(meta)
+
+
+def _certificate(source: str, proof: _Proof | None, prices: pa.Table | None) -> Certificate | None:
+    if proof is None:
+        return None
+    columns = _columns(source, "prices", prices, _PRICES)
+    return Certificate(**columns, **msgspec.structs.asdict(proof))
+
+
+def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
+    if table is None or not table.schema.equals(schema):
+        found = (
+            "missing"
+            if table is None
+            else f"{dict(zip(table.schema.names, table.schema.types, strict=True))}"
+        )
+        raise FileFormatError(
+            f"{source}: the columns of table {name!r} are not those of a plan ({found}): plan again"
+        )
+    if any(column.null_count for column in table.columns):
+        raise FileFormatError(f"{source}: table {name!r} has empty fields: plan again")
+    return {column: table.column(column).to_numpy() for column in schema.names}
+
+
+def _check_transfers(source: str, moves: Transfers) -> None:
+    order = [moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice]
+    wrong = (moves.extent < 0) | (moves.pages <= 0) | (moves.write_slice < 0)
+    for earlier, later in pairwise(order):
+        wrong |= earlier > later
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise FileFormatError(
+            f"{source}: transfer {row} is none (a negative number, no pages, or slices not in the order write, leave, "
+            "fetch, return): plan again"
+        )

@@ -1,0 +1,1 @@
+"""Builders, oracles and readable dumps that the tests share."""
