@@ -13,7 +13,7 @@ from tmtrain.evaluate.compare import run_policy
 from tmtrain.evaluate.row import SCHEMA, Results, Row
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity, sweep
 from tmtrain.evaluate.setting import Setting, make_setting
-from tmtrain.evaluate.source import trace_of
+from tmtrain.evaluate.source import check_source, trace_of
 from tmtrain.machine import load_machine
 from tmtrain.plan import check_objective
 from tmtrain.policies import POLICIES, make_policy
@@ -56,6 +56,8 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
     check_objective(study.objective)
     for policy in study.policies:
         make_policy(policy)
+    for model in study.models:
+        check_source(model, study.options)
     rows: list[Row] = []
     cases: list[Case] = []
     for model in study.models:

@@ -1,11 +1,11 @@
 """How the comparison moves when an uncertain constant of the machine moves through its range.
 
-Each case repeats planning and simulation with one constant changed and everything else nominal: ours may answer a dearer
-write with fewer of them. None of the constants touches the computation itself, so the Timeline stays.
+Each case is the comparison with one constant changed and everything else nominal: ours may answer a dearer write with
+fewer of them. None of the constants touches the computation itself, so the Timeline stays.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -62,54 +62,67 @@ class Knob:
     unit: str
     low: float
     high: float
-    steps: int = 5
-    changes_time: bool = False
-    """Rates change what happens; energies only what it costs."""
+    changes: Literal["joules", "plan", "time"]
+    """What follows: only another price for the same step, another plan of ours, or another step for every policy."""
+    steps: int = 2
+    """Values over the range, ends included; the nominal one comes on top."""
 
 
 KNOBS = (
     Knob(
         name="flash bandwidth",
         paths=("slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth"),
-        unit="B/s", low=3.2e9, high=1600e9, steps=7, changes_time=True,
+        unit="B/s", low=3.2e9, high=1600e9, steps=5, changes="time",
     ),
-    Knob(name="flash program energy", paths=("slow.program_energy",), unit="J/B", low=19e-12 * 8, high=315e-12 * 8),
-    Knob(name="flash read energy", paths=("slow.read_energy",), unit="J/B", low=16e-12 * 8, high=143e-12 * 8),
-    Knob(name="HBM background power", paths=("fast.background",), unit="W/B", low=0.06e-9, high=1.0e-9),
-    Knob(name="matrix unit energy", paths=("compute.matrix_energy",), unit="J/flop", low=0.14e-12, high=0.98e-12),
+    Knob(
+        name="flash program energy", paths=("slow.program_energy",),
+        unit="J/B", low=19e-12 * 8, high=315e-12 * 8, changes="plan",
+    ),
+    Knob(
+        name="flash read energy", paths=("slow.read_energy",),
+        unit="J/B", low=16e-12 * 8, high=143e-12 * 8, changes="plan",
+    ),
+    Knob(
+        name="HBM background power", paths=("fast.background",),
+        unit="W/B", low=0.06e-9, high=1.0e-9, changes="plan",
+    ),
+    Knob(
+        name="matrix unit energy", paths=("compute.matrix_energy",),
+        unit="J/flop", low=0.14e-12, high=0.98e-12, changes="joules",
+    ),
 )  # fmt: skip
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
 
 
 def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
     """Move each knob through its range, logarithmically, with its nominal value among the points."""
+    nominal = {policy: _simulate(setting, setting.machine, policy) for policy in policies}
     return [
-        _case(setting, knob, value, outcome)
+        _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
         for knob in KNOBS
         for policy in policies
-        for value, outcome in _turn(setting, knob, policy)
+        for value in _values(knob, value_of(setting.machine, path=knob.paths[0]))
     ]
 
 
-def _turn(setting: Setting, knob: Knob, policy: str) -> Iterator[tuple[float, Result]]:
-    """Yield the result of `policy` for each value; where nothing that it looks at changes, only the joules are new."""
-    nominal = value_of(setting.machine, path=knob.paths[0])
-    decision, result = _simulate(setting, setting.machine, policy)
-    for value in _values(knob, nominal):
-        machine = _turned(setting.machine, knob, value)
-        if value == nominal:
-            yield value, result
-        elif knob.changes_time or policy == Tmtrain.name:
-            yield value, _simulate(setting, machine, policy)[1]
-        else:
-            joules = step_energy(
-                decision,
-                machine=machine,
-                step_time_s=result.step_time_s,
-                bytes_in=result.bytes_in,
-                bytes_out=result.bytes_out,
-            )
-            yield value, replace(result, energy_by_component_j=joules)
+def _turn(
+    setting: Setting, knob: Knob, value: float, policy: str, nominal: tuple[Decision, Result]
+) -> Result:
+    """Return the result of `policy` with the knob at `value`, simulated anew only where something else happens."""
+    machine = _turned(setting.machine, knob, value)
+    decision, result = nominal
+    if machine == setting.machine:
+        return result
+    if knob.changes == "time" or (knob.changes == "plan" and policy == Tmtrain.name):
+        return _simulate(setting, machine, policy)[1]
+    joules = step_energy(
+        decision,
+        machine=machine,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+    )
+    return replace(result, energy_by_component_j=joules)
 
 
 def _values(knob: Knob, nominal: float) -> list[float]:
@@ -119,6 +132,8 @@ def _values(knob: Knob, nominal: float) -> list[float]:
 
 def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
     factor = value / value_of(machine, path=knob.paths[0])
+    if factor == 1:
+        return machine
     for path in knob.paths:
         machine = with_constant(machine, path=path, value=value_of(machine, path=path) * factor)
     return machine

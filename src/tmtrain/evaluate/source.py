@@ -4,8 +4,28 @@ import dataclasses
 from pathlib import Path
 
 from tmtrain.capture import StepOptions, capture_function, capture_model
+from tmtrain.capture.catalog import find_model, resolve_options
 from tmtrain.errors import InputError
 from tmtrain.trace import Trace, load_trace
+
+
+def check_source(source: str, options: StepOptions | None = None) -> None:
+    """Refuse a model that does not exist, without computing anything.
+
+    Raises:
+        InputError: unknown zoo model, options that it does not have, or no such file.
+
+    >>> check_source("gpt2")
+    """
+    chosen = options or StepOptions()
+    is_function = ".py:" in source
+    if not (is_function or _is_trace(source)):
+        resolve_options(find_model(source), chosen)
+        return
+    _refuse_options(source, chosen, None)
+    file = source.rpartition(":")[0] if is_function else source
+    if not Path(file).exists():
+        raise InputError(f"no such file: {file}")
 
 
 def trace_of(source: str, options: StepOptions | None = None, *, samples: int | None = None) -> Trace:
@@ -21,7 +41,7 @@ def trace_of(source: str, options: StepOptions | None = None, *, samples: int | 
         CaptureError: the step could not be captured.
     """
     chosen = options or StepOptions()
-    if Path(source).is_dir() or source.endswith(".trace"):
+    if _is_trace(source):
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))
     if ".py:" in source:
@@ -30,6 +50,10 @@ def trace_of(source: str, options: StepOptions | None = None, *, samples: int | 
     if samples is not None:
         raise InputError(f"--samples is for your own functions: {source} has a batch, set it with --batch")
     return capture_model(source, chosen)
+
+
+def _is_trace(source: str) -> bool:
+    return Path(source).is_dir() or source.endswith(".trace")
 
 
 def _refuse_options(source: str, options: StepOptions, samples: int | None) -> None:
