@@ -1,5 +1,6 @@
 """Slices cover their operator exactly, on real captured steps at several capacities."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -199,12 +200,15 @@ def test_what_cannot_fit_is_refused_and_the_advice_helps(name: str) -> None:
     trace = tiny_trace(name)
     with pytest.raises(InfeasibleError) as caught:
         lower(trace, machine=machine(), fast_bytes=3 * 4096)
-    message = str(caught.value)
-    assert "operator 1 (aten.addmm.default in module '0') needs 16.00 KiB" in message
-    assert "the fast tier has 12.00 KiB" in message
-    assert "--fast 16.00KiB" in message
-    with pytest.raises(InfeasibleError, match="operator 4"):
-        lower(trace, machine=machine(), fast_bytes=4 * 4096)  # that one fits now
+    need = re.search(
+        r"operator \d+ \(aten\.[\w.]+.*\) needs .* resident at once.*`--fast (\d+)B`", str(caught.value)
+    )
+    assert need is not None
+    assert "the fast tier has 12.00 KiB" in str(caught.value)
+    enough = int(need[1])
+    assert lower(trace, machine=machine(), fast_bytes=enough).fast_bytes == enough
+    with pytest.raises(InfeasibleError):
+        lower(trace, machine=machine(), fast_bytes=enough - 4096)
 
 
 def test_operands_that_share_pages_count_once_in_a_refusal() -> None:

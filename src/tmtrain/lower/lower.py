@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.errors import InfeasibleError
+from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lower.cost import slice_work
 from tmtrain.lower.extents import PageRuns, assemble_extents
 from tmtrain.lower.loops import LoopNest, Operand, loop_nests
@@ -35,6 +35,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         slice_share: Largest share of the fast tier that a slice should need.
 
     Raises:
+        InputError: no operator of the step touches memory.
         InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
 
     >>> from tmtrain.machine import load_machine
@@ -45,6 +46,11 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
     """
     page = machine.slow.page_bytes
     cut = _cut_operators(trace, page_bytes=page, fast_pages=fast_bytes // page, slice_share=slice_share)
+    if not cut.op:
+        raise InputError(
+            f"the step of {trace.model!r} has no operator that touches memory: there is nothing to place"
+        )
+    _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
     op = np.array(cut.op, np.int32)
     work = slice_work(
         trace, machine, op=op, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
@@ -81,6 +87,8 @@ class _Cut:
     share: list[float] = field(default_factory=list)
     dims: list[tuple[float, ...]] = field(default_factory=list)
     runs: PageRuns = field(default_factory=PageRuns)
+    largest: tuple[int, int] = (0, -1)
+    """Pages of the slice that needs most, and its operator."""
 
 
 def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_share: float) -> _Cut:
@@ -98,7 +106,7 @@ def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_shar
         for nest, weight in zip(nests, weights, strict=True):
             cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit)
             for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
-                _check_fits(trace, op, piece, page_bytes=page_bytes, fast_pages=fast_pages)
+                cut.largest = max(cut.largest, (_pages_touched(trace, piece), op))
                 cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)
                 cut.op.append(op)
                 cut.share.append(piece.share * weight)
@@ -120,13 +128,24 @@ def _weights(nests: list[LoopNest], span_bytes: NDArray[np.int64]) -> list[float
     return [span / total if total else 1 / len(nests) for span in spans]
 
 
-def _check_fits(trace: Trace, op: int, piece: Slice, *, page_bytes: int, fast_pages: int) -> None:
-    runs = {(int(trace.operands.storage[t.row]), t.first_page, t.end_page) for t in piece.touches}
-    need = sum(end - first for _, first, end in runs)
-    if need > fast_pages:
-        where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
-        raise InfeasibleError(
-            f"operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at once, "
-            f"even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}: "
-            f"give it at least that much (`--fast {format_bytes(need * page_bytes).replace(' ', '')}`), or a smaller batch"
-        )
+def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) -> None:
+    need, op = cut.largest
+    if need <= fast_pages:
+        return
+    where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
+    raise InfeasibleError(
+        f"operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at once, "
+        f"even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}: "
+        f"give it at least that much (`--fast {need * page_bytes}B`), or the step a smaller batch"
+    )
+
+
+def _pages_touched(trace: Trace, piece: Slice) -> int:
+    """Count the pages of a slice; where operands overlap in a storage, once."""
+    runs = sorted((int(trace.operands.storage[t.row]), t.first_page, t.end_page) for t in piece.touches)
+    pages, storage, reached = 0, -1, 0
+    for owner, first, end in runs:
+        reached = reached if owner == storage else 0
+        pages += max(0, end - max(first, reached))
+        storage, reached = owner, max(end, reached)
+    return pages
