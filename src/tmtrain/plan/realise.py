@@ -65,7 +65,9 @@ def _fetch_slices(
     machine: Machine,
 ) -> NDArray[np.int64]:
     T = problem.num_slices
-    seconds = pages.astype(np.float64) * (HASTE * timeline.page_bytes / machine.read_bytes_per_s)
+    # The lane may have fallen idle: then the device's latency comes first.
+    per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
+    seconds = machine.slow.read_latency_s + pages.astype(np.float64) * per_page_s
     useful = _latest_starts(leave, back, seconds, timeline.slices.duration_s)
     order = np.argsort(back % T, kind="stable")
     slack = problem.absent_pages(moved) - problem.over_pages

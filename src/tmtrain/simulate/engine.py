@@ -8,12 +8,15 @@ For each slice, in order:
 4. it computes, while the link goes on;
 5. what it wrote is dirty, what died is dropped.
 
-The step is repeated until it moves the same bytes twice in a row; the last repetition is the measured one. A static plan
-must then be complete: a miss, like a slice that can never get its room, refutes it.
+The step is repeated until its traffic and what it leaves in memory repeat; the last repetition is the measured one.
+Page by page, a pager may come to alternate between a few states for ever: then the step that moves most is measured, so
+that no bound on the average is undercut. A static plan must be complete once the memory is warm: a miss, like a slice that
+can never get its room, refutes it.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +32,9 @@ from tmtrain.units import format_bytes
 
 CHUNKS_PER_CAPACITY = 512
 """A transfer is cut into chunks of this share of the fast tier, so that reads and writes of large extents interleave."""
-MAX_STEPS = 12
+MAX_PERIOD = 8
+"""The steps repeat after at most so many."""
+MAX_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,16 @@ class Measured:
     resident_pages: NDArray[np.int64]
     in_flight_pages: NDArray[np.int64]
     first_log_row: int
+
+    @property
+    def pages_in(self) -> int:
+        """Pages that came in."""
+        return self.after.came_in - self.before.came_in
+
+    @property
+    def pages_out(self) -> int:
+        """Pages that were written."""
+        return self.after.written - self.before.written
 
 
 class Engine:
@@ -77,16 +92,12 @@ class Engine:
 
     def run(self) -> Measured:
         """Repeat the step until it repeats itself; return the last one."""
-        previous: tuple[int, int] | None = None
+        history: list[_Trail] = []
         for step in range(MAX_STEPS):
             measured = self._measure_step(step, complete=step > 0)
-            moved = (
-                measured.after.came_in - measured.before.came_in,
-                measured.after.written - measured.before.written,
-            )
-            if moved == previous:
+            history.append(_Trail(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
+            if _is_steady(history):
                 return measured
-            previous = moved
         raise PlanRefutedError(
             f"after {MAX_STEPS} steps the traffic of a step still changes from step to step"
         )
@@ -178,6 +189,17 @@ class Engine:
             while memory.pages[extent] - memory.held[extent] > memory.free:
                 self._wait(t)
             memory.grow(extent)
+        self._check_resident(t)
+
+    def _check_resident(self, t: int) -> None:
+        memory, rows = self.memory, self._rows
+        for row in range(rows.ptr[t], rows.ptr[t + 1]):
+            extent = rows.extent[row]
+            if memory.keeps[extent] != memory.pages[extent]:
+                raise PlanRefutedError(
+                    f"slice {t} touches extent {extent}, which was made to give up "
+                    f"{memory.pages[extent] - memory.keeps[extent]} of its {memory.pages[extent]} pages"
+                )
 
     def _make_room(self, missing: int, now: int) -> None:
         assert self._pager is not None
@@ -214,6 +236,29 @@ class Engine:
         self.memory.drop(extent)
         if self._pager is not None:
             self._pager.gone(extent)
+
+
+class _Trail(NamedTuple):
+    """What is compared from step to step."""
+
+    pages_in: int
+    pages_out: int
+    keeps: tuple[int, ...]
+    """Pages of each extent at the end."""
+
+    @property
+    def moved(self) -> int:
+        """Pages in both directions."""
+        return self.pages_in + self.pages_out
+
+
+def _is_steady(history: list[_Trail]) -> bool:
+    """Whether the steps repeat and the last one moves as much as any of the cycle."""
+    for period in range(1, MAX_PERIOD + 1):
+        cycle = history[-period:]
+        if len(history) >= 2 * period and cycle == history[-2 * period : -period]:
+            return cycle[-1].moved == max(step.moved for step in cycle)
+    return False
 
 
 class _Rows:

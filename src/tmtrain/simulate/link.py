@@ -78,6 +78,7 @@ class Link:
             event = self._next_event()
             if event is None or event > until:
                 self._flow(until)
+                self._complete()  # what is due at this very moment, whichever way the clock was rounded
                 return
             self._flow(event)
             self._complete()
@@ -157,15 +158,19 @@ class Link:
         return delay
 
     def _complete(self) -> None:
-        """Finish the chunks whose last byte has flowed (less than 16 bytes is rounding of the clock)."""
+        """Finish the chunks whose last byte has flowed."""
         for lane in (self._reads, self._writes):
-            if lane.pages and lane.ready_s <= self.now_s and lane.left_bytes < 16:
+            if lane.pages and lane.ready_s <= self.now_s and self._is_rounding(lane):
                 pages, lane.pages = lane.pages, 0
                 self._record(lane, pages)
                 if lane.is_write:
                     self._memory.written(lane.extent, pages, lane.version)
                 else:
                     self._memory.arrived(lane.extent, pages)
+
+    def _is_rounding(self, lane: _Lane) -> bool:
+        """Whether what is left of the chunk is nothing, but for the rounding of the clock."""
+        return lane.left_bytes < 16 or self.now_s + lane.left_bytes / lane.rate <= self.now_s
 
     def _record(self, lane: _Lane, pages: int) -> None:
         log = self.log

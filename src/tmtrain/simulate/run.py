@@ -26,8 +26,8 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
     measured = engine.run()
     timeline = decision.timeline
     page = timeline.page_bytes
-    bytes_in = (measured.after.came_in - measured.before.came_in) * page
-    bytes_out = (measured.after.written - measured.before.written) * page
+    bytes_in = measured.pages_in * page
+    bytes_out = measured.pages_out * page
     step_time_s = measured.end_s - measured.start_s
     series = _series(measured, decision)
     return Result(
@@ -66,7 +66,7 @@ def _balance(measured: Measured, page: int) -> Conservation:
     before, after = measured.before, measured.after
     books = Conservation(
         resident_start_bytes=measured.resident_start * page,
-        in_bytes=(after.came_in - before.came_in) * page,
+        in_bytes=measured.pages_in * page,
         born_bytes=(after.born - before.born) * page,
         left_bytes=(after.left - before.left) * page,
         dead_bytes=(after.dead - before.dead) * page,

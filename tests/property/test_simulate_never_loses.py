@@ -1,0 +1,90 @@
+"""Our plan against every rival: fewest bytes, and no policy below the certified bounds."""
+
+import pytest
+from hypothesis import given, settings
+from tests.support.steps import links, steps
+from tests.support.traces import tiny_trace
+
+from tmtrain.lower import lower
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine, load_machine
+from tmtrain.plan import lower_bound_of
+from tmtrain.policies import POLICIES, make_policy
+from tmtrain.simulate import Result, simulate
+
+RIVALS = tuple(name for name in POLICIES if name not in {"all-fast", "tmtrain"})
+
+
+def _result(policy: str, timeline: Timeline, machine: Machine, objective: str = "bytes") -> Result:
+    decision = make_policy(policy, objective=objective).decide(timeline, machine=machine)
+    return simulate(decision, machine=machine, policy=policy)
+
+
+def _bounds_hold(results: list[Result], timeline: Timeline, machine: Machine) -> None:
+    bounds = {
+        name: lower_bound_of(timeline, machine=machine, objective=name)
+        for name in ("bytes", "writes", "time", "energy")
+    }
+    for result in results:
+        got = {
+            "bytes": result.traffic_bytes,
+            "writes": result.bytes_out,
+            "time": result.step_time_s,
+            "energy": result.energy_j,
+        }
+        for name, bound in bounds.items():
+            assert got[name] >= bound * (1 - 1e-9) - 1e-12, (result.policy, name)
+
+
+@given(timeline=steps(), machine=links())
+@settings(max_examples=250, deadline=None)
+def test_no_policy_goes_below_a_certified_bound(timeline: Timeline, machine: Machine) -> None:
+    _bounds_hold([_result(p, timeline, machine) for p in (*RIVALS, "tmtrain")], timeline, machine)
+
+
+@given(timeline=steps(unit=6, max_slices=8, max_extents=5, max_pages=3), machine=links())
+@settings(max_examples=250, deadline=None)
+def test_no_rival_moves_fewer_bytes(timeline: Timeline, machine: Machine) -> None:
+    # Sizes are multiples of 6 pages, so that halves and thirds of an extent are whole pages and rounding costs nothing.
+    ours = _result("tmtrain", timeline, machine).traffic_bytes
+    assert {p: _result(p, timeline, machine).traffic_bytes >= ours for p in RIVALS} == dict.fromkeys(
+        RIVALS, True
+    )
+
+
+@given(timeline=steps(), machine=links())
+@settings(max_examples=250, deadline=None)
+def test_rounding_costs_less_than_a_page_per_transfer_and_write(timeline: Timeline, machine: Machine) -> None:
+    decision = make_policy("tmtrain", objective="bytes").decide(timeline, machine=machine)
+    assert decision.plan is not None
+    ours = simulate(decision, machine=machine, policy="tmtrain").traffic_bytes
+    bound = lower_bound_of(timeline, machine=machine, objective="bytes")
+    assert ours <= bound + 2 * len(decision.plan.transfers) * timeline.page_bytes + 1e-6
+
+
+def _compare(name: str, *, fraction: float, machine: Machine) -> None:
+    trace = tiny_trace(name)
+    timeline = lower(trace, machine=machine, fast_bytes=int(fraction * trace.footprint_bytes))
+    ours = _result("tmtrain", timeline, machine)
+    results = [_result(p, timeline, machine) for p in RIVALS]
+    assert [r.policy for r in results if r.traffic_bytes < ours.traffic_bytes] == []
+    best = {name: _result("tmtrain", timeline, machine, name) for name in ("energy", "time", "writes")}
+    _bounds_hold([*results, ours, *best.values()], timeline, machine)
+    assert best["writes"].bytes_out <= min(r.bytes_out for r in results)
+    predicted = make_policy("tmtrain", objective="bytes").decide(timeline, machine=machine).plan
+    assert predicted is not None
+    assert (ours.bytes_in, ours.bytes_out) == (predicted.prediction.bytes_in, predicted.prediction.bytes_out)
+
+
+@pytest.mark.parametrize("fraction", [0.125, 0.3, 0.7])
+@pytest.mark.parametrize("name", ["gpt2-tiny", "gpt2-tiny eager fp32"])
+def test_on_real_steps_too(name: str, fraction: float) -> None:
+    _compare(name, fraction=fraction, machine=load_machine("v4-slc"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["v4-slc", "znvme-g10", "v5p-hbf"])
+@pytest.mark.parametrize("fraction", [0.1, 0.125, 0.25, 0.5, 0.75])
+@pytest.mark.parametrize("name", ["bert", "resnet", "gpt2-tiny", "gpt2-tiny eager fp32"])
+def test_on_more_real_steps(name: str, fraction: float, machine: str) -> None:
+    _compare(name, fraction=fraction, machine=load_machine(machine))
