@@ -1,6 +1,8 @@
 PYTHON ?= python3
 MODELS ?= gpt2-xl bert-large vit-large resnet-152 llama-2-7b gpt3-175b
 OUT    ?= out/run
+# Tests at once: each process loads torch, about 0.7 GB.
+JOBS   ?= 2
 
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
@@ -15,10 +17,10 @@ run: $(INSTALLED)  ## Evaluate MODELS at 12.5 % fast memory into OUT: a table an
 	$(BIN)/tmtrain evaluate $(MODELS) --machine v4-slc --fast 12.5% --objective energy --out $(OUT)
 
 test: lint  ## Linters, types and tests (no GPU, no network).
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS)
 
 test-all: lint  ## The same with the exhaustive checks.
-	$(BIN)/pytest -m "not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "not gpu"
 
 lint: $(INSTALLED)  ## Style, types and import order.
 	$(BIN)/ruff check

@@ -1,0 +1,46 @@
+"""What Note [Longest gaps] (tmtrain/plan/solve.py) is worth: the simulated step with, without and against it.
+
+Usage: python benchmarks/tie_break.py [MODEL ...] > benchmarks/tie_break.md
+"""
+
+import sys
+from unittest.mock import patch
+
+from tmtrain.capture import capture_model
+from tmtrain.lower import lower
+from tmtrain.machine import load_machine
+from tmtrain.plan import lower_bound_of
+from tmtrain.policies import make_policy
+from tmtrain.simulate import simulate
+from tmtrain.trace import Trace
+
+CASES = (("v4-slc", 0.125), ("v4-slc", 0.25), ("a100-tlc5", 0.125))
+WEIGHTS = (("longest gaps", 1e-5), ("as HiGHS finds it", 1e-12), ("shortest gaps", -1e-5))
+
+
+def main(models: list[str]) -> None:
+    """Print a table: energy over the certified bound for each weight."""
+    print("Simulated energy of a step over its certified lower bound (bytes agree to 0.01 %).\n")
+    print("| model | machine | fast | " + " | ".join(name for name, _ in WEIGHTS) + " |")
+    print("|---" * (3 + len(WEIGHTS)) + "|")
+    for model in models:
+        trace = capture_model(model)
+        for machine, fraction in CASES:
+            cells = [f"{_ratio(trace, machine, fraction, weight):.4f}" for _, weight in WEIGHTS]
+            print(f"| {model} | {machine} | {fraction:.1%} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _ratio(trace: Trace, name: str, fraction: float, weight: float) -> float:
+    machine = load_machine(name)
+    timeline = lower(trace, machine=machine, fast_bytes=int(trace.footprint_bytes * fraction))
+    bound = lower_bound_of(timeline, machine=machine, objective="energy")
+    with patch("tmtrain.plan.solve.TIE_BREAK", weight):
+        decision = make_policy("tmtrain").decide(timeline, machine=machine)
+    return simulate(decision, machine=machine, policy="tmtrain").energy_j / bound
+
+
+if __name__ == "__main__":
+    main(
+        sys.argv[1:]
+        or ["gpt2", "gpt2-xl", "bert-large", "vit-large", "resnet-152", "llama-2-7b", "gpt3-175b"]
+    )

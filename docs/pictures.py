@@ -1,0 +1,26 @@
+"""Draw the pictures of README.md from an evaluation.
+
+Usage: make run && .venv/bin/python docs/pictures.py out/run gpt2-xl
+"""
+
+import sys
+from pathlib import Path
+
+from tmtrain.bundle import write_text_atomically
+from tmtrain.report.block import blocks
+from tmtrain.report.figure_rivals import rivals_figure
+from tmtrain.report.palette import policy_colours
+from tmtrain.report.results import read_results
+
+
+def main(folder: Path, model: str) -> None:
+    """Write ``rivals.svg`` beside this file: all policies on one model."""
+    block = next(
+        block for block in blocks(read_results(folder / "results.json")) if block.first.model == model
+    )
+    svg = rivals_figure(block, colours=policy_colours(row.policy for row in block.rows))
+    write_text_atomically(Path(__file__).parent / "rivals.svg", svg)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
