@@ -1,5 +1,5 @@
 PYTHON ?= python3
-MODELS ?= gpt2-xl bert-large vit-large resnet-152 llama-2-7b gpt3-175b
+MODELS ?= gpt2-xl bert-large vit-large resnet-152 llama-2-7b
 OUT    ?= out/run
 # Tests at once: each process loads torch, about 0.7 GB.
 JOBS   ?= 2
