@@ -1,6 +1,8 @@
 """The program as a process: exit codes, streams, signals, and a disk that fills up."""
 
 import json
+import os
+import pty
 import resource
 import signal
 import subprocess
@@ -147,8 +149,20 @@ def test_an_older_result_survives_a_disk_that_fills_up(place: Path) -> None:
     assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
 
 
-def test_progress_is_a_moving_line_on_a_terminal_only() -> None:
-    """With a pipe on stderr, progress is plain lines without escapes."""
+def test_progress_into_a_pipe_is_plain_lines() -> None:
     done = _run("plan example.trace --fast 20KiB")
     assert done.stderr.splitlines()[0] == "example.trace: capture"
     assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_progress_on_a_terminal_is_one_line_that_goes_away() -> None:
+    ours, theirs = pty.openpty()
+    argv = [PROGRAM, "plan", "example.trace", "--fast", "20KiB", "--json"]
+    environment = os.environ | {"TERM": "xterm"}
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert json.loads(done.stdout)["model"] == "example"
+    assert "\x1b[2K" in shown, "the line is erased"
+    assert shown.count("\n") <= 1

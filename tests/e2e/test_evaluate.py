@@ -166,6 +166,14 @@ def test_the_gap_is_that_of_the_objective(objective: str, of: str) -> None:
     assert row.run is None
 
 
+def test_flash_that_is_never_written_has_no_lifetime() -> None:
+    setting = make_setting(
+        trace_of("gpt2-tiny"), machine=load_machine("v4-slc"), fast=FastCapacity(fraction=0.3), objective="energy"
+    )  # fmt: skip
+    assert run_policy(setting, "all-fast").row.lifetime_years is None
+    assert run_policy(setting, "lru").row.lifetime_years is not None
+
+
 class TestSensitivity:
     def test_every_knob_is_turned_for_every_policy_with_the_nominal_value_among_the_points(
         self, cases: list[Case], rows: list[Row]

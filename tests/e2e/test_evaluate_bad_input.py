@@ -83,6 +83,12 @@ def _no_space(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def _half(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data[: len(data) // 2])
+    _no_space()
+
+
 def test_a_disk_that_is_full_at_the_first_table_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +103,7 @@ def test_a_disk_that_fills_up_at_the_results_keeps_the_old_ones(
 ) -> None:
     old = tmp_path / "results.json"
     old.write_text("the results of last week")
-    monkeypatch.setattr(Path, "write_bytes", _no_space)
+    monkeypatch.setattr(Path, "write_bytes", _half)
     with pytest.raises(InputError, match=r"could not write .*results.json: No space left on device"):
         evaluate(STUDY, out=tmp_path)
     monkeypatch.undo()

@@ -1,6 +1,5 @@
 """A plan that breaks a rule is refuted, or costs a stall; it never passes with other bytes than it moved."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,7 @@ from tests.support.simulated import Told, decided, in_pages, pages_per_second, s
 
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lower.timeline import Timeline
-from tmtrain.policies import Decision, Knowledge
-from tmtrain.policies.lru import LruPager
+from tmtrain.policies import Decision
 from tmtrain.simulate import Result, simulate
 
 MACHINE = pages_per_second(write=0.5)
@@ -143,34 +141,3 @@ def test_a_read_of_what_was_dropped_is_refused() -> None:
     wrong = replace(timeline, accesses=replace(timeline.accesses, next_slice=np.array([-1, -1], np.int32)))
     with pytest.raises(PlanRefutedError, match="slice 1 reads extent 0, whose content was dropped"):
         simulated("tmtrain", wrong, MACHINE)
-
-
-class _Restless(LruPager):
-    """Gives up one page more of extent 0 in every step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._steps = 0
-
-    def touch(self, extent: int, access: int) -> None:
-        super().touch(extent, access)
-        self._steps += access == 0
-
-    def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
-        chosen = super().victims(pages, held=held)
-        return [(0, pages + self._steps)] if chosen[0][0] == 0 else chosen
-
-
-def test_a_step_that_never_repeats_itself_is_refused() -> None:
-    timeline = step(["c:r", "a:r", "b:r"], pages={"c": 99, "a": 1, "b": 1}, fast_pages=100)
-    decision = Decision(timeline=timeline, knowledge=Knowledge.FREED, pager=_Restless())
-    with pytest.raises(PlanRefutedError, match="after 40 steps the traffic of a step still changes"):
-        _run(decision)
-
-
-def test_of_a_pager_that_alternates_the_dearer_step_is_told() -> None:
-    # Two of three pages fit. MIN misses three times in two rounds: once in one, twice in the other.
-    timeline = step(["a:r", "b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert in_pages(simulated("belady", timeline, MACHINE)) == Told(
-        pages_in=2, pages_out=0, step_s=5, stall_s=2
-    )

@@ -129,5 +129,5 @@ def _describe(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[
     return {
         "dtype": None if first is None else dtype_name(first.dtype),
         "optimizer": type(optimizer).__name__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
