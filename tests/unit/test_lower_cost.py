@@ -11,7 +11,7 @@ from tests.support.operators import Tensor, one_operator
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.lower import Slices, lower
-from tmtrain.lower.cost import operator_bytes, slice_work
+from tmtrain.lower.cost import operator_bytes, operator_loads, slice_work
 from tmtrain.lower.energy import (
     COMPONENTS,
     compute_energy,
@@ -109,7 +109,7 @@ def test_a_slice_of_a_product_takes_the_time_of_its_own_shape(cut: str) -> None:
     size = {"batch": 3, "m": 8193, "n": 8193, "k": 8193}
     trace = product(size["m"], size["n"], size["k"], batch=size["batch"])
     dims = np.array([[0.5 if name == cut else 1.0 for name in size]])
-    work = slice_work(trace, machine(), op=np.zeros(1, np.int32), share=np.array([0.5]), dims=dims)
+    work = slice_work(operator_loads(trace), machine(), share=np.array([0.5]), dims=dims)
     half = size | {cut: -(-size[cut] // 2)}
     less = size | {cut: size[cut] // 2}
     seconds = float(matrix_seconds(compute=machine().compute, **half))

@@ -42,6 +42,21 @@ _UNWRITTEN = frozenset(
 )
 """Allocate without touching a byte."""
 
+_SHAPE_ONLY = _UNWRITTEN | frozenset(
+    (
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+    )
+)
+"""Ask their argument for its shape and nothing else: to write or to read it no byte of it is needed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorArgument:
@@ -114,7 +129,7 @@ def _argument(operator: str, position: int, argument: Any) -> TensorArgument:
     return TensorArgument(
         position=position,
         name=argument.name,
-        reads=not overwritten,
+        reads=not overwritten and operator not in _SHAPE_ONLY,
         writes=declared or argument.name in _UNDECLARED_WRITES.get(operator, ()),
     )
 

@@ -30,60 +30,79 @@ class Work:
     duration_s: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loads:
+    """What whole operators ask of a machine: one row per operator of a trace, or of a choice of them."""
+
+    matrix_flops: NDArray[np.float64]
+    vector_ops: NDArray[np.float64]
+    fast_bytes: NDArray[np.float64]
+    dims: NDArray[np.float64]
+    """batch, m, n, k of the matrix product, shape (rows, 4); 0 without one."""
+    products: NDArray[np.float64]
+    """How many such products the FLOPs are (backward: several)."""
+    is_fp32: NDArray[np.bool_]
+
+    def of(self, rows: NDArray[np.int32]) -> "Loads":
+        """Return the rows chosen."""
+        return Loads(
+            matrix_flops=self.matrix_flops[rows],
+            vector_ops=self.vector_ops[rows],
+            fast_bytes=self.fast_bytes[rows],
+            dims=self.dims[rows],
+            products=self.products[rows],
+            is_fp32=self.is_fp32[rows],
+        )
+
+
 def operator_bytes(trace: Trace) -> NDArray[np.float64]:
     """Return the bytes each operator reads and writes, shape (operators,): elements times size, broadcasts once."""
     return _per_operator(trace, _touched_bytes(trace))
 
 
+def operator_loads(trace: Trace) -> Loads:
+    """Return what each operator of `trace` asks of a machine."""
+    o = trace.operators
+    dims = np.stack([o.batch, o.m, o.n, o.k], axis=1).astype(np.float64)
+    one_product = 2.0 * dims.prod(axis=1)
+    is_matrix = o.batch > 0
+    return Loads(
+        matrix_flops=np.where(is_matrix, o.flops, 0).astype(np.float64),
+        vector_ops=np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace))),
+        fast_bytes=operator_bytes(trace),
+        dims=dims,
+        products=np.divide(o.flops, one_product, out=np.zeros(len(o)), where=one_product > 0),
+        is_fp32=_itemsize(trace) >= FP32_BYTES,
+    )
+
+
 def slice_work(
-    trace: Trace,
-    machine: Machine,
-    *,
-    op: NDArray[np.int32],
-    share: NDArray[np.float64],
-    dims: NDArray[np.float64],
+    loads: Loads, machine: Machine, *, share: NDArray[np.float64], dims: NDArray[np.float64]
 ) -> Work:
     """Return the cost of slices.
 
     Args:
-        trace: For shapes and FLOPs.
+        loads: Of the operator that each slice is a part of, shape (slices,).
         machine: For rates.
-        op: Operator of each slice, shape (slices,).
-        share: Share of the operator's work that each slice does; adds up to 1 per operator.
+        share: Share of the operator's work that each slice does, shape (slices,); adds up to 1 per operator.
         dims: Share of batch, m, n and k that the slice's matrix product covers, shape (slices, 4).
     """
-    operators = trace.operators
-    is_matrix = operators.batch > 0
-    flops = np.where(is_matrix, operators.flops, 0).astype(np.float64)
-    vector = np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace)))
-    fast = operator_bytes(trace)[op] * share
-    seconds, streamed = _matrix(trace, machine, op=op, dims=dims)
     compute = machine.compute
+    batch, m, n, k = np.ceil(loads.dims * dims).astype(np.int64).T
+    passes = np.where(loads.is_fp32, compute.fp32_passes, 1.0)
+    seconds = loads.products * matrix_seconds(compute=compute, batch=batch, m=m, n=n, k=k, passes=passes)
+    streamed = loads.products * sram_bytes(compute=compute, batch=batch, m=m, n=n, k=k, passes=passes)
+    fast = loads.fast_bytes * share
     rate = machine.fast.bandwidth_bytes_per_s * machine.fast.efficiency
     fast_s = np.where(fast > 0, machine.fast.latency_s + fast / rate, 0.0)
-    vector_ops = vector[op] * share
+    vector_ops = loads.vector_ops * share
     return Work(
-        matrix_flops=flops[op] * share,
+        matrix_flops=loads.matrix_flops * share,
         vector_ops=vector_ops,
         fast_bytes=fast,
-        sram_bytes=np.where(is_matrix[op], streamed, fast),
+        sram_bytes=np.where(loads.dims[:, 0] > 0, streamed, fast),
         duration_s=np.maximum.reduce([seconds, vector_ops / compute.vector_ops_per_s, fast_s]),
     )
-
-
-def _matrix(
-    trace: Trace, machine: Machine, *, op: NDArray[np.int32], dims: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Seconds and SRAM bytes of the matrix part of each slice."""
-    o = trace.operators
-    whole = np.stack([o.batch, o.m, o.n, o.k], axis=1)[op]
-    batch, m, n, k = np.ceil(whole * dims).astype(np.int64).T
-    one_product = 2.0 * whole.prod(axis=1, dtype=np.float64)
-    products = np.divide(o.flops[op], one_product, out=np.zeros(len(op)), where=one_product > 0)
-    passes = np.where(_itemsize(trace)[op] >= FP32_BYTES, machine.compute.fp32_passes, 1.0)
-    seconds = products * matrix_seconds(compute=machine.compute, batch=batch, m=m, n=n, k=k, passes=passes)
-    streamed = products * sram_bytes(compute=machine.compute, batch=batch, m=m, n=n, k=k, passes=passes)
-    return seconds, streamed
 
 
 def _itemsize(trace: Trace) -> NDArray[np.int64]:

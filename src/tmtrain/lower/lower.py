@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, InputError
-from tmtrain.lower.cost import slice_work
+from tmtrain.lower.cost import operator_loads, slice_work
 from tmtrain.lower.extents import PageRuns, assemble_extents
 from tmtrain.lower.loops import LoopNest, Operand, loop_nests
+from tmtrain.lower.recipes import RowLoop, find_recipes, row_loop
 from tmtrain.lower.slicing import Slice, choose_cuts, slices_of
 from tmtrain.lower.timeline import Slices, Timeline
 from tmtrain.machine import Machine
@@ -52,8 +53,9 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         )
     _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
     op = np.array(cut.op, np.int32)
+    loads = operator_loads(trace)
     work = slice_work(
-        trace, machine, op=op, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
+        loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
     )
     extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
     return Timeline(
@@ -76,6 +78,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         extents=extents,
         accesses=accesses,
         frees=frees,
+        recipes=find_recipes(trace, loops=cut.loops, loads=loads),
     )
 
 
@@ -87,6 +90,8 @@ class _Cut:
     share: list[float] = field(default_factory=list)
     dims: list[tuple[float, ...]] = field(default_factory=list)
     runs: PageRuns = field(default_factory=PageRuns)
+    loops: dict[int, RowLoop] = field(default_factory=dict[int, RowLoop])
+    """How each operator could be cut along rows, were it replayed."""
     largest: tuple[int, int] = (0, -1)
     """Pages of the slice that needs most, and its operator."""
 
@@ -102,6 +107,7 @@ def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_shar
         if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
             continue
         nests = [_touching(nest, touches) for nest in loop_nests(trace, op, rows)]
+        cut.loops[op] = row_loop(trace, nests)
         weights = _weights(nests, operands.span_bytes)
         for nest, weight in zip(nests, weights, strict=True):
             cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit)

@@ -5,10 +5,12 @@ storage that the step always touches together. An *access* is (slice, extent). E
 lists are stored flat with a pointer array (`ptr[t]:ptr[t + 1]` are the rows of slice t).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tmtrain.lower.recipes import Recipes, no_recipes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class Timeline:
     extents: Extents
     accesses: Accesses
     frees: Frees
+    recipes: Recipes = field(default_factory=no_recipes)
+    """What can be made again."""
 
     @property
     def fast_pages(self) -> int:
