@@ -22,6 +22,7 @@ def plan(
     machine: str = DEFAULT_MACHINE,
     fast: str = DEFAULT_FAST,
     objective: ObjectiveName = "energy",
+    no_recompute: Flag = False,
     out: Path | None = None,
     samples: int | None = None,
     options: ModelOptions | None = None,
@@ -34,6 +35,7 @@ def plan(
         machine: A preset (see tmtrain machine list) or a TOML file.
         fast: Fast memory: a share of the step's footprint (12.5%) or a size (8GiB).
         objective: What to minimise.
+        no_recompute: Keep and move only.
         out: Write the plan to this folder, by custom NAME.plan.
         samples: Samples in the batch of your own step.
         options: How the zoo model is trained.
@@ -45,7 +47,9 @@ def plan(
             source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
         )
         tell(f"{source}: plan for {objective}")
-        made = make_plan(scene.timeline, machine=scene.machine, objective=objective)
+        made = make_plan(
+            scene.timeline, machine=scene.machine, objective=objective, recompute=not no_recompute
+        )
         if out is not None:
             save_plan(made, out)
     summary = summarise_plan(made, scene, out=str(out) if out else None)

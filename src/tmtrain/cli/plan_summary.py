@@ -37,7 +37,9 @@ class PlanSummary:
     """Compute alone, everything resident."""
     certificate: Proof | None
     transfers: int
-    """Absences of some pages of an extent, between one access and the next."""
+    """Absences of pieces of extents, between one access and the next."""
+    replays: int
+    """Operators, or pieces of them, that run again."""
     slices: int
     extents: int
     out: str | None
@@ -53,6 +55,8 @@ class PlanSummary:
         yield "energy", quantity(expected.energy_j, "J")
         yield "bytes in, out", f"{format_bytes(expected.bytes_in)}, {format_bytes(expected.bytes_out)}"
         yield "transfers", f"{self.transfers:,} of {self.extents:,} extents over {self.slices:,} slices"
+        if self.replays:
+            yield "recomputation", f"{self.replays:,} replays, {format_seconds(expected.replay_s)}"
         if self.certificate is not None:
             yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
             yield "lower bound", self._amount(self.certificate.bound)
@@ -77,8 +81,11 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
         objective=plan.objective,
         prediction=plan.prediction,
         ideal_step_time_s=scene.timeline.compute_s,
-        certificate=None if proof is None else Proof(bound=proof.bound, value=proof.value, gap=proof.gap),
+        certificate=None
+        if proof is None
+        else Proof(bound=proof.bound.value, value=proof.value, gap=proof.gap),
         transfers=len(plan.transfers),
+        replays=len(plan.replays),
         slices=len(scene.timeline.slices),
         extents=len(scene.timeline.extents),
         out=out,

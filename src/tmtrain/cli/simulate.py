@@ -11,9 +11,9 @@ from tmtrain.cli.step_summary import summarise_step
 from tmtrain.errors import InputError
 from tmtrain.machine import DEFAULT_MACHINE
 from tmtrain.plan import Plan
-from tmtrain.plan.file import check_plan_fits, load_plan
+from tmtrain.plan.file import load_plan
 from tmtrain.plan.objective import ObjectiveName
-from tmtrain.policies import Decision, Knowledge, make_policy
+from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.report import write_perfetto
 from tmtrain.simulate import Result, save_result
 from tmtrain.simulate import simulate as run
@@ -87,8 +87,7 @@ def _capacity(fast: str | None, plan: Plan | None) -> FastCapacity:
 def _decide(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> Decision:
     if plan is None:
         return make_policy(policy, objective=objective).decide(scene.timeline, machine=scene.machine)
-    check_plan_fits(plan, scene.timeline)
-    return Decision(timeline=scene.timeline, knowledge=Knowledge.LAST_USE, plan=plan)
+    return follow(plan, scene.timeline, machine=scene.machine)
 
 
 def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:

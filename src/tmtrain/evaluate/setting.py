@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tmtrain.evaluate.row import Bounds
 from tmtrain.lower import Timeline, lower
 from tmtrain.machine import Machine
-from tmtrain.plan import lower_bound_of
+from tmtrain.plan import bound_of
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
 
@@ -41,7 +41,7 @@ def make_setting(
     timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
     lower_s = time.perf_counter() - begin
     bounds = {
-        name: lower_bound_of(timeline, machine=machine, objective=name)
+        name: bound_of(timeline, machine=machine, objective=name).value
         for name in dict.fromkeys(("energy", "time", "bytes", objective))
     }
     return Setting(

@@ -1,5 +1,9 @@
 """Joules of one step by component: what computing costs, what standing by costs, what moving costs."""
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lower.cost import Work
 from tmtrain.lower.timeline import Slices
 from tmtrain.machine import Machine
 
@@ -8,6 +12,17 @@ COMPONENTS = (
     "flash read", "flash write", "link", "fast side of transfers", "flash idle",
 )  # fmt: skip
 """Names and order of the energy components, as in results and figures."""
+
+
+def work_energy_j(work: Slices | Work, *, machine: Machine) -> NDArray[np.float64]:
+    """Return the joules of computing each row of `work`."""
+    compute = machine.compute
+    return (
+        work.matrix_flops * compute.matrix_energy_j_per_flop
+        + work.vector_ops * compute.vector_energy_j_per_op
+        + work.sram_bytes * compute.sram_energy_j_per_byte
+        + work.fast_bytes * machine.fast.energy_j_per_byte
+    )
 
 
 def compute_energy(slices: Slices, *, machine: Machine) -> dict[str, float]:

@@ -62,7 +62,7 @@ def assemble_extents(
         extent=extent.astype(np.int32),
         needs_content=needs,
         writes=writes | ~needs,
-        next_slice=_next_slices(at, extent, needs),
+        next_slice=next_slices(at, extent, needs),
     )
     return extents, accesses, _frees(trace, extents, slice_op)
 
@@ -150,9 +150,10 @@ def _needs_content(
     return reads & ~(first & ~trace.storages.persistent[storage])
 
 
-def _next_slices(
+def next_slices(
     at: NDArray[np.int64], extent: NDArray[np.int64], needs: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
+    """Return the slice of the next access of the same extent, cyclic, -1 where nobody needs the content again."""
     order = np.lexsort((at, extent))
     e, following = extent[order], np.empty(len(at), np.int64)
     is_last = np.concatenate([e[1:] != e[:-1], [True]]) if len(at) else np.zeros(0, bool)

@@ -1,71 +1,47 @@
-"""The lower bound, computed from prices alone.
+"""For which plans the bound holds.
 
-Note [Weak duality]
-    Take any prices y_t >= 0 per page of fast memory and y_r, y_w, y_s >= 0 per second of the read, write and shared
-    channel, with y_r + y_w + y_s <= C (the price of a second). Every policy must leave over_t pages absent at t, move
-    x and write w pages through the channels, and take tau >= compute seconds. Adding each constraint times its price
-    to the objective and minimising over every x, w, tau separately gives a number that no policy can go below:
+Note [The class]
+    The programme (`tmtrain.plan.model`) is a relaxation of every plan that
 
-        bound =  constant + (C - y_r - y_w - y_s) * compute
-               + sum_t y_t over_t
-               + sum_epochs s_e min(0, v + sum_g min(0, u - Y_g))        (epochs without write: v = 0)
+    1. runs the operators of the step in their order, each when all that it touches is in fast memory, over and over;
+    2. moves pages between the tiers in whatever way: whole or split tensors, any eviction, any prefetch, any waiting;
+    3. and, where the certificate says that it recomputes, may run recipes again, deciding row by row, so that
 
-    with u = c_in + (y_r / read rate + y_s / shared rate) per page, v = c_out + (y_w / write rate + y_s / shared rate)
-    per page, Y_g the sum of y_t over the slices inside gap g. In an epoch all gaps have the same pages s_e, and the
-    best response moves either all or none of them in each gap. Whoever found the prices, the bound holds; good prices
-    make it tight. Nothing here looks at a plan.
+       a. the replays of a block run together at its moment, once (`tmtrain.plan.blocks`; the cuts are in the plan file);
+       b. they read what is there then: remade in the same block and row, kept, or fetched;
+       c. what has come back for a replay, or out of one, stays until the step has used it;
+       d. contents that the step itself has no more use for are held for replays only if they cross a cut.
+
+    So the bound covers all policies without recomputation, and activation checkpointing with blocks no coarser than ours,
+    under any placement. It does not cover plans that recompute a storage twice in one gap, replays that span a cut or run
+    later than the moment, changes of the order of operators, or compression. Between rows anything may be mixed.
+
+    The bound follows from multipliers alone (Note [Weak duality] in `tmtrain.plan.programme`): nothing looks at the plan.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tmtrain.lower.timeline import Timeline
-from tmtrain.machine import Machine
+from tmtrain.plan.blocks import Blocks
 from tmtrain.plan.objective import Objective
-from tmtrain.plan.problem import Problem
-from tmtrain.plan.solve import Prices
+from tmtrain.plan.plan import Bound, Certificate, Prediction
 
 
-def lower_bound(
-    problem: Problem, prices: Prices, *, timeline: Timeline, machine: Machine, objective: Objective
-) -> float:
-    """Return the bound of Note [Weak duality] in the objective's unit.
-
-    Prices that break their conditions (negative, or channels dearer than a second of the step) are first made valid,
-    so the result is a bound whatever is passed in.
-    """
-    capacity, (read, write, shared) = _valid(prices, objective)
-    page = timeline.page_bytes
-    per_page_in = page * (
-        objective.per_byte_in + read / machine.read_bytes_per_s + shared / machine.shared_bytes_per_s
+def certify(
+    bound: Bound,
+    prediction: Prediction,
+    *,
+    objective: Objective,
+    blocks: Blocks | None = None,
+    write_budget_bytes: float | None = None,
+) -> Certificate:
+    """Put the plan's own value beside the bound of its class."""
+    value = objective.value(
+        step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
     )
-    per_page_out = page * (
-        objective.per_byte_out + write / machine.write_bytes_per_s + shared / machine.shared_bytes_per_s
+    return Certificate(
+        objective=objective.name,
+        value=value,
+        bound=bound,
+        cuts=np.zeros(0, np.int64) if blocks is None else blocks.cuts,
+        write_budget_bytes=write_budget_bytes,
     )
-    best_response = _best_response(problem, capacity, per_page_in=per_page_in, per_page_out=per_page_out)
-    waiting = float(objective.per_second - read - write - shared) * timeline.compute_s
-    return objective.constant + waiting + float(capacity @ problem.over_pages) + best_response
-
-
-def _valid(prices: Prices, objective: Objective) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    channels = np.maximum([prices.read, prices.write, prices.shared], 0.0)
-    total = float(channels.sum())
-    if total > objective.per_second:
-        channels = channels * (objective.per_second / total)
-    return np.maximum(prices.capacity, 0.0), channels
-
-
-def _best_response(
-    problem: Problem, capacity: NDArray[np.float64], *, per_page_in: float, per_page_out: float
-) -> float:
-    gaps = problem.gaps
-    saved = np.concatenate([[0.0], np.cumsum(capacity)])
-    inside = saved[gaps.end] - saved[np.minimum(gaps.start + 1, problem.num_slices)]
-    inside = inside + np.where(gaps.end <= gaps.start, saved[-1], 0.0)
-    gain = np.minimum(0.0, per_page_in - inside)
-    clean = gaps.epoch < 0
-    per_epoch, pages = np.zeros(problem.num_epochs), np.zeros(problem.num_epochs)
-    np.add.at(per_epoch, gaps.epoch[~clean], gain[~clean])
-    pages[gaps.epoch[~clean]] = gaps.pages[~clean]
-    written = np.minimum(0.0, per_page_out + per_epoch) @ pages
-    return float(written + gain[clean] @ gaps.pages[clean])

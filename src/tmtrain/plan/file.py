@@ -7,20 +7,23 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
+from tmtrain.lower.replay import Replays
 from tmtrain.lower.timeline import Timeline
-from tmtrain.plan.plan import Certificate, Plan, Prediction, Transfers
+from tmtrain.plan.plan import Bound, Certificate, Plan, Prediction, Transfers
 from tmtrain.units import format_bytes
 
 KIND = "plan"
-VERSION = 1
+VERSION = 2
 """Format version; a newer file is refused."""
 
 _TRANSFERS = pa.schema(
     {
         "extent": pa.int32(),
+        "first_page": pa.int64(),
         "pages": pa.int64(),
         "write_slice": pa.int32(),
         "leave_slice": pa.int32(),
@@ -28,18 +31,28 @@ _TRANSFERS = pa.schema(
         "return_slice": pa.int32(),
     }
 )
+_REPLAYS = pa.schema(
+    {
+        "recipe": pa.int32(),
+        "before_slice": pa.int32(),
+        "first_row": pa.int64(),
+        "end_row": pa.int64(),
+        "rows": pa.int64(),
+    }
+)
 _PRICES = pa.schema({"capacity_price": pa.float64()})
+_MULTIPLIERS = pa.schema({"family": pa.string(), "value": pa.float64()})
 
 
 class _Proof(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The scalars of a `Certificate`."""
+    """A `Certificate` but for its columns."""
 
     objective: str
-    bound: float
     value: float
-    read_price: float
-    write_price: float
-    shared_price: float
+    bound: float
+    edges: list[int]
+    cuts: list[int]
+    write_budget_bytes: float | None
 
 
 class _Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,11 +77,16 @@ def save_plan(plan: Plan, path: Path | str) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_plan(example_plan(), Path(folder) / "example.plan")
     ...     sorted(file.name for file in (Path(folder) / "example.plan").iterdir())
-    ['manifest.json', 'prices.parquet', 'transfers.parquet']
+    ['manifest.json', 'multipliers.parquet', 'prices.parquet', 'replays.parquet', 'transfers.parquet']
     """
-    tables = {"transfers": pa.table({n: getattr(plan.transfers, n) for n in _TRANSFERS.names}, _TRANSFERS)}
+    tables = {
+        "transfers": pa.table({n: getattr(plan.transfers, n) for n in _TRANSFERS.names}, _TRANSFERS),
+        "replays": pa.table({n: getattr(plan.replays, n) for n in _REPLAYS.names}, _REPLAYS),
+    }
     if plan.certificate is not None:
-        tables["prices"] = pa.table({"capacity_price": plan.certificate.capacity_price}, _PRICES)
+        bound = plan.certificate.bound
+        tables["prices"] = pa.table({"capacity_price": bound.capacity_price}, _PRICES)
+        tables["multipliers"] = _multiplier_table(bound.multipliers)
     write_bundle(Path(path), Bundle(kind=KIND, version=VERSION, meta=_meta(plan), tables=tables))
 
 
@@ -93,19 +111,22 @@ def load_plan(path: Path | str) -> Plan:
         raise FileFormatError(f"{path} lacks a part of a plan ({error}): plan again") from error
     transfers = Transfers(**_columns(f"{path}", "transfers", bundle.tables.get("transfers"), _TRANSFERS))
     _check_transfers(f"{path}", transfers)
+    replays = Replays(**_columns(f"{path}", "replays", bundle.tables.get("replays"), _REPLAYS))
+    _check_replays(f"{path}", replays)
     return Plan(
         trace_fingerprint=meta.trace_fingerprint,
         machine=meta.machine,
         fast_bytes=meta.fast_bytes,
         objective=meta.objective,
+        replays=replays,
         transfers=transfers,
         prediction=meta.prediction,
-        certificate=_certificate(f"{path}", meta.certificate, bundle.tables.get("prices")),
+        certificate=_certificate(f"{path}", meta.certificate, bundle),
     )
 
 
 def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
-    """Refuse a plan that was made for another step, machine, capacity or slicing than `timeline`.
+    """Refuse a plan that was made for another step, machine, capacity or slicing than `timeline` (without replays).
 
     Raises:
         InputError: says what differs.
@@ -127,19 +148,31 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
             f"the plan was made for {format_bytes(plan.fast_bytes)} ({plan.fast_bytes} bytes) of fast memory, the step "
             f"has {format_bytes(timeline.fast_bytes)} ({timeline.fast_bytes} bytes): plan it anew"
         )
-    _check_slicing(plan, timeline)
-
-
-def _check_slicing(plan: Plan, timeline: Timeline) -> None:
-    moves, pages = plan.transfers, timeline.extents.pages
-    if plan.certificate is not None and len(plan.certificate.capacity_price) != len(timeline.slices):
+    proof, replays = plan.certificate, plan.replays
+    if proof is not None and len(proof.bound.capacity_price) != len(timeline.slices):
         raise InputError(
-            f"the plan was made for a step of {len(plan.certificate.capacity_price)} slices, this one is cut into "
+            f"the plan was made for a step of {len(proof.bound.capacity_price)} slices, this one is cut into "
             f"{len(timeline.slices)}: plan it anew, or lower it with the same slice share"
         )
+    strange = (replays.recipe >= len(timeline.recipes)) | (replays.before_slice >= len(timeline.slices))
+    if strange.any():
+        row = int(np.flatnonzero(strange)[0])
+        raise InputError(
+            f"replay {row} of the plan runs recipe {replays.recipe[row]} before slice {replays.before_slice[row]}; the step "
+            f"has {len(timeline.recipes)} recipes and {len(timeline.slices)} slices: plan it anew"
+        )
+
+
+def check_transfers_fit(plan: Plan, timeline: Timeline) -> None:
+    """Refuse a plan whose transfers name extents that `timeline`, the step with the plan's replays in it, lacks.
+
+    Raises:
+        InputError: says which transfer.
+    """
+    moves, pages = plan.transfers, timeline.extents.pages
     strange = np.flatnonzero(moves.extent >= len(pages))
     if not len(strange):
-        strange = np.flatnonzero(moves.pages > pages[moves.extent])
+        strange = np.flatnonzero(moves.first_page + moves.pages > pages[moves.extent])
     if len(strange):
         row = int(strange[0])
         raise InputError(
@@ -156,18 +189,52 @@ def _meta(plan: Plan) -> dict[str, Any]:
         fast_bytes=plan.fast_bytes,
         objective=plan.objective,
         prediction=plan.prediction,
-        certificate=None
-        if proof is None
-        else _Proof(**{n: getattr(proof, n) for n in _Proof.__struct_fields__}),
+        certificate=None if proof is None else _proof(proof),
     )
     return msgspec.to_builtins(meta)
 
 
-def _certificate(source: str, proof: _Proof | None, prices: pa.Table | None) -> Certificate | None:
+def _proof(certificate: Certificate) -> _Proof:
+    return _Proof(
+        objective=certificate.objective,
+        value=certificate.value,
+        bound=certificate.bound.value,
+        edges=certificate.bound.edges.tolist(),
+        cuts=certificate.cuts.tolist(),
+        write_budget_bytes=certificate.write_budget_bytes,
+    )
+
+
+def _certificate(source: str, proof: _Proof | None, bundle: Bundle) -> Certificate | None:
     if proof is None:
         return None
-    columns = _columns(source, "prices", prices, _PRICES)
-    return Certificate(**columns, **msgspec.structs.asdict(proof))
+    prices = _columns(source, "prices", bundle.tables.get("prices"), _PRICES)
+    rows = _columns(source, "multipliers", bundle.tables.get("multipliers"), _MULTIPLIERS)
+    family = rows["family"]
+    starts = (
+        np.flatnonzero(np.concatenate([[True], family[1:] != family[:-1]]))
+        if len(family)
+        else np.zeros(0, int)
+    )
+    parts = np.split(rows["value"], starts[1:])
+    return Certificate(
+        objective=proof.objective,
+        value=proof.value,
+        bound=Bound(
+            value=proof.bound,
+            multipliers={str(family[i]): part for i, part in zip(starts.tolist(), parts, strict=False)},
+            capacity_price=prices["capacity_price"],
+            edges=np.array(proof.edges, np.int64),
+        ),
+        cuts=np.array(proof.cuts, np.int64),
+        write_budget_bytes=proof.write_budget_bytes,
+    )
+
+
+def _multiplier_table(multipliers: dict[str, NDArray[np.float64]]) -> pa.Table:
+    family = [name for name, values in multipliers.items() for _ in values]
+    value = np.concatenate(list(multipliers.values())) if multipliers else np.zeros(0)
+    return pa.table({"family": family, "value": value}, _MULTIPLIERS)
 
 
 def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
@@ -187,7 +254,7 @@ def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) 
 
 def _check_transfers(source: str, moves: Transfers) -> None:
     order = [moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice]
-    wrong = (moves.extent < 0) | (moves.pages <= 0) | (moves.write_slice < 0)
+    wrong = (moves.extent < 0) | (moves.first_page < 0) | (moves.pages <= 0) | (moves.write_slice < 0)
     for earlier, later in pairwise(order):
         wrong |= earlier > later
     if wrong.any():
@@ -195,4 +262,15 @@ def _check_transfers(source: str, moves: Transfers) -> None:
         raise FileFormatError(
             f"{source}: transfer {row} is none (a negative number, no pages, or slices not in the order write, leave, "
             "fetch, return): plan again"
+        )
+
+
+def _check_replays(source: str, replays: Replays) -> None:
+    wrong = (replays.recipe < 0) | (replays.before_slice < 0) | (replays.first_row < 0)
+    wrong |= (replays.end_row <= replays.first_row) | (replays.end_row > replays.rows)
+    wrong |= np.diff(replays.before_slice, prepend=0) < 0
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise FileFormatError(
+            f"{source}: replay {row} is none (a negative number, rows out of range, or not in order of slices): plan again"
         )

@@ -22,6 +22,8 @@ class Objective:
     per_second: float
     per_byte_in: float
     per_byte_out: float
+    per_joule: float
+    """Price of a joule of computation, for what is recomputed."""
     constant: float
     """Paid by every policy: the energy of the computation itself."""
 
@@ -48,13 +50,20 @@ def make_objective(name: str, *, timeline: Timeline, machine: Machine) -> Object
             per_second=power_w(machine, fast_bytes=timeline.fast_bytes),
             per_byte_in=machine.read_j_per_byte,
             per_byte_out=machine.write_j_per_byte,
+            per_joule=1.0,
             constant=compute_energy_j(timeline.slices, machine=machine),
         )
     if name == "time":
-        return Objective(name="time", per_second=1.0, per_byte_in=0.0, per_byte_out=0.0, constant=0.0)
+        return Objective(
+            name="time", per_second=1.0, per_byte_in=0.0, per_byte_out=0.0, per_joule=0.0, constant=0.0
+        )
     if name == "bytes":
-        return Objective(name="bytes", per_second=0.0, per_byte_in=1.0, per_byte_out=1.0, constant=0.0)
-    return Objective(name="writes", per_second=0.0, per_byte_in=0.0, per_byte_out=1.0, constant=0.0)
+        return Objective(
+            name="bytes", per_second=0.0, per_byte_in=1.0, per_byte_out=1.0, per_joule=0.0, constant=0.0
+        )
+    return Objective(
+        name="writes", per_second=0.0, per_byte_in=0.0, per_byte_out=1.0, per_joule=0.0, constant=0.0
+    )
 
 
 def check_objective(name: str) -> None:

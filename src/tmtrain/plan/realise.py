@@ -1,16 +1,20 @@
 """From pages per gap to transfers: when each is written, given up, and fetched back.
 
-Outgoing pages are written as soon as their content is final (after the last write of their epoch), which may be long
-before they are given up: the later departure is then free. Incoming pages are fetched as early as is useful and as the
-memory allows:
+Outgoing pages are written when their content is final (after the last write of their epoch) and the programme's write
+channel comes to them (`Pace`), most urgent first; that may be long before they are given up: the later departure is then
+free. Incoming pages are fetched as early as is useful and as the
+memory allows, in pieces, the last pages of an extent first:
 
-1. *useful*: working backwards from the end of the step, each fetch is given the latest start from which the read
-   channel can still serve it and all later ones in time;
-2. *allowed*: from its fetch to its return a transfer occupies memory that the placement had counted as absent. In
-   order of return, each takes the earliest slice from which that slack lasts, and uses it up.
+1. *useful*: in order of return, each piece starts where the programme's read channel comes to it (`Pace`). Without a
+   pace: backwards from the end of the step, the latest start from which one channel serves it and all later ones in time;
+2. *allowed*: from its fetch to its return a piece occupies memory that the placement had counted as absent. In order of
+   return, each takes the earliest slice from which that slack lasts, and uses it up.
 
 So the capacity holds at every slice by construction, whatever the link does.
 """
+
+import heapq
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -22,10 +26,46 @@ from tmtrain.plan.plan import Transfers
 from tmtrain.plan.problem import Problem
 
 HASTE = 2.0
-"""A fetch is given this multiple of its time alone on the channel: writes may share it, durations are estimates."""
+"""Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
+PIECE_SHARE = 1 / 128
+"""A piece has at most this share of the fast tier: what has come in of a large extent does not wait for the rest."""
+MARGIN_BINS = 1
+"""A fetch starts so many bins before the programme's channel comes to it, which knows bins, not slices."""
 
 
-def realise(problem: Problem, moved: NDArray[np.int64], *, timeline: Timeline, machine: Machine) -> Transfers:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How the programme uses the channels."""
+
+    edges: NDArray[np.int64]
+    """First slice of each bin, and the number of slices."""
+    pages_in: NDArray[np.float64]
+    """Pages read in each bin, shape (bins,)."""
+    pages_ahead: NDArray[np.float64]
+    """Pages read before they are due, at the end of each bin."""
+    pages_out: NDArray[np.float64]
+    """Pages written in each bin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pieces:
+    """Columns, in order of return; times are slices that run on into the next step, ``leave <= back``."""
+
+    gap: NDArray[np.int64]
+    first_page: NDArray[np.int64]
+    pages: NDArray[np.int64]
+    leave: NDArray[np.int64]
+    back: NDArray[np.int64]
+
+
+def realise(
+    problem: Problem,
+    moved: NDArray[np.int64],
+    *,
+    timeline: Timeline,
+    machine: Machine,
+    pace: Pace | None = None,
+) -> Transfers:
     """Schedule the transfers of a placement.
 
     Args:
@@ -33,78 +73,164 @@ def realise(problem: Problem, moved: NDArray[np.int64], *, timeline: Timeline, m
         moved: Whole pages per gap, feasible for `problem`.
         timeline: The step.
         machine: For the rates of the channel.
+        pace: The read channel as planned.
     """
-    used = np.flatnonzero(moved > 0)
-    gaps, T, pages = problem.gaps, problem.num_slices, moved[used]
-    start, end = gaps.start[used], gaps.end[used]
-    leave = start + 1
-    back = np.where(end > start, end, end + T)
-    last_write = gaps.last_write[used]
+    gaps, T = problem.gaps, problem.num_slices
+    pieces = _cut(problem, moved, most=max(1, int(timeline.fast_pages * PIECE_SHARE)))
+    if pace is None:
+        useful = _latest_starts(pieces, timeline=timeline, machine=machine)
+    else:
+        useful = _paced_starts(pieces, pace)
+    slack = problem.absent_pages(moved) - problem.over_pages
+    fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
+    last_write, start = gaps.last_write[pieces.gap].astype(np.int64), gaps.start[pieces.gap]
     # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
-    final = np.where(last_write < 0, leave, np.where(last_write <= start, last_write + 1, last_write + 1 - T))
-    fetch = _fetch_slices(problem, moved, leave, back, pages, timeline=timeline, machine=machine)
+    final = np.where(
+        last_write < 0, pieces.leave, np.where(last_write <= start, last_write + 1, last_write + 1 - T)
+    )
+    write = final if pace is None else _paced_writes(problem, pieces, final, pace)
     shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
     return Transfers(
-        extent=gaps.extent[used],
-        pages=pages,
-        write_slice=(final + shift).astype(np.int32),
-        leave_slice=(leave + shift).astype(np.int32),
+        extent=gaps.extent[pieces.gap],
+        first_page=pieces.first_page,
+        pages=pieces.pages,
+        write_slice=(write + shift).astype(np.int32),
+        leave_slice=(pieces.leave + shift).astype(np.int32),
         fetch_slice=(fetch + shift).astype(np.int32),
-        return_slice=(back + shift).astype(np.int32),
+        return_slice=(pieces.back + shift).astype(np.int32),
     )
 
 
-def _fetch_slices(
-    problem: Problem,
-    moved: NDArray[np.int64],
-    leave: NDArray[np.int32],
-    back: NDArray[np.int32],
-    pages: NDArray[np.int64],
-    *,
-    timeline: Timeline,
-    machine: Machine,
-) -> NDArray[np.int64]:
+def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _Pieces:
+    """Cut what each gap moves into pieces of `most` pages, the last pages first, a smaller rest at the front."""
+    used = np.flatnonzero(moved > 0)
+    count = -(-moved[used] // most)
+    gap = np.repeat(used, count)
+    number = np.arange(len(gap)) - np.repeat(np.cumsum(count) - count, count)
+    end = moved[gap] - number * most
+    first = np.maximum(end - most, 0)
     T = problem.num_slices
+    start, back = problem.gaps.start[gap].astype(np.int64), problem.gaps.end[gap].astype(np.int64)
+    order = np.lexsort((number, gap, back))
+    gap, start, back = gap[order], start[order], back[order]
+    return _Pieces(
+        gap=gap,
+        first_page=first[order],
+        pages=(end - first)[order],
+        leave=start + 1,
+        back=np.where(back > start, back, back + T),
+    )
+
+
+def _paced_starts(pieces: _Pieces, pace: Pace) -> NDArray[np.int64]:
+    """Slice at which the programme's read channel, serving in order of return, comes to each piece."""
+    T, B = int(pace.edges[-1]), len(pace.pages_in)
+    # Begin to count where nothing has been read ahead: all that is due later is also read later.
+    origin = int(pace.pages_ahead.argmin())
+    bins = (np.arange(B) + origin + 1) % B
+    first_slice = int(pace.edges[bins[0]])
+    due = (pieces.back - first_slice) % T
+    order = np.argsort(due, kind="stable")
+    before = np.empty(len(order))
+    before[order] = np.concatenate([[0.0], np.cumsum(pieces.pages[order])[:-1]])
+    scale = float(pieces.pages.sum()) / max(float(pace.pages_in.sum()), 1e-300)
+    read = np.cumsum(pace.pages_in[bins]) * scale
+    place = np.maximum(np.searchsorted(read, before, side="right") - MARGIN_BINS, 0)
+    starts = (pace.edges[bins[np.minimum(place, B - 1)]] - first_slice) % T
+    return np.clip(pieces.back - np.maximum(due - starts, 0), pieces.leave, pieces.back)
+
+
+def _paced_writes(
+    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace
+) -> NDArray[np.int64]:
+    """Slice from which each piece is written, when the programme's channel serves the most urgent of the final ones."""
+    T, B = int(pace.edges[-1]), len(pace.pages_out)
+    fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
+    rate = pace.pages_out * (pieces.pages[fresh].sum() / max(float(pace.pages_out.sum()), 1e-300))
+    bin_of = np.searchsorted(pace.edges, final[fresh] % T, side="right") - 1
+    waiting: list[list[tuple[int, int]]] = [[] for _ in range(B)]
+    for i, b in enumerate(bin_of.tolist()):
+        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + final[fresh[i]] % T), i))
+    write = pieces.leave.copy()  # what flash has already is not written again
+    write[fresh] = final[fresh]
+    queue: list[tuple[int, int, int, float]] = []
+    # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
+    for time in range(3 * B):
+        step, b = divmod(time, B)
+        for leave, i in waiting[b]:
+            heapq.heappush(queue, (leave + step * T, step, i, float(pieces.pages[fresh[i]])))
+        room = rate[b]
+        while queue and room > 0:
+            leave, born, i, left = heapq.heappop(queue)
+            piece = fresh[i]
+            if born == 1 and left == pieces.pages[piece]:
+                start = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
+                begin = int(final[piece] % T) + T
+                write[piece] = final[piece] + min(
+                    max(start - begin, 0), int(pieces.leave[piece] - final[piece])
+                )
+            if left > room:
+                heapq.heappush(queue, (leave, born, i, left - room))
+            room -= left
+    return write
+
+
+def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Pieces that flash lacks when they leave: no earlier gap of their epoch has moved them."""
+    epoch = problem.gaps.epoch[pieces.gap]
+    order = np.lexsort((pieces.leave - final, epoch))
+    fresh = np.zeros(len(order), bool)
+    reached: dict[int, tuple[int, int, int]] = {}
+    for i in order.tolist():
+        e, g, end = int(epoch[i]), int(pieces.gap[i]), int(pieces.first_page[i] + pieces.pages[i])
+        if e < 0:
+            continue
+        before, most, gap = reached.get(e, (0, 0, g))
+        before = before if gap == g else max(before, most)
+        fresh[i] = end > before
+        reached[e] = (before, max(most, end), g)
+    return fresh
+
+
+def _latest_starts(pieces: _Pieces, *, timeline: Timeline, machine: Machine) -> NDArray[np.int64]:
+    """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
     # The lane may have fallen idle: then the device's latency comes first.
     per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
-    seconds = machine.slow.read_latency_s + pages.astype(np.float64) * per_page_s
-    useful = _latest_starts(leave, back, seconds, timeline.slices.duration_s)
-    order = np.argsort(back % T, kind="stable")
-    slack = problem.absent_pages(moved) - problem.over_pages
-    fetch = np.empty(len(pages), np.int64)
-    fetch[order] = _earliest_with_slack(useful[order], back[order].astype(np.int64), pages[order], slack)
-    return fetch
-
-
-def _latest_starts(
-    leave: NDArray[np.int32],
-    back: NDArray[np.int32],
-    seconds: NDArray[np.float64],
-    duration_s: NDArray[np.float64],
-) -> NDArray[np.int64]:
-    """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
-    T = len(duration_s)
-    clock = np.concatenate([[0.0], np.cumsum(np.tile(duration_s, 2))])  # start of each slice over two steps
-    order = np.argsort(-back, kind="stable")
+    seconds = machine.slow.read_latency_s + pieces.pages.astype(np.float64) * per_page_s
+    T = len(timeline.slices)
+    clock = np.concatenate(
+        [[0.0], np.cumsum(np.tile(timeline.slices.duration_s, 2))]
+    )  # start of each slice, two steps
+    order = np.argsort(-pieces.back, kind="stable")
     # The channel, seen backwards: a fetch ends when it is due or when the next one starts, whichever is earlier.
-    due, need = clock[back[order]], seconds[order]
+    due, need = clock[pieces.back[order]], seconds[order]
     before = np.concatenate([[0.0], np.cumsum(need)[:-1]])
     starts = np.minimum.accumulate(due + before) - before - need
-    useful = np.empty(len(back), np.int64)
+    useful = np.empty(len(due), np.int64)
     useful[order] = np.searchsorted(clock, starts, side="right") - 1
-    return np.clip(useful, leave, np.minimum(back, 2 * T))
+    return np.clip(useful, pieces.leave, np.minimum(pieces.back, 2 * T))
 
 
 @njit(cache=True)
 def _earliest_with_slack(
-    earliest: NDArray[np.int64], back: NDArray[np.int64], pages: NDArray[np.int64], slack: NDArray[np.int64]
+    earliest: NDArray[np.int64],
+    back: NDArray[np.int64],
+    pages: NDArray[np.int64],
+    gap: NDArray[np.int64],
+    slack: NDArray[np.int64],
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
-    """Walk back from each return while the slack lasts; consumes `slack` (cyclic) in place."""
+    """Walk back from each return while the slack lasts; consumes `slack` (cyclic) in place.
+
+    Pieces of one gap follow one another and come in in that order.
+    """
     T = len(slack)
     fetch = back.copy()
     for i in range(len(back)):
         t = back[i]
-        while t > earliest[i] and slack[(t - 1) % T] >= pages[i]:
+        first = earliest[i]
+        if i > 0 and gap[i - 1] == gap[i]:
+            first = max(first, fetch[i - 1])
+        while t > first and slack[(t - 1) % T] >= pages[i]:
             t -= 1
             slack[t % T] -= pages[i]
         fetch[i] = t

@@ -7,9 +7,17 @@ from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
 from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
-from tmtrain.policies.tmtrain import Tmtrain
+from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
 
-POLICIES = (AllFast.name, Paging.name, Lru.name, Belady.name, LargestFirst.name, Tmtrain.name)
+POLICIES = (
+    AllFast.name,
+    Paging.name,
+    Lru.name,
+    Belady.name,
+    LargestFirst.name,
+    TmtrainMove.name,
+    Tmtrain.name,
+)
 """Every policy by name, in the order of tables."""
 
 
@@ -23,11 +31,12 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
     'belady'
     """
     rivals: dict[str, type[Policy]] = {p.name: p for p in (AllFast, Paging, Lru, Belady, LargestFirst)}
-    if name == Tmtrain.name:
-        return Tmtrain(objective)
+    for ours in (Tmtrain, TmtrainMove):
+        if name == ours.name:
+            return ours(objective)
     if name not in rivals:
         raise InputError(f"unknown policy {name!r}: choose one of {', '.join(POLICIES)}")
     return rivals[name]()
 
 
-__all__ = ["POLICIES", "Decision", "Knowledge", "Pager", "Policy", "make_policy"]
+__all__ = ["POLICIES", "Decision", "Knowledge", "Pager", "Policy", "follow", "make_policy"]

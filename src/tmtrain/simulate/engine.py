@@ -137,17 +137,17 @@ class Engine:
 
     def _follow_plan(self, t: int, now: int) -> None:
         memory, link = self.memory, self.link
-        for extent, pages, ahead in self._agenda.leave[t]:
+        for extent, end, ahead in self._agenda.leave[t]:
             if memory.live[extent]:
                 away = memory.pages[extent] - memory.keeps[extent]
-                unwritten = memory.give_up(extent, max(0, pages - away))
+                unwritten = memory.give_up(extent, max(0, end - away))
                 link.write(extent, unwritten, deadline=now + ahead)
-        for extent, pages, ahead in self._agenda.write[t]:
+        for extent, end, ahead in self._agenda.write[t]:
             if memory.live[extent]:
-                link.write(extent, memory.clean_up_to(extent, pages), deadline=now + ahead)
-        for extent, _, ahead in self._agenda.fetch[t]:
-            memory.hold(extent)
-            missing = memory.absent(extent)
+                link.write(extent, memory.clean_up_to(extent, end), deadline=now + ahead)
+        for extent, first, ahead in self._agenda.fetch[t]:
+            memory.hold_from(extent, first)
+            missing = memory.absent(extent) - first
             if memory.live[extent] and missing > 0:
                 link.fetch(extent, missing, deadline=now + ahead)
 
@@ -277,7 +277,10 @@ class _Rows:
 
 
 class _Agenda:
-    """The transfers of a plan by the slice at which each part begins: (extent, pages, slices until it is due)."""
+    """The transfers of a plan by the slice at which each part begins: (extent, page, slices until it is due).
+
+    The page is the end of the piece that leaves or is written, the first one of the piece that is fetched.
+    """
 
     def __init__(self, plan: Plan | None, *, num_slices: int) -> None:
         self.leave: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
@@ -288,17 +291,15 @@ class _Agenda:
         moves = plan.transfers
         columns = (
             moves.extent,
-            moves.pages,
+            moves.first_page,
+            moves.first_page + moves.pages,
             moves.write_slice,
             moves.leave_slice,
             moves.fetch_slice,
             moves.return_slice,
         )
-        for extent, pages, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
-            self.leave[leave % num_slices].append((extent, pages, 0))
+        for extent, first, end, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
+            self.leave[leave % num_slices].append((extent, end, 0))
             if write < leave:
-                self.write[write % num_slices].append((extent, pages, leave - write))
-            if fetch < back:
-                self.fetch[fetch % num_slices].append((extent, pages, back - fetch))
-            else:
-                self.fetch[back % num_slices].append((extent, pages, 0))
+                self.write[write % num_slices].append((extent, end, leave - write))
+            self.fetch[fetch % num_slices].append((extent, first, back - fetch))

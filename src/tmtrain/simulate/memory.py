@@ -76,6 +76,13 @@ class Memory:
         self.outgoing -= self.held[extent] - self.keeps[extent]
         self.keeps[extent] = self.held[extent]
 
+    def hold_from(self, extent: int, first_page: int) -> None:
+        """Take back what was given up from page `first_page` of `extent` on but has not left yet."""
+        back = min(self.held[extent], self.pages[extent] - first_page) - self.keeps[extent]
+        if back > 0:
+            self.outgoing -= back
+            self.keeps[extent] += back
+
     def give_up(self, extent: int, pages: int) -> int:
         """Give up `pages` more pages of `extent`; return how many of them have to be written first."""
         self.keeps[extent] -= pages
