@@ -67,14 +67,6 @@ def test_eager_attention_is_another_path() -> None:
     assert "aten._softmax.default" in eager.operators.name
 
 
-def test_checkpointing_lowers_the_peak() -> None:
-    plain, saved = (
-        capture_model("gpt2-tiny", StepOptions(sequence=64, checkpointing=choice)) for choice in (False, True)
-    )
-    assert saved.footprint_bytes < plain.footprint_bytes
-    assert saved.operators.flops.sum() > plain.operators.flops.sum()
-
-
 def test_optimizers_work_on_one_parameter_at_a_time() -> None:
     trace = capture_model("gpt2-tiny")
     steps = trace.operators.phase[trace.operands.op] == Phase.OPTIMIZER
@@ -112,7 +104,7 @@ def test_the_zoo_has_the_published_models(name: str) -> None:
         ("gpt2-tiny", StepOptions(dtype="int8"), "dtype is 'int8', needs to be one of bf16, fp32"),
         ("vit-large", StepOptions(sequence=3), "vit-large trains on images"),
         ("resnet-152", StepOptions(attention="sdpa"), "resnet-152 has no attention"),
-        ("resnet-152", StepOptions(checkpointing=True), "resnet-152 cannot be checkpointed"),
+        ("gpt2-tiny", StepOptions(checkpointing="some"), "checkpointing is 'some', needs .* full, selective"),
     ],
 )
 def test_wrong_choices_are_refused(name: str, options: StepOptions, message: str) -> None:

@@ -6,96 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from tests.support.models import TINY
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmtrain.capture import StepOptions, ZooModel, capture
-from tmtrain.capture.catalog import find_model, resolve_options
+from tmtrain.capture.catalog import resolve_options
 from tmtrain.capture.job import TrainingJob
 from tmtrain.capture.signature import signature_of
 from tmtrain.capture.zoo import build_job
 from tmtrain.trace import Trace
-
-TINY = {
-    model.name: model
-    for model in (
-        find_model("gpt2-tiny"),
-        ZooModel(
-            name="llama-tiny",
-            config="LlamaConfig",
-            task="CausalLM",
-            batch=2,
-            sequence=16,
-            fields={
-                "hidden_size": 32,
-                "intermediate_size": 64,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 4,
-                "num_key_value_heads": 2,
-                "vocab_size": 128,
-            },
-        ),
-        ZooModel(
-            name="bert-tiny",
-            config="BertConfig",
-            task="MaskedLM",
-            batch=2,
-            sequence=16,
-            fields={
-                "hidden_size": 32,
-                "intermediate_size": 64,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 2,
-                "vocab_size": 128,
-            },
-        ),
-        ZooModel(
-            name="t5-tiny",
-            config="T5Config",
-            task="Seq2SeqLM",
-            batch=2,
-            sequence=16,
-            fields={
-                "d_model": 32,
-                "d_kv": 16,
-                "d_ff": 64,
-                "num_layers": 2,
-                "num_heads": 2,
-                "vocab_size": 128,
-                "decoder_start_token_id": 0,
-            },
-        ),
-        ZooModel(
-            name="vit-tiny",
-            config="ViTConfig",
-            task="ImageClassification",
-            batch=2,
-            fields={
-                "hidden_size": 32,
-                "intermediate_size": 64,
-                "num_hidden_layers": 2,
-                "num_attention_heads": 2,
-                "image_size": 32,
-                "patch_size": 8,
-            },
-        ),
-        ZooModel(
-            name="resnet-tiny",
-            config="ResNetConfig",
-            task="ImageClassification",
-            batch=1,
-            attends=False,
-            checkpoints=False,
-            fields={
-                "depths": [2, 2],
-                "hidden_sizes": [16, 32],
-                "embedding_size": 8,
-                "layer_type": "bottleneck",
-            },
-        ),
-    )
-}
 
 # On real tensors transformers looks once whether several sequences are packed into one, and finds that they are not.
 # The zoo's step does without (Note [Mask of a causal model] in zoo.py): the only difference, in causal models only.
@@ -149,9 +70,20 @@ class Pair(NamedTuple):
         }
 
 
-@pytest.fixture(scope="module", params=TINY)
+STEPS = [
+    *((name, None) for name in TINY),
+    ("gpt2-tiny", "full"),
+    ("gpt2-tiny", "selective"),
+    ("llama-tiny", "selective"),
+    ("resnet-tiny", "full"),
+    ("resnet-tiny", "selective"),
+]
+
+
+@pytest.fixture(scope="module", params=STEPS, ids=lambda step: f"{step[0]}-{step[1]}")
 def pair(request: pytest.FixtureRequest) -> Pair:
-    model, options = TINY[request.param], StepOptions(dtype="fp32")
+    name, checkpointing = request.param
+    model, options = TINY[name], StepOptions(dtype="fp32", checkpointing=checkpointing)
     job = job_of(model, options)
     if model.attends:
         job.model.set_attn_implementation("sdpa")  # as a user's own model has it
@@ -268,7 +200,8 @@ def test_no_operator_writes_what_it_does_not_say(name: str) -> None:
     "options",
     [
         StepOptions(dtype="fp32"),
-        StepOptions(dtype="fp32", checkpointing=True),
+        StepOptions(dtype="fp32", checkpointing="full"),
+        StepOptions(dtype="fp32", checkpointing="selective"),
         StepOptions(attention="eager"),
     ],
 )

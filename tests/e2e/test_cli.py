@@ -44,11 +44,11 @@ def test_the_main_job_on_two_models() -> None:
 
 def test_options_of_a_zoo_model_reach_the_capture() -> None:
     done = _run(
-        "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing --json"
+        "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing full --json"
     )
     said = json.loads(done.stdout)
     assert said["samples"] == 3
-    chosen = {"sequence": 8, "dtype": "fp32", "optimizer": "sgd", "checkpointing": True}
+    chosen = {"sequence": 8, "dtype": "fp32", "optimizer": "sgd", "checkpointing": "full"}
     assert said["options"].items() >= chosen.items()
 
 

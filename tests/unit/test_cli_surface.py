@@ -17,7 +17,6 @@ MODEL = (
     "--attention",
     "--optimizer",
     "--checkpointing",
-    "--no-checkpointing",
 )
 SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),

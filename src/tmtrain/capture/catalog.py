@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from tmtrain.capture.options import Attention, Dtype, OptimizerName, ResolvedOptions, StepOptions
+from tmtrain.capture.options import (
+    Attention,
+    Checkpointing,
+    Dtype,
+    OptimizerName,
+    ResolvedOptions,
+    StepOptions,
+)
 from tmtrain.errors import InputError
 
 Task = Literal["CausalLM", "MaskedLM", "Seq2SeqLM", "ImageClassification"]
@@ -31,8 +38,9 @@ class ZooModel:
     """Longest sequence that the position embeddings hold; None if there is no limit."""
     attends: bool = True
     """Has attention layers."""
-    checkpoints: bool = True
-    """Its blocks can be recomputed."""
+    blocks: str | None = None
+    """Paths of the modules that checkpointing computes again one by one, as a regular expression; None for those
+    that transformers knows."""
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Of the configuration."""
 
@@ -100,7 +108,7 @@ _MODELS = (
         task="ImageClassification",
         batch=128,
         attends=False,
-        checkpoints=False,
+        blocks=r"resnet\.encoder\.stages\.\d+\.layers\.\d+",
         fields={"depths": [3, 8, 36, 3], "layer_type": "bottleneck", "num_labels": 1000},
     ),
     ZooModel(
@@ -175,7 +183,7 @@ def resolve_options(model: ZooModel, options: StepOptions) -> ResolvedOptions:
         dtype=options.dtype or "bf16",
         attention=options.attention or ("sdpa" if model.attends else None),
         optimizer=options.optimizer or "adamw",
-        checkpointing=bool(options.checkpointing),
+        checkpointing=options.checkpointing,
     )
 
 
@@ -196,12 +204,11 @@ def _check_choices(model: ZooModel, options: StepOptions) -> None:
         )
     if options.attention is not None and not model.attends:
         raise InputError(f"{model.name} has no attention to choose: leave it out")
-    if options.checkpointing and not model.checkpoints:
-        raise InputError(f"{model.name} cannot be checkpointed in transformers: leave it out")
 
 
 _CHOICES = {
     "dtype": get_args(Dtype),
     "attention": get_args(Attention),
     "optimizer": get_args(OptimizerName),
+    "checkpointing": get_args(Checkpointing),
 }

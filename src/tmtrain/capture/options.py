@@ -6,6 +6,7 @@ from typing import Literal
 Dtype = Literal["bf16", "fp32"]
 Attention = Literal["sdpa", "eager"]
 OptimizerName = Literal["adamw", "sgd", "adafactor"]
+Checkpointing = Literal["full", "selective"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,17 +27,18 @@ class StepOptions:
     """Default "sdpa": torch's fused attention, which takes its unfused path on CPU where dropout is on."""
     optimizer: OptimizerName | None = None
     """Default "adamw"; "sgd" has momentum 0.9; one tensor at a time (not foreach, not fused)."""
-    checkpointing: bool | None = None
-    """Recompute each block's activations in backward; default off."""
+    checkpointing: Checkpointing | None = None
+    """Compute each block again in backward: "full" all of it, "selective" all but matrix products, convolutions
+    and fused attention; default: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedOptions:
-    """`StepOptions` with the model's defaults filled in; None means that the model has no such thing."""
+    """`StepOptions` with the model's defaults filled in; None means that the step has no such thing."""
 
     batch: int
     sequence: int | None
     dtype: Dtype
     attention: Attention | None
     optimizer: OptimizerName
-    checkpointing: bool
+    checkpointing: Checkpointing | None

@@ -20,6 +20,7 @@ from transformers.initialization import no_init_weights
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tmtrain.capture.catalog import ZooModel
+from tmtrain.capture.checkpointing import checkpoint_blocks
 from tmtrain.capture.job import TrainingJob
 from tmtrain.capture.options import ResolvedOptions
 
@@ -60,9 +61,8 @@ def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
     if network.loss_type is None:
         # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
         network.loss_type = f"For{model.task}"
-    if options.checkpointing:
-        # The reentrant kind runs backward inside backward and cannot stop recomputing early.
-        network.activation_checkpointing_enable({"use_reentrant": False})
+    if options.checkpointing is not None:
+        checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
     return network.train()
 
 

@@ -1,0 +1,168 @@
+"""What moving is worth beside recomputing: tmtrain and activation checkpointing at the same bytes of fast memory.
+
+The bytes are a share of the footprint of the step without checkpointing, for every contender. A checkpointed step
+is another trace of the same training; it is managed by LRU or, on top, by our placement. All models take nine minutes
+on two cores; the tables are printed and written:
+
+    python benchmarks/against_checkpointing.py [MODEL ...] [--share 0.125 ...] [--machine NAME] [--out FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmtrain.capture import StepOptions, capture_model
+from tmtrain.capture.options import Checkpointing
+from tmtrain.errors import InfeasibleError
+from tmtrain.evaluate.compare import run_policy
+from tmtrain.evaluate.row import Row
+from tmtrain.evaluate.setting import Setting, make_setting
+from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
+from tmtrain.units import FastCapacity, format_bytes
+
+MODELS = (
+    "gpt2-xl",
+    "bert-large",
+    "vit-large",
+    "resnet-152",
+    "t5-large",
+    "llama-2-7b",
+    "gpt3-175b",
+    "gpt2",
+)
+SHARES = (0.25, 0.125, 0.0625)
+STEPS: tuple[Checkpointing | None, ...] = (None, "full", "selective")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A policy on one of the steps; what decides for itself what to recompute runs on the plain one."""
+
+    name: str
+    policy: str
+    checkpointing: Checkpointing | None = None
+
+
+CONTENDERS = (
+    Contender(name="tmtrain", policy="tmtrain"),
+    Contender(name="LRU", policy="lru"),
+    Contender(name="full + LRU", policy="lru", checkpointing="full"),
+    Contender(name="selective + LRU", policy="lru", checkpointing="selective"),
+    Contender(name="full + tmtrain", policy="tmtrain", checkpointing="full"),
+    Contender(name="selective + tmtrain", policy="tmtrain", checkpointing="selective"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One model at one capacity."""
+
+    model: str
+    share: float
+    fast_bytes: int
+    outcomes: dict[str, Row | InfeasibleError]
+    """By contender."""
+
+
+def main() -> None:
+    """Read the arguments, compare model after model, print and write the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="*", default=MODELS, help="zoo models")
+    parser.add_argument(
+        "--share", nargs="+", type=float, default=SHARES, help="of the plain step's footprint"
+    )
+    parser.add_argument("--machine", default=DEFAULT_MACHINE)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    arguments = parser.parse_args()
+    machine = load_machine(arguments.machine)
+    comparisons: list[Comparison] = []
+    for model in arguments.models:
+        for comparison in compare(model, machine=machine, shares=arguments.share):
+            comparisons.append(comparison)
+            # A full run takes long: what is done is kept.
+            arguments.out.write_text(_document(comparisons, machine=machine))
+            print(f"{model} at {comparison.share:.4g}: done", file=sys.stderr, flush=True)
+    print(_document(comparisons, machine=machine), end="")
+
+
+def compare(model: str, *, machine: Machine, shares: Sequence[float]) -> Iterator[Comparison]:
+    """Run every contender on `model` at each share of its plain footprint."""
+    traces = {kind: capture_model(model, StepOptions(checkpointing=kind)) for kind in STEPS}
+    for share in shares:
+        fast = FastCapacity(bytes=int(share * traces[None].footprint_bytes))
+        outcomes: dict[str, Row | InfeasibleError] = {}
+        for kind in STEPS:
+            contenders = [contender for contender in CONTENDERS if contender.checkpointing == kind]
+            try:
+                setting = make_setting(traces[kind], machine=machine, fast=fast, objective="energy")
+            except InfeasibleError as error:
+                outcomes |= dict.fromkeys((contender.name for contender in contenders), error)
+                continue
+            outcomes |= {contender.name: _run(contender, setting) for contender in contenders}
+        yield Comparison(model=model, share=share, fast_bytes=fast.bytes or 0, outcomes=outcomes)
+
+
+def _run(contender: Contender, setting: Setting) -> Row | InfeasibleError:
+    try:
+        return run_policy(setting, contender.policy).row
+    except InfeasibleError as error:
+        return error
+
+
+def _document(comparisons: Sequence[Comparison], *, machine: Machine) -> str:
+    names = [contender.name for contender in CONTENDERS]
+    lines = [
+        f"One training step on {machine.name}, all at the same bytes of fast memory: a share of the footprint of the"
+        " step without checkpointing.",
+        "",
+        "Samples per joule:",
+        "",
+        f"| model | fast | {' | '.join(names)} |",
+        "|---" * (2 + len(names)) + "|",
+        *(_summary(comparison, names=names) for comparison in comparisons),
+        "",
+        "All of it. Footprint and bound are those of the contender's own step; the bound, on energy, is of moving alone,"
+        " and looks at the channel as a whole (ARCHITECTURE.md).",
+        "",
+        "| model | fast | contender | footprint | moved | energy (J) | step (s) | samples/J | above the bound |",
+        "|---" * 9 + "|",
+        *(row for comparison in comparisons for row in _rows(comparison)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(comparison: Comparison, *, names: Sequence[str]) -> str:
+    outcomes = [comparison.outcomes[name] for name in names]
+    cells = [f"{row.samples_per_j:.4g}" if isinstance(row, Row) else "does not fit" for row in outcomes]
+    return f"{_place(comparison)} {' | '.join(cells)} |"
+
+
+def _rows(comparison: Comparison) -> Iterator[str]:
+    for contender in CONTENDERS:
+        outcome = comparison.outcomes[contender.name]
+        yield f"{_place(comparison)} {contender.name} | {_cells(outcome)} |"
+
+
+def _place(comparison: Comparison) -> str:
+    return f"| {comparison.model} | {100 * comparison.share:.4g} % ({format_bytes(comparison.fast_bytes)}) |"
+
+
+def _cells(outcome: Row | InfeasibleError) -> str:
+    if isinstance(outcome, InfeasibleError):
+        return f"does not fit: {outcome} | | | | |"
+    return " | ".join(
+        (
+            format_bytes(outcome.footprint_bytes),
+            format_bytes(outcome.traffic_bytes),
+            f"{outcome.energy_j:.4g}",
+            f"{outcome.step_time_s:.4g}",
+            f"{outcome.samples_per_j:.4g}",
+            f"{100 * outcome.gap:z.2f} %",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
