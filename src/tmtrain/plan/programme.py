@@ -121,7 +121,7 @@ class Programme:
         cost = _joined(self._cost)
         scale = float(np.abs(cost).max(initial=0.0)) or 1.0
         answer: Any = linprog(
-            cost / scale + _joined(self._nudge), A_ub=at_most,
+            (cost + _joined(self._nudge)) / scale, A_ub=at_most,
             b_ub=np.concatenate([upper[from_above], -lower[from_below]]),
             A_eq=A[equal], b_eq=lower[equal],
             bounds=np.column_stack([_joined(self._lower), _joined(self._upper)]),
