@@ -467,7 +467,9 @@ class _Builder:
         programme.put(rows, self._ahead[b - 1], 1.0)
         programme.put(rows, self._stall[b], rate * self.second)
         for t, columns, sign in self._due:
-            self._put_ranges(rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign))
+            self._put_ranges(
+                rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign)
+            )
         moment = self._replay_moment
         first = np.searchsorted(at, moment)
         self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)

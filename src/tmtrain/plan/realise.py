@@ -29,6 +29,8 @@ HASTE = 2.0
 """Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
 PIECE_SHARE = 1 / 128
 """A piece has at most this share of the fast tier: what has come in of a large extent does not wait for the rest."""
+HALF_A_PAGE = 0.5
+"""Less room than that in a bin is rounding."""
 MARGIN_BINS = 1
 """A fetch starts so many bins before the programme's channel comes to it, which knows bins, not slices."""
 
@@ -82,24 +84,30 @@ def realise(
     useful = _latest_starts(pieces, pace, timeline=timeline, machine=machine)
     if pace is not None:
         useful = np.minimum(useful, _paced_starts(pieces, pace))
+    final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
-    fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
-    last_write, start = gaps.last_write[pieces.gap].astype(np.int64), gaps.start[pieces.gap]
-    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
-    final = np.where(
-        last_write < 0, pieces.leave, np.where(last_write <= start, last_write + 1, last_write + 1 - T)
+    write, leave = (
+        (final, pieces.leave) if pace is None else _paced_writes(problem, pieces, final, pace, slack)
     )
-    write = final if pace is None else _paced_writes(problem, pieces, final, pace)
+    fetch = _earliest_with_slack(np.maximum(useful, leave), pieces.back, pieces.pages, pieces.gap, slack)
     shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
     return Transfers(
         extent=gaps.extent[pieces.gap],
         first_page=pieces.first_page,
         pages=pieces.pages,
         write_slice=(write + shift).astype(np.int32),
-        leave_slice=(pieces.leave + shift).astype(np.int32),
+        leave_slice=(leave + shift).astype(np.int32),
         fetch_slice=(fetch + shift).astype(np.int32),
         return_slice=(pieces.back + shift).astype(np.int32),
     )
+
+
+def _final_slices(problem: Problem, pieces: _Pieces) -> NDArray[np.int64]:
+    """First slice before which the content of each piece is final; negative where the previous step made it."""
+    last_write, start = problem.gaps.last_write[pieces.gap].astype(np.int64), problem.gaps.start[pieces.gap]
+    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
+    made = np.where(last_write <= start, last_write + 1, last_write + 1 - problem.num_slices)
+    return np.where(last_write < 0, pieces.leave, made)
 
 
 def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _Pieces:
@@ -142,18 +150,22 @@ def _paced_starts(pieces: _Pieces, pace: Pace) -> NDArray[np.int64]:
 
 
 def _paced_writes(
-    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace
-) -> NDArray[np.int64]:
-    """Slice from which each piece is written, when the programme's channel serves the most urgent of the final ones."""
+    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace, slack: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each piece is written and given up.
+
+    In each bin the programme's channel serves the most urgent of the pieces that are final. One that it comes to only after
+    the last use stays until then, where `slack` lasts, which is used up: no need to hurry while there is room.
+    """
     T, B = int(pace.edges[-1]), len(pace.pages_out)
     fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
     rate = pace.pages_out * (pieces.pages[fresh].sum() / max(float(pace.pages_out.sum()), 1e-300))
-    bin_of = np.searchsorted(pace.edges, final[fresh] % T, side="right") - 1
+    begin = final[fresh] % T
+    bin_of = np.searchsorted(pace.edges, begin, side="right") - 1
     waiting: list[list[tuple[int, int]]] = [[] for _ in range(B)]
     for i, b in enumerate(bin_of.tolist()):
-        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + final[fresh[i]] % T), i))
-    write = pieces.leave.copy()  # what flash has already is not written again
-    write[fresh] = final[fresh]
+        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + begin[i]), i))
+    start, end = np.zeros(len(fresh), np.int64), np.zeros(len(fresh), np.int64)
     queue: list[tuple[int, int, int, float]] = []
     # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
     for time in range(3 * B):
@@ -161,19 +173,48 @@ def _paced_writes(
         for leave, i in waiting[b]:
             heapq.heappush(queue, (leave + step * T, step, i, float(pieces.pages[fresh[i]])))
         room = rate[b]
-        while queue and room > 0:
+        while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            piece = fresh[i]
-            if born == 1 and left == pieces.pages[piece]:
-                start = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
-                begin = int(final[piece] % T) + T
-                write[piece] = final[piece] + min(
-                    max(start - begin, 0), int(pieces.leave[piece] - final[piece])
-                )
+            if born == 1 and left == pieces.pages[fresh[i]]:
+                start[i] = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
             if left > room:
                 heapq.heappush(queue, (leave, born, i, left - room))
+            elif born == 1:
+                end[i] = int(pace.edges[b]) + step * T
             room -= left
-    return write
+    offset = final[fresh] - begin - T
+    until = pieces.leave.copy()
+    until[fresh] = np.clip(end + offset, pieces.leave[fresh], pieces.back[fresh])
+    leave = _latest_with_slack(until, pieces.leave, pieces.pages, pieces.gap, slack)
+    write = leave.copy()  # what flash has already is not written again
+    write[fresh] = np.clip(start + offset, final[fresh], leave[fresh])
+    return write, leave
+
+
+@njit(cache=True)
+def _latest_with_slack(
+    latest: NDArray[np.int64],
+    leave: NDArray[np.int64],
+    pages: NDArray[np.int64],
+    gap: NDArray[np.int64],
+    slack: NDArray[np.int64],
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Walk on from each departure while the slack lasts; consumes `slack` (cyclic) in place.
+
+    Pieces of one gap follow one another, the last pages first, and leave front first: none later than the one before.
+    """
+    T = len(slack)
+    stays = leave.copy()
+    for i in range(len(leave)):
+        t = leave[i]
+        last = latest[i]
+        if i > 0 and gap[i - 1] == gap[i]:
+            last = min(last, stays[i - 1])
+        while t < last and slack[t % T] >= pages[i]:
+            slack[t % T] -= pages[i]
+            t += 1
+        stays[i] = t
+    return stays
 
 
 def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:
