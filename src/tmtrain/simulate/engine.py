@@ -12,6 +12,9 @@ The step is repeated until its traffic and what it leaves in memory repeat; the 
 Page by page, a pager may come to alternate between a few states for ever: then the step that moves most is measured, so
 that no bound on the average is undercut. A static plan must be complete once the memory is warm: a miss, like a slice that
 can never get its room, refutes it.
+
+Where the plan may change between steps (`tmtrain.simulate.steps`), the decision has a pager beside the plan. Then the plan
+is advice: what it left out is a miss, fetched on demand and counted, and where it left no room the pager finds some.
 """
 
 from dataclasses import dataclass
@@ -52,6 +55,11 @@ class Measured:
     slice_end_s: NDArray[np.float64]
     resident_pages: NDArray[np.int64]
     in_flight_pages: NDArray[np.int64]
+    peak_pages: int
+    """The most that was resident and in flight at any moment."""
+    misses: int
+    """Accesses that had to fetch on demand."""
+    missed_pages: int
     first_log_row: int
 
     @property
@@ -89,12 +97,14 @@ class Engine:
         self._slice_end_s: list[float] = []
         self._resident: list[tuple[int, ...]] = []
         self._in_flight: list[int] = []
+        self._misses = 0
+        self._missed_pages = 0
 
     def run(self) -> Measured:
         """Repeat the step until it repeats itself; return the last one."""
         history: list[_Trail] = []
         for step in range(MAX_STEPS):
-            measured = self._measure_step(step, complete=step > 0)
+            measured = self.measure_step(step, complete=step > 0)
             history.append(_Trail(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
             if _is_steady(history):
                 return measured
@@ -102,7 +112,15 @@ class Engine:
             f"after {MAX_STEPS} steps the traffic of a step still changes from step to step"
         )
 
-    def _measure_step(self, step: int, *, complete: bool) -> Measured:
+    def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
+        """From the next slice on follow `plan`, with other durations and rates."""
+        self._agenda = _Agenda(plan, num_slices=self._num_slices)
+        self._duration_s = duration_s.tolist()
+        self.link.adopt(machine)
+
+    def measure_step(self, step: int, *, complete: bool) -> Measured:
+        """Run step number `step`; `complete`: the memory is warm, so a plan without a pager must not miss."""
+        self.memory.least_free, self._misses, self._missed_pages = self.memory.free, 0, 0
         before, start_s, log_row = self.memory.snapshot(), self.link.now_s, len(self.link.log.end_s)
         resident_start = self.memory.held_pages()
         self._run_step(step, complete=complete)
@@ -118,11 +136,13 @@ class Engine:
             slice_end_s=np.array(self._slice_end_s),
             resident_pages=np.array(self._resident, np.int64).reshape(self._num_slices, -1),
             in_flight_pages=np.array(self._in_flight, np.int64),
+            peak_pages=self._timeline.fast_pages - self.memory.least_free,
+            misses=self._misses,
+            missed_pages=self._missed_pages,
             first_log_row=log_row,
         )
 
     def _run_step(self, step: int, *, complete: bool) -> None:
-        """Run one step; `complete`: the memory is warm, so a static plan must not miss."""
         self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], [], []
         for t in range(self._num_slices):
             now = step * self._num_slices + t
@@ -182,12 +202,14 @@ class Engine:
             self._make_room(missing, now)
         for extent, pages in misses:
             self.link.fetch(extent, pages, deadline=now)
+            self._misses += 1
+            self._missed_pages += pages
         for extent in incoming:
             while memory.arriving[extent]:
-                self._wait(t)
+                self._wait(t, now)
         for extent in new:
             while memory.pages[extent] - memory.held[extent] > memory.free:
-                self._wait(t)
+                self._wait(t, now)
             memory.grow(extent)
         self._check_resident(t)
 
@@ -201,18 +223,27 @@ class Engine:
                     f"{memory.pages[extent] - memory.keeps[extent]} of its {memory.pages[extent]} pages"
                 )
 
-    def _make_room(self, missing: int, now: int) -> None:
+    def _make_room(self, missing: int, now: int) -> bool:
+        """Let the pager give up what is missing and not on its way out yet; False if it gave up nothing."""
         assert self._pager is not None
         memory = self.memory
         short = missing - memory.free - memory.outgoing
-        if short <= 0:
-            return
-        for extent, pages in self._pager.victims(short, held=memory.keeps):
-            self.link.write(extent, memory.give_up(extent, pages), deadline=now)
+        given = False
+        if short > 0:
+            for extent, pages in self._pager.victims(short, held=memory.keeps):
+                self.link.write(extent, memory.give_up(extent, pages), deadline=now)
+                given = given or pages > 0
+        return given
 
-    def _wait(self, t: int) -> None:
-        if not self.link.step():
-            memory, page = self.memory, self._timeline.page_bytes
+    def _wait(self, t: int, now: int) -> None:
+        if self.link.step():
+            return
+        memory, rows = self.memory, self._rows
+        # Nothing is under way and nothing can start: fetches for later slices may have taken the room.
+        needed = rows.extent[rows.ptr[t] : rows.ptr[t + 1]]
+        missing = sum(memory.pages[extent] - memory.held[extent] for extent in needed)
+        if self._pager is None or not self._make_room(missing, now):
+            page = self._timeline.page_bytes
             raise PlanRefutedError(
                 f"slice {t} (operator {self._timeline.slices.op[t]}) can never start: fast memory of "
                 f"{format_bytes(self._timeline.fast_bytes)} holds {format_bytes(memory.held_pages() * page)} that nobody "
