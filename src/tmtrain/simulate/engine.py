@@ -92,7 +92,9 @@ class Engine:
         self._num_slices = len(timeline.slices)
         self._duration_s: list[float] = timeline.slices.duration_s.tolist()
         self._rows = _Rows(timeline)
+        self._plan = decision.plan
         self._agenda = _Agenda(decision.plan, num_slices=self._num_slices)
+        self._must_reconcile = False
         self._slice_start_s: list[float] = []
         self._slice_end_s: list[float] = []
         self._resident: list[tuple[int, ...]] = []
@@ -113,8 +115,10 @@ class Engine:
         )
 
     def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
-        """From the next slice on follow `plan`, with other durations and rates."""
-        self._agenda = _Agenda(plan, num_slices=self._num_slices)
+        """In the next step follow `plan`, with these durations and rates."""
+        if plan is not self._plan:
+            self._plan, self._agenda = plan, _Agenda(plan, num_slices=self._num_slices)
+            self._must_reconcile = True
         self._duration_s = duration_s.tolist()
         self.link.adopt(machine)
 
@@ -144,6 +148,9 @@ class Engine:
 
     def _run_step(self, step: int, *, complete: bool) -> None:
         self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], [], []
+        if self._must_reconcile:
+            self._reconcile(step * self._num_slices)
+            self._must_reconcile = False
         for t in range(self._num_slices):
             now = step * self._num_slices + t
             self._follow_plan(t, now)
@@ -154,6 +161,19 @@ class Engine:
             self.link.advance(self._duration_s[t])
             self._slice_end_s.append(self.link.now_s)
             self._finish(t)
+
+    def _reconcile(self, now: int) -> None:
+        """Do what the steps before would have done for the plan that begins here: give up and fetch across their end."""
+        memory, link, away = self.memory, self.link, self._agenda.away_at_start
+        for extent, first_use in self._rows.first_use.items():
+            if not memory.live[extent]:
+                continue
+            excess = memory.keeps[extent] + away.get(extent, 0) - memory.pages[extent]
+            lack = memory.absent(extent) - away.get(extent, 0)
+            if excess > 0:
+                link.write(extent, memory.give_up(extent, excess), deadline=now)
+            elif lack > 0:
+                link.fetch(extent, lack, deadline=now + first_use)
 
     def _follow_plan(self, t: int, now: int) -> None:
         memory, link = self.memory, self.link
@@ -305,6 +325,10 @@ class _Rows:
         freed: list[int] = frees.extent.tolist()
         bounds: list[int] = frees.ptr.tolist()
         self.freed = [freed[a:b] for a, b in pairwise(bounds)]
+        self.first_use: dict[int, int] = {}
+        for t, (a, b) in enumerate(pairwise(self.ptr)):
+            for extent in self.extent[a:b]:
+                self.first_use.setdefault(extent, t)
 
 
 class _Agenda:
@@ -314,6 +338,8 @@ class _Agenda:
         self.leave: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
         self.write: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
         self.fetch: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
+        self.away_at_start: dict[int, int] = {}
+        """Pages of each extent that left in the step before and are fetched in this one."""
         if plan is None:
             return
         moves = plan.transfers
@@ -327,6 +353,8 @@ class _Agenda:
         )
         for extent, pages, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
             self.leave[leave % num_slices].append((extent, pages, 0))
+            if leave % num_slices and leave // num_slices < fetch // num_slices:
+                self.away_at_start[extent] = pages
             if write < leave:
                 self.write[write % num_slices].append((extent, pages, leave - write))
             if fetch < back:

@@ -72,58 +72,73 @@ def run_steps(
     >>> timeline = example_timeline()
     >>> calm = Conditions(duration_s=timeline.slices.duration_s, machine=load_machine("v4-slc"))
     >>> [record.bytes_in for record in run_steps(repeat(calm, 4), timeline=timeline, plan=example_plan())]
-    [24576, 16384, 16384, 16384]
+    [24576, 4096, 8192, 8192]
     """
     engine: Engine | None = None
+    observation: Observation | None = None
+    log_row = 0
     for number, met in enumerate(conditions):
         if engine is None:
             decision = Decision(
                 timeline=timeline, knowledge=Knowledge.LAST_USE, plan=plan, pager=Rescue(timeline)
             )
             engine = Engine(decision, machine=met.machine)
-            previous_log_row = 0
+        if observation is not None and steer is not None:
+            plan = steer(observation)
         engine.adopt(plan, duration_s=met.duration_s, machine=met.machine)
         meter = replace(engine.link.meter)
         measured = engine.measure_step(number, complete=number > 0)
-        arrivals = _Arrivals(engine.link.log, first_row=previous_log_row)
-        previous_log_row = measured.first_log_row
-        observation = _observe(measured, plan, arrivals, _since(engine.link.meter, meter))
+        log, meter = _LastTransfers(engine.link.log, first_row=log_row), _since(engine.link.meter, meter)
+        log_row = measured.first_log_row
+        observation = _observe(measured, plan, log, meter)
         yield _record(measured, observation, page_bytes=timeline.page_bytes)
-        if steer is not None:
-            plan = steer(observation)
 
 
-class _Arrivals:
-    """When the last chunk of an extent came in, in this step or the one before."""
+class _LastTransfers:
+    """When the last chunk of an extent had come in, or gone out, in this step or the one before."""
 
     def __init__(self, log: TrafficLog, *, first_row: int) -> None:
-        reads = ~np.array(log.is_write[first_row:], bool)
-        extent = np.array(log.extent[first_row:], np.int64)[reads]
-        end_s = np.array(log.end_s[first_row:])[reads]
-        order = np.argsort(extent, kind="stable")  # the log is in order of time
-        self._extent, self._end_s = extent[order], end_s[order]
+        end_s, extent = np.array(log.end_s[first_row:]), np.array(log.extent[first_row:], np.int64)
+        is_write = np.array(log.is_write[first_row:], bool)
+        self._lanes: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        for lane in (~is_write, is_write):
+            order = np.argsort(extent[lane], kind="stable")  # the log is in order of time
+            self._lanes.append((extent[lane][order], end_s[lane][order]))
 
-    def before(self, extent: NDArray[np.int32], start_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the last arrival of each `extent` up to its `start_s`; NaN where there was none."""
-        first, last = (np.searchsorted(self._extent, extent, side=side) for side in ("left", "right"))
-        arrived = np.full(len(extent), np.nan)
-        for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-            row = a + int(np.searchsorted(self._end_s[a:b], start_s[i], side="right")) - 1
+    def arrival(self, extent: NDArray[np.int32], *, until_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the last arrival of each `extent` up to its `until_s`; NaN where there was none."""
+        return self._last(0, extent, until_s)
+
+    def departure(self, extent: NDArray[np.int32], *, until_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the last time until `until_s` that a chunk of each `extent` had been written."""
+        return self._last(1, extent, until_s)
+
+    def _last(
+        self, lane: int, extent: NDArray[np.int32], until_s: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        extents, end_s = self._lanes[lane]
+        first, last = (np.searchsorted(extents, extent, side=side).tolist() for side in ("left", "right"))
+        found = np.full(len(extent), np.nan)
+        for i, (a, b) in enumerate(zip(first, last, strict=True)):
+            row = a + int(np.searchsorted(end_s[a:b], until_s[i], side="right")) - 1
             if row >= a:
-                arrived[i] = self._end_s[row]
-        return arrived
+                found[i] = end_s[row]
+        return found
 
 
-def _observe(measured: Measured, plan: Plan, arrivals: _Arrivals, flow: Meter) -> Observation:
+def _observe(measured: Measured, plan: Plan, log: _LastTransfers, flow: Meter) -> Observation:
     start, end = measured.slice_start_s, measured.slice_end_s
     wanted = np.concatenate([[measured.start_s], end[:-1]])
-    moves = plan.transfers
-    due = moves.return_slice % len(start)
+    moves, T = plan.transfers, len(start)
+    back, leave = moves.return_slice % T, moves.leave_slice % T
+    # In this step the pages are away from `leave` to `back`, or, where that wraps, from the step before to the next one.
+    away_until = np.where(back > leave, start[back], measured.end_s)
     return Observation(
         plan=plan,
         duration_s=end - start,
         stall_s=start - wanted,
-        early_s=wanted[due] - arrivals.before(moves.extent, start[due]),
+        arrived_early_s=wanted[back] - log.arrival(moves.extent, until_s=start[back]),
+        left_early_s=wanted[leave] - log.departure(moves.extent, until_s=away_until),
         read_bytes_per_s=_rate(flow.read_bytes, flow.read_s),
         write_bytes_per_s=_rate(flow.write_bytes, flow.write_s),
         shared_bytes_per_s=_rate(flow.both_bytes, flow.both_s),
