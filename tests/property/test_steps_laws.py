@@ -16,15 +16,14 @@ from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan import Plan, plan
 from tmtrain.plan.monitor import Monitor
-from tmtrain.plan.observation import Observation
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.steering import exchange, measured_slack_s, moved_pages
 from tmtrain.plan.whole import plan_whole
+from tmtrain.policies import Decision, Knowledge
 from tmtrain.simulate import engine, simulate
 from tmtrain.simulate import steps as steps_module
 from tmtrain.simulate.noise import Disturbance, conditions_of
 from tmtrain.simulate.steps import Conditions, StepRecord, run_steps
-from tmtrain.policies import Decision, Knowledge
 
 NUM_STEPS = 12
 
@@ -132,19 +131,18 @@ def test_an_exchange_fits_and_takes_only_from_the_late(
 @given(timeline=steps(), machine=links())
 @settings(max_examples=100, deadline=None)
 def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -> None:
-    seen: list[Observation] = []
     made = plan(timeline, machine=machine)
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
-    for record in run_steps([calm] * 4, timeline=timeline, plan=made):
-        seen.append(record.observation)
+    *_, last = run_steps([calm] * 4, timeline=timeline, plan=made)
+    seen = last.observation
     problem = build_problem(timeline)
-    slack = measured_slack_s(problem, seen[-1], timeline=timeline, machine=machine)
+    slack = measured_slack_s(problem, seen, timeline=timeline, machine=machine)
     assert np.isfinite(slack).all()
-    early = seen[-1].arrived_early_s
+    early = seen.arrived_early_s
     assert len(early) == len(made.transfers)
     due = made.transfers.return_slice % len(timeline.slices)
     # Who came late was waited for, at least as long.
-    waited = seen[-1].stall_s[due]
+    waited = seen.stall_s[due]
     assert (waited >= -np.nan_to_num(early) - 1e-9)[early < 0].all()
 
 

@@ -78,6 +78,9 @@ class Drift:
         # From step to step: a lasting change is one large difference among many, and the median passes over it.
         between = np.abs(np.diff(np.array(self._scatter), axis=0))
         deviation = np.median(between, axis=0) / (0.6745 * np.sqrt(2))
+        # Few steps tell little about one stretch: it scatters no less than the stretches do on the whole.
+        seconds = deviation[: len(self._first)]
+        seconds[:] = np.maximum(seconds, np.median(seconds))
         return np.maximum(LEAST_DRIFT, SCATTER * deviation)
 
 
