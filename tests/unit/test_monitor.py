@@ -149,6 +149,28 @@ def test_wrong_estimates_are_mended_from_the_first_steps_on() -> None:
     assert monitor._drift.machine.read_bytes_per_s == pytest.approx(machine.read_bytes_per_s)
 
 
+def test_slices_that_take_no_time_are_no_drift_and_stay_so() -> None:
+    timeline = step(
+        ["a:r", "a:r", "t:new", "", ""], pages={"a": 1, "t": 1}, fast_pages=1, frees={2: "t"}, duration_s=[0, 0, 1, 0, 3]
+    )  # fmt: skip
+    watched = _watch(timeline, pages_per_second(), Drift(first_step=10, factor=1.3))
+    assert watched.changes == [13]
+    assert watched.monitor._drift.timeline.slices.duration_s.tolist() == pytest.approx([0, 0, 1.3, 0, 3.9])
+
+
+def test_one_slice_that_alone_has_changed_is_seen_through_the_jitter_of_the_others() -> None:
+    timeline, machine = _balanced(1)
+    struck = timeline.slices.duration_s.copy()
+    struck[60] *= 10
+    monitor = Monitor(timeline, machine=machine)
+    changed = replace(timeline, slices=replace(timeline.slices, duration_s=struck))
+    met = _conditions(changed, machine, [Jitter(sigma=0.05)])[:8]
+    list(run_steps(met, timeline=timeline, plan=monitor.plan, steer=monitor.next_plan))
+    ratio = monitor._drift.timeline.slices.duration_s / timeline.slices.duration_s
+    assert ratio[60] == pytest.approx(10, rel=0.15)
+    assert np.median(ratio) == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize("sigma", [0.0, 0.1])
 @pytest.mark.parametrize("factor", [0.7, 1.3])
 @pytest.mark.parametrize("seed", range(6))

@@ -5,7 +5,12 @@ Note [Persistent drift]
     `NUM_SEGMENTS` stretches of the step, equally long as planned, and the measured rates. A sum has drifted when in each of
     the last `PERSISTENCE` steps it was off by more than its threshold, always to the same side. So a one-off, however
     long, is never a drift; and the threshold grows with the scatter of the sum from step to step, so jitter is none
-    either. What is estimated is the median of those last steps, for each slice and rate.
+    either.
+
+Note [What is new about a slice]
+    The new estimates come from those few steps alone, so what they say about one slice is mostly its jitter. Its stretch
+    says more: a slice is taken to have changed by as much as its stretch, unless the median of its own steps contradicts
+    that by more than jitter can. The jitter is read off the slices themselves, from step to step.
 """
 
 from dataclasses import replace
@@ -52,12 +57,25 @@ class Drift:
 
     def follow(self) -> None:
         """Expect from now on what the last steps have shown."""
-        seconds = np.median([step.duration_s for step in self._seen], axis=0)
+        seconds = self._estimate()
         rates = [_median_rate(self._seen, name) for name in _RATES]
         self.timeline = replace(self.timeline, slices=replace(self.timeline.slices, duration_s=seconds))
         self.machine = _with_rates(self.machine, *rates)
         self._seen, self._scatter = [], []
         self._expect()
+
+    def _estimate(self) -> NDArray[np.float64]:
+        """Estimate the seconds of each slice, see Note [What is new about a slice]."""
+        expected = self.timeline.slices.duration_s
+        steps = np.array([step.duration_s for step in self._seen])
+        planned = np.maximum(np.add.reduceat(expected, self._first), np.finfo(np.float64).tiny)
+        sums = np.add.reduceat(steps, self._first, axis=1) / planned
+        lengths = np.diff(np.append(self._first, len(expected)))
+        like_its_stretch = expected * np.repeat(np.median(sums, axis=0), lengths)
+        own = np.median(steps, axis=0)
+        jitter = np.median(np.abs(np.diff(_log(steps), axis=0))) / (0.6745 * np.sqrt(2))
+        is_jitter = np.abs(_log(own) - _log(like_its_stretch)) <= SCATTER * jitter
+        return np.where(is_jitter, like_its_stretch, own)
 
     def _expect(self) -> None:
         clock = np.cumsum(self.timeline.slices.duration_s)
@@ -72,7 +90,7 @@ class Drift:
 
     def _logs(self, duration_s: NDArray[np.float64], rates: list[float]) -> NDArray[np.float64]:
         seconds = np.add.reduceat(duration_s, self._first)
-        return np.log(np.maximum(np.concatenate([seconds, rates]), np.finfo(np.float64).tiny))
+        return _log(np.concatenate([seconds, rates]))
 
     def _threshold(self) -> NDArray[np.float64]:
         # From step to step: a lasting change is one large difference among many, and the median passes over it.
@@ -85,6 +103,10 @@ class Drift:
 
 
 _RATES = ("read_bytes_per_s", "write_bytes_per_s", "shared_bytes_per_s")
+
+
+def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.log(np.maximum(values, np.finfo(np.float64).tiny))  # some slices take no time
 
 
 def _median_rate(seen: list[Observation], name: str) -> float:
