@@ -19,7 +19,7 @@ from tmtrain.machine import Machine
 from tmtrain.plan.drift import Drift
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.plan.observation import Observation
-from tmtrain.plan.plan import Plan
+from tmtrain.plan.plan import Plan, Prediction
 from tmtrain.plan.planner import make_plan, plan
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.steering import exchange, measured_slack_s, moved_pages
@@ -91,9 +91,7 @@ class Monitor:
         """Take in what a step told; return the plan for the next one."""
         self._current.take(seen)
         if self._drift.notice(seen):
-            self._drift.follow()
-            self._share, self._failures = FIRST_SHARE, 0
-            self._try(self._solve(), _Kind.SOLVED)
+            self._solve_anew()
         elif self._before is not None and self._is_worse():
             self._return()
         elif self._current.is_over:
@@ -106,11 +104,19 @@ class Monitor:
     def _solve(self) -> Plan:
         return plan(self._drift.timeline, machine=self._drift.machine, objective=self._objective)
 
+    def _solve_anew(self) -> None:
+        """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""
+        self._drift.follow()
+        self._share, self._failures = FIRST_SHARE, 0
+        made = self._solve()
+        if not self._current.seen or self._gain(made.prediction) > SAME:
+            self._try(made, _Kind.SOLVED)
+
     def _steer(self) -> None:
         """Put other split ratios on trial, if there is something to gain."""
         if self._failures == MAX_FAILURES:
             return
-        if self._possible_gain() < WORTHWHILE:
+        if self._gain(self.plan.prediction) < WORTHWHILE:
             self._failures = MAX_FAILURES
             return
         timeline, machine = self._drift.timeline, self._drift.machine
@@ -163,9 +169,8 @@ class Monitor:
             bytes_out=seen.plan.prediction.bytes_out,
         )
 
-    def _possible_gain(self) -> float:
-        """What no stall but that for the busiest channel would save, relative: more, exchanging cannot."""
-        least = self.plan.prediction
+    def _gain(self, least: Prediction) -> float:
+        """What would be saved, relative, by stalls for nothing but the busiest channel: the most that can be hoped for."""
         bound = self._goal().value(
             step_time_s=least.step_time_s, bytes_in=least.bytes_in, bytes_out=least.bytes_out
         )

@@ -9,10 +9,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from tmtrain.report.svg import PAGE_INCHES, drawing, legend_below, to_svg
 
 _COLOURS = ("#9A9A9A", "#E69F00", "#111111", "#0072B2")
-_WIDTHS = (2.6, 1.4, 3.0, 1.4)
+_WIDTHS = (3.0, 1.2, 3.0, 1.4)
 _DASHES = ("-", "-", (0, (1, 1)), "-")
-_ORDER = (2, 1, 0, 3)
-"""Drawn over each other in this order: perfect knowledge lies under what follows it, the monitor on top."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +61,18 @@ def monitor_figure(runs: list[MonitorRun], *, key: str) -> str:
 
 def _panel(axes: Axes, run: MonitorRun) -> None:
     for strike in run.strikes:
-        axes.axvspan(strike.first_step - 0.5, strike.last_step + 0.5, color="#F3ECE0", lw=0, zorder=0)
+        axes.axvspan(
+            strike.first_step - 0.5, strike.last_step + 0.5, fc="#F3ECE0", ec="white", lw=2, zorder=0
+        )
         axes.annotate(
             strike.label, (strike.first_step - 0.4, 1.0), (0, 2), xycoords=("data", "axes fraction"),
             textcoords="offset points", fontsize=8, color="#6B5B3A",
         )  # fmt: skip
     steps = range(1, len(run.stall_s[0]))
-    for place in _ORDER:
+    for place, contender in enumerate(run.contenders):
         axes.plot(
             steps, run.stall_s[place][1:], color=_COLOURS[place], lw=_WIDTHS[place], ls=_DASHES[place],
-            label=run.contenders[place], zorder=2 + _ORDER.index(place),
+            label=contender, zorder=2 + place,
         )  # fmt: skip
     axes.set_title(run.title, pad=16)
     axes.set_ylabel("stall per step")
