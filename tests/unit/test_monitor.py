@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -68,16 +69,15 @@ def _watch(
 ) -> _Watched:
     monitor = Monitor(timeline, machine=machine, objective=objective)
     drifts: list[int] = []
+    numbers = count(1)
 
     def steer(seen: Observation) -> Plan:
-        before = monitor._drift.timeline
+        step, expected = next(numbers), monitor._drift.timeline
         made = monitor.next_plan(seen)
-        steps[0] += 1
-        if monitor._drift.timeline is not before:
-            drifts.append(steps[0])
+        if monitor._drift.timeline is not expected:
+            drifts.append(step)
         return made
 
-    steps = [0]
     met = _conditions(timeline, machine, disturbances, seed)
     records = list(run_steps(met, timeline=timeline, plan=monitor.plan, steer=steer))
     return _Watched(records=records, monitor=monitor, drifts=drifts)
