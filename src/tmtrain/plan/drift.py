@@ -10,7 +10,8 @@ Note [Persistent drift]
 Note [What is new about a slice]
     The new estimates come from those few steps alone, so what they say about one slice is mostly its jitter. Its stretch
     says more: a slice is taken to have changed by as much as its stretch, unless the median of its own steps contradicts
-    that by more than jitter can. The jitter is read off the slices themselves, from step to step.
+    that by more than jitter can. The jitter is read off the slices themselves, from step to step. What is not off by half
+    of its threshold, as all durations where only the flash has become slow, stays as it was.
 """
 
 from dataclasses import replace
@@ -51,9 +52,13 @@ class Drift:
         self._scatter = [*self._scatter, self._log_sums(seen)][-MEMORY:]
         if len(self._seen) < PERSISTENCE:
             return False
-        off = np.array([self._log_sums(step) for step in self._seen]) - self._expected
+        off = self._off()
         same_side = (np.sign(off) == np.sign(off[-1])).all(axis=0)
         return bool((same_side & (np.abs(off) > self._threshold()).all(axis=0)).any())
+
+    def _off(self) -> NDArray[np.float64]:
+        """How far the sums of the last steps are off, shape (steps, sums)."""
+        return np.array([self._log_sums(step) for step in self._seen]) - self._expected
 
     def follow(self) -> None:
         """Expect from now on what the last steps have shown."""
@@ -75,7 +80,9 @@ class Drift:
         own = np.median(steps, axis=0)
         jitter = np.median(np.abs(np.diff(_log(steps), axis=0))) / (0.6745 * np.sqrt(2))
         is_jitter = np.abs(_log(own) - _log(like_its_stretch)) <= SCATTER * jitter
-        return np.where(is_jitter, like_its_stretch, own)
+        estimate = np.where(is_jitter, like_its_stretch, own)
+        drifted = np.abs(np.median(self._off(), axis=0)) > self._threshold() / 2
+        return np.where(np.repeat(drifted[: len(self._first)], lengths), estimate, expected)
 
     def _expect(self) -> None:
         clock = np.cumsum(self.timeline.slices.duration_s)
