@@ -66,6 +66,8 @@ class _Trial:
 class Monitor:
     """Steers one run; `plan` is for the first step, `next_plan` returns every later one.
 
+    What is recomputed stays as it is in `timeline` (`tmtrain.lower.insert_replays`); what is kept and moved is steered.
+
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.plan.example import example_timeline
     >>> monitor = Monitor(example_timeline(), machine=load_machine("v4-slc"), objective="time")
@@ -102,7 +104,9 @@ class Monitor:
         return self.plan
 
     def _solve(self) -> Plan:
-        return plan(self._drift.timeline, machine=self._drift.machine, objective=self._objective)
+        return plan(
+            self._drift.timeline, machine=self._drift.machine, objective=self._objective, recompute=False
+        )
 
     def _solve_anew(self) -> None:
         """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""

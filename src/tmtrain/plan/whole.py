@@ -27,7 +27,9 @@ def plan_whole(timeline: Timeline, *, machine: Machine, objective: str = "energy
     True
     """
     problem = build_problem(timeline)
-    split = moved_pages(problem, plan(timeline, machine=machine, objective=objective).transfers)
+    split = moved_pages(
+        problem, plan(timeline, machine=machine, objective=objective, recompute=False).transfers
+    )
     moved = to_whole_tensors(problem, split, timeline=timeline)
     return make_plan(problem, moved, timeline=timeline, machine=machine, objective=objective)
 
