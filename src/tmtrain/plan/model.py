@@ -313,7 +313,7 @@ class _Builder:
             (written, np.ones(len(dirty), bool), 1.0),
             (written[later] - 1, later, -1.0),
         ):
-            begin, end = final[chosen], leaves[chosen]
+            begin, end = final[chosen], leaves[chosen] + 1  # there until slice `leaves` has run
             self._final.append((begin, columns, sign, patience[chosen]))
             self._waiting.append((_Stretch(columns, begin, end % T, end >= T, sign), patience[chosen]))
 
@@ -370,13 +370,13 @@ class _Builder:
     def _depart(
         self, units: NDArray[np.int64], until: NDArray[np.int64], patience: NDArray[np.int64]
     ) -> None:
-        start, size = np.array(self._remaking.unit_start, np.int64)[units], self._unit_size[units]
-        wraps = until >= self._T
-        self._waiting.append((_Stretch(self._stay[units], start, until % self._T, wraps, 1.0), patience))
+        leave = np.array(self._remaking.unit_start, np.int64)[units] + 1
+        size, wraps = self._unit_size[units], until >= self._T
+        self._waiting.append((_Stretch(self._stay[units], leave, until % self._T, wraps, 1.0), patience))
         whole = np.zeros((len(PATIENCE) + 1, self._B + 1))
-        np.add.at(whole, (patience, self._bin_of(start)), size)
+        np.add.at(whole, (patience, self._bin_of(leave)), size)
         np.subtract.at(whole, (patience, self._bin_of(until)), size)
-        np.add.at(whole[:, 0], patience[wraps], size[wraps])
+        np.add.at(whole, (patience[wraps], 0), size[wraps])
         self._waiting_whole = np.cumsum(whole, axis=1)[:, : self._B]
 
     def _add_loose_writes(self) -> None:
@@ -399,7 +399,7 @@ class _Builder:
         patience = self._patience(final, start)
         self._w.append(own)
         self._final.append((final, own, 1.0, patience))
-        self._waiting.append((_Stretch(own, final, start, np.zeros(len(loose), bool), 1.0), patience))
+        self._waiting.append((_Stretch(own, final, start + 1, np.zeros(len(loose), bool), 1.0), patience))
 
     def add_capacity(self) -> None:
         """absent_t with [Absence] and [Capacity]."""
