@@ -21,6 +21,7 @@ Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q replay, 
     [Dirty]    w_e >= x_g for its gaps, sum of w_e >= size - A_u over the units and epochs of the same pages
     [Link]     in_b, out_b and their sum take no longer than the compute, replays and stalls of bin b
     [Reads]    ahead_b = ahead_{b-1} + in_b - what is due in b,  >= 0                                     (cyclic)
+    [In time]  ahead_{b-1} + what the read channel can carry in the stalls of b and before slice t >= what is due in b by t
     [Writes]   owed_kb = owed_k,b-1 + what becomes final in b - out_kb,  >= 0;  late_kb >= owed_kb - waiting_kb, 0  (cyclic)
     [Wear]     sum of w <= the write budget of a step
 
@@ -187,7 +188,7 @@ class _Builder:
         """(slice, column, sign, class) of what becomes final and will be written."""
         self._w: list[NDArray[np.int64]] = []
         """Columns that count what is written."""
-        self._due_whole = np.zeros(self._B)
+        self._due_in_slice = np.zeros(self._T)
         self._waiting_whole = np.zeros((len(PATIENCE) + 1, self._B))
         self._absent_whole = np.zeros(self._T)
 
@@ -200,7 +201,7 @@ class _Builder:
             "moved", len(chosen), upper=size, cost=self._price_in, nudge=self._longest_first(start, end)
         )
         self._absences.append(_Stretch(self._x, start + 1, end, end <= start, 1.0))
-        self._due.append((end, self._x, 1.0))
+        self._due.append((end % self._T, self._x, 1.0))
 
     def add_units(self) -> None:
         """A_u and P_uj, in order of units: A, then the moments."""
@@ -236,7 +237,7 @@ class _Builder:
         self._due.append((begins[~is_stay], columns[~is_stay], 1.0))
         self._due.append((begins[~is_stay], columns[~is_stay] - 1, -1.0))
         self._due.append((end[must], self._last[must], -1.0))
-        np.add.at(self._due_whole, self._bin_of(end[must]), size[must])
+        np.add.at(self._due_in_slice, end[must], size[must])
         change = np.zeros(self._T + 1)
         np.add.at(change, start[must] + 1, size[must])
         np.subtract.at(change, end[must], size[must])
@@ -426,7 +427,7 @@ class _Builder:
         second = self.second
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
-        stall = programme.add_columns(
+        stall = self._stall = programme.add_columns(
             "stall", B, upper=longest / second, cost=self._objective.per_second * second, nudge=0.0
         )
         channels = (
@@ -441,12 +442,49 @@ class _Builder:
                 programme.put(rows, columns, self._unit_bytes / rate / second)
             programme.put(rows, stall, -1.0)
             programme.put(rows[busy], self._R, -self._replay_s / second)
-        rows = programme.add_rows("reads ahead", B, lower=-self._due_whole, upper=-self._due_whole)
+        due = np.add.reduceat(self._due_in_slice, self.edges[:-1])
+        rows = programme.add_rows("reads ahead", B, lower=-due, upper=-due)
         self._carry(rows, self._ahead)
         programme.put(rows, came, -1.0)
         for t, columns, sign in self._due:
             programme.put(rows[self._bin_of(t)], columns, sign)
+        self._add_in_time()
         self._add_write_queues(went)
+
+    def _add_in_time(self) -> None:
+        """[In time], one row for each slice at which something is due."""
+        programme, edges = self.programme, self.edges
+        rate = min(self._machine.read_bytes_per_s, self._machine.shared_bytes_per_s) / self._unit_bytes
+        at = np.unique(np.concatenate([t for t, _, _ in self._due] + [np.flatnonzero(self._due_in_slice)]))
+        b = self._bin_of(at)
+        clock = np.concatenate([[0.0], np.cumsum(self._timeline.slices.duration_s)])
+        # What is due by each of them in its bin, as ranges of the rows: those at or after the slice, in the same bin.
+        row_end = np.searchsorted(at, edges[1:])
+        whole = np.concatenate([[0.0], np.cumsum(self._due_in_slice)])
+        due = whole[at + 1] - whole[edges[b]]
+        carried = rate * (clock[at] - clock[edges[b]])
+        rows = programme.add_rows("in time", len(at), lower=due - carried, upper=np.inf)
+        programme.put(rows, self._ahead[b - 1], 1.0)
+        programme.put(rows, self._stall[b], rate * self.second)
+        for t, columns, sign in self._due:
+            self._put_ranges(rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign))
+        moment = self._replay_moment
+        first = np.searchsorted(at, moment)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)
+
+    def _put_ranges(
+        self,
+        rows: NDArray[np.int64],
+        first: NDArray[np.int64],
+        end: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Put each value into rows first .. end - 1 of its column."""
+        width = np.maximum(end - first, 0)
+        which = np.repeat(np.arange(len(width)), width)
+        row = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(width) - width, width)
+        self.programme.put(rows[row], columns[which], values[which])
 
     def _add_write_queues(self, went: NDArray[np.int64]) -> None:
         """[Writes], one queue for each class of Note [Patience]."""

@@ -5,8 +5,8 @@ channel comes to them (`Pace`), most urgent first; that may be long before they 
 free. Incoming pages are fetched as early as is useful and as the
 memory allows, in pieces, the last pages of an extent first:
 
-1. *useful*: in order of return, each piece starts where the programme's read channel comes to it (`Pace`). Without a
-   pace: backwards from the end of the step, the latest start from which one channel serves it and all later ones in time;
+1. *useful*: backwards from the end of the step, each piece is given the latest start from which one channel serves it
+   and all later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
 2. *allowed*: from its fetch to its return a piece occupies memory that the placement had counted as absent. In order of
    return, each takes the earliest slice from which that slack lasts, and uses it up.
 
@@ -45,6 +45,8 @@ class Pace:
     """Pages read before they are due, at the end of each bin."""
     pages_out: NDArray[np.float64]
     """Pages written in each bin."""
+    stall_s: NDArray[np.float64]
+    """Seconds waited in each bin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +79,9 @@ def realise(
     """
     gaps, T = problem.gaps, problem.num_slices
     pieces = _cut(problem, moved, most=max(1, int(timeline.fast_pages * PIECE_SHARE)))
-    if pace is None:
-        useful = _latest_starts(pieces, timeline=timeline, machine=machine)
-    else:
-        useful = _paced_starts(pieces, pace)
+    useful = _latest_starts(pieces, pace, timeline=timeline, machine=machine)
+    if pace is not None:
+        useful = np.minimum(useful, _paced_starts(pieces, pace))
     slack = problem.absent_pages(moved) - problem.over_pages
     fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
     last_write, start = gaps.last_write[pieces.gap].astype(np.int64), gaps.start[pieces.gap]
@@ -192,15 +193,18 @@ def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> ND
     return fresh
 
 
-def _latest_starts(pieces: _Pieces, *, timeline: Timeline, machine: Machine) -> NDArray[np.int64]:
+def _latest_starts(
+    pieces: _Pieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
+) -> NDArray[np.int64]:
     """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
     # The lane may have fallen idle: then the device's latency comes first.
     per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
     seconds = machine.slow.read_latency_s + pieces.pages.astype(np.float64) * per_page_s
-    T = len(timeline.slices)
-    clock = np.concatenate(
-        [[0.0], np.cumsum(np.tile(timeline.slices.duration_s, 2))]
-    )  # start of each slice, two steps
+    T, lasts = len(timeline.slices), timeline.slices.duration_s
+    if pace is not None:
+        computing = np.maximum(np.add.reduceat(lasts, pace.edges[:-1]), 1e-300)
+        lasts = lasts * np.repeat(1 + pace.stall_s / computing, np.diff(pace.edges))
+    clock = np.concatenate([[0.0], np.cumsum(np.tile(lasts, 2))])  # start of each slice over two steps
     order = np.argsort(-pieces.back, kind="stable")
     # The channel, seen backwards: a fetch ends when it is due or when the next one starts, whichever is earlier.
     due, need = clock[pieces.back[order]], seconds[order]
