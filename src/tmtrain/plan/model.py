@@ -425,10 +425,12 @@ class _Builder:
             4 * self._total * self._unit_bytes / min(machine.read_bytes_per_s, machine.write_bytes_per_s)
         )
         second = self.second
+        unit_s = self._unit_bytes / machine.shared_bytes_per_s
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
-            "stall", B, upper=longest / second, cost=self._objective.per_second * second, nudge=0.0
+            "stall", B, upper=longest / second, cost=self._objective.per_second * second,
+            nudge=0.0 if self._objective.per_second else self._tie_break * second / unit_s,
         )
         channels = (
             ("read", machine.read_bytes_per_s, (came,)),
