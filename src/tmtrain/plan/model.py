@@ -384,7 +384,10 @@ class _Builder:
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
-            "stall", B, upper=longest / second, cost=self._objective.per_second * second,
+            "stall",
+            B,
+            upper=longest / second,
+            cost=self._objective.per_second * second,
             nudge=0.0 if self._objective.per_second else self._tie_break * second / unit_s,
         )
         channels = (
