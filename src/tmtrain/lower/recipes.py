@@ -108,7 +108,9 @@ def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
     followers = frozenset(o.row for o in nest.operands if o.loop == 0 and _spans_storage(trace, o.row))
     is_buffer = trace.storages.role[operands.storage] == Role.BUFFER
     unfollowed = frozenset(
-        o.row for o in nest.operands if operands.writes[o.row] and o.row not in followers and not is_buffer[o.row]
+        o.row
+        for o in nest.operands
+        if operands.writes[o.row] and o.row not in followers and not is_buffer[o.row]
     )
     statistics = frozenset(row for row in unfollowed if operands.allocates[row] and nest.passes > 1)
     if unfollowed - statistics or not any(operands.writes[row] for row in followers):

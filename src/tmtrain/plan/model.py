@@ -189,7 +189,6 @@ class _Builder:
         self._w: list[NDArray[np.int64]] = []
         """Columns that count what is written."""
         self._due_in_slice = np.zeros(self._T)
-        self._waiting_whole = np.zeros((len(PATIENCE) + 1, self._B))
         self._absent_whole = np.zeros(self._T)
 
     def add_moves(self) -> None:
@@ -274,42 +273,33 @@ class _Builder:
         programme.put(rows, self._R[chains[:, 0]], -1.0)
 
     def add_writes(self, budget_bytes: float | None) -> None:
-        """w, [Dirty], [Wear], and when pages become final and depart."""
-        epoch = self._problem.gaps.epoch
-        unit_gaps = np.array([g for u in self._remaking.unit_gaps for g in u], np.int64)
-        of_units = np.unique(epoch[unit_gaps])
-        dirty = self.gap_numbers[epoch[self.gap_numbers] >= 0]
-        in_units = np.isin(epoch[dirty], of_units)
-        self._add_plain_writes(dirty[~in_units])
-        self._add_unit_writes(dirty[in_units], unit_gaps)
-        self._add_loose_writes()
-        if budget_bytes is not None:
-            wear = self.programme.add_rows("wear", 1, lower=-np.inf, upper=budget_bytes / self._unit_bytes)
-            self.programme.put(wear, np.concatenate(self._w), 1.0)
+        """w, [Dirty], [Wear], and when pages become final and depart.
 
-    def _add_plain_writes(self, dirty: NDArray[np.int64]) -> None:
-        """One column per gap: pages written by its start, growing from gap to gap of an epoch; the last one is w_e."""
+        One column per gap: pages written by its start, growing from gap to gap of an epoch; the last one is w_e.
+        """
         gaps, programme, T = self._problem.gaps, self.programme, self._T
+        unit_gaps = np.array([g for u in self._remaking.unit_gaps for g in u], np.int64)
+        dirty = np.unique(np.concatenate([self.gap_numbers, unit_gaps]))
+        dirty = dirty[gaps.epoch[dirty] >= 0]
         final = gaps.last_write[dirty].astype(np.int64)
         since = (gaps.start[dirty] - final) % T
         order = np.lexsort((since, gaps.epoch[dirty]))
         dirty, final, since = dirty[order], final[order], since[order]
-        is_first = np.diff(gaps.epoch[dirty], prepend=-1) != 0
         is_last = np.diff(gaps.epoch[dirty], append=-1) != 0
+        later = np.diff(gaps.epoch[dirty], prepend=-1) == 0
         written = programme.add_columns(
             "written", len(dirty), upper=gaps.pages[dirty] / self.page_unit,
             cost=np.where(is_last, self._price_out, 0.0), nudge=np.where(is_last, self._tie_break, 0.0),
         )  # fmt: skip
-        rows = programme.add_rows("dirty", len(dirty), lower=0.0, upper=np.inf)
-        programme.put(rows, written, 1.0)
-        programme.put(rows, self._x[np.searchsorted(self.gap_numbers, dirty)], -1.0)
-        rows = programme.add_rows("written before", int((~is_first).sum()), lower=0.0, upper=np.inf)
-        programme.put(rows, written[~is_first], 1.0)
-        programme.put(rows, written[~is_first] - 1, -1.0)
         self._w.append(written[is_last])
+        rows = programme.add_rows("written before", int(later.sum()), lower=0.0, upper=np.inf)
+        programme.put(rows, written[later], 1.0)
+        programme.put(rows, written[later] - 1, -1.0)
+        column_of = np.full(len(gaps), -1)
+        column_of[dirty] = written
+        self._add_dirty(column_of)
         # What a gap adds to what is written waits from the last write to the start of the gap.
         leaves, patience = final + since, self._patience(final, final + since)
-        later = ~is_first
         for columns, chosen, sign in (
             (written, np.ones(len(dirty), bool), 1.0),
             (written[later] - 1, later, -1.0),
@@ -317,68 +307,33 @@ class _Builder:
             begin, end = final[chosen], leaves[chosen] + 1  # there until slice `leaves` has run
             self._final.append((begin, columns, sign, patience[chosen]))
             self._waiting.append((_Stretch(columns, begin, end % T, end >= T, sign), patience[chosen]))
+        self._add_loose_writes()
+        if budget_bytes is not None:
+            wear = programme.add_rows("wear", 1, lower=-np.inf, upper=budget_bytes / self._unit_bytes)
+            programme.put(wear, np.concatenate(self._w), 1.0)
+
+    def _add_dirty(self, column_of: NDArray[np.int64]) -> None:
+        """[Dirty]: what a gap moves is written by its start; of units, what is neither kept nor made again."""
+        programme = self.programme
+        moves = np.flatnonzero(column_of[self.gap_numbers] >= 0)
+        rows = programme.add_rows("dirty", len(moves), lower=0.0, upper=np.inf)
+        programme.put(rows, column_of[self.gap_numbers[moves]], 1.0)
+        programme.put(rows, self._x[moves], -1.0)
+        # Several units may share a gap, or one may have several.
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for u, members in enumerate(self._remaking.unit_gaps):
+            if members and (column_of[list(members)] >= 0).all():
+                groups[members].append(u)
+        size = np.array([float(self._unit_size[units].sum()) for units in groups.values()])
+        rows = programme.add_rows("unit dirty", len(groups), lower=size, upper=np.inf)
+        for row, (members, units) in zip(rows.tolist(), groups.items(), strict=True):
+            programme.put(row, column_of[list(members)], 1.0)
+            programme.put(row, self._stay[units], 1.0)
 
     def _patience(self, final: NDArray[np.int64], leaves: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class of what is final after slice `final` and leaves after slice `leaves`, which may lie in the next step."""
         bins = self._bin_of(leaves) - self._bin_of(final) + (leaves // self._T - final // self._T) * self._B
         return np.searchsorted(np.array(PATIENCE) * self._B, bins, side="left")
-
-    def _add_unit_writes(self, dirty: NDArray[np.int64], unit_gaps: NDArray[np.int64]) -> None:
-        """[Dirty] for units: what is neither kept nor made again has been written, and so has what other gaps move."""
-        gaps, programme, T = self._problem.gaps, self.programme, self._T
-        used = np.unique(gaps.epoch[unit_gaps][gaps.epoch[unit_gaps] >= 0]).astype(np.int64)
-        members = np.concatenate([dirty, unit_gaps[gaps.epoch[unit_gaps] >= 0]])
-        place = np.searchsorted(used, gaps.epoch[members])
-        size, final, last = np.zeros(len(used)), np.zeros(len(used), np.int64), np.zeros(len(used), np.int64)
-        np.maximum.at(size, place, gaps.pages[members] / self.page_unit)
-        final[place] = gaps.last_write[members]
-        np.maximum.at(last, place, (gaps.end[members] - gaps.last_write[members] - 1) % T + 1)
-        w = programme.add_columns(
-            "unit written", len(used), upper=size, cost=self._price_out, nudge=self._tie_break
-        )
-        rows = programme.add_rows("unit moves", len(dirty), lower=0.0, upper=np.inf)
-        programme.put(rows, w[np.searchsorted(used, gaps.epoch[dirty])], 1.0)
-        programme.put(rows, self._x[np.searchsorted(self.gap_numbers, dirty)], -1.0)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for u, members_of_unit in enumerate(self._remaking.unit_gaps):
-            epochs = tuple(
-                np.searchsorted(used, e) for e in gaps.epoch[list(members_of_unit)].tolist() if e >= 0
-            )
-            if epochs:
-                groups[epochs].append(u)
-        lower = [float(self._unit_size[units].sum()) for units in groups.values()]
-        rows = programme.add_rows("unit dirty", len(groups), lower=np.array(lower), upper=np.inf)
-        overwritten = final + last
-        for row, (epochs, units) in zip(rows.tolist(), groups.items(), strict=True):
-            programme.put(row, w[list(epochs)], 1.0)
-            programme.put(row, self._stay[units], 1.0)
-            overwritten[list(epochs)] = overwritten[
-                list(epochs)
-            ].max()  # the pages of one unit are over together
-        self._w.append(w)
-        # They wait from the last write on; what is moved departs after the last use before, the rest at the very end.
-        unit_start, patience = np.array(self._remaking.unit_start, np.int64), np.zeros(len(used), np.int64)
-        for epochs, units in groups.items():
-            patience[list(epochs)] = self._patience(
-                final[list(epochs)], unit_start[units].max(keepdims=True)
-            ).max()
-        self._final.append((final, w, 1.0, patience))
-        self._waiting.append((_Stretch(w, final, overwritten % T, overwritten >= T, 1.0), patience))
-        units = np.array([u for members in groups.values() for u in members], np.int64)
-        first_epoch = np.array([epochs[0] for epochs, members in groups.items() for _ in members], np.int64)
-        self._depart(units, overwritten[first_epoch], patience[first_epoch])
-
-    def _depart(
-        self, units: NDArray[np.int64], until: NDArray[np.int64], patience: NDArray[np.int64]
-    ) -> None:
-        leave = np.array(self._remaking.unit_start, np.int64)[units] + 1
-        size, wraps = self._unit_size[units], until >= self._T
-        self._waiting.append((_Stretch(self._stay[units], leave, until % self._T, wraps, 1.0), patience))
-        whole = np.zeros((len(PATIENCE) + 1, self._B + 1))
-        np.add.at(whole, (patience, self._bin_of(leave)), size)
-        np.subtract.at(whole, (patience, self._bin_of(until)), size)
-        np.add.at(whole, (patience[wraps], 0), size[wraps])
-        self._waiting_whole = np.cumsum(whole, axis=1)[:, : self._B]
 
     def _add_loose_writes(self) -> None:
         """What is away only between forward and the replays that read it is written for them alone."""
@@ -516,7 +471,7 @@ class _Builder:
             waiting = programme.add_columns(f"waiting {k}", B, lower=-self._total, upper=2 * self._total)
             chosen = [stretch.of(patience == k) for stretch, patience in self._waiting]
             self._stock(f"waiting {k}", waiting, chosen, edges=True)
-            rows = programme.add_rows(f"late {k}", B, lower=self._waiting_whole[k], upper=np.inf)
+            rows = programme.add_rows(f"late {k}", B, lower=0.0, upper=np.inf)
             programme.put(rows, self._late[k], 1.0)
             programme.put(rows, owed, -1.0)
             programme.put(rows, waiting, 1.0)

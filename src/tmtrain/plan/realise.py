@@ -1,9 +1,10 @@
 """From pages per gap to transfers: when each is written, given up, and fetched back.
 
-Outgoing pages are written when their content is final (after the last write of their epoch) and the programme's write
-channel comes to them (`Pace`), most urgent first; that may be long before they are given up: the later departure is then
-free. Incoming pages are fetched as early as is useful and as the
-memory allows, in pieces, the last pages of an extent first:
+Outgoing pages are written as soon as their content is final (after the last write of their epoch), which may be long
+before they are given up: the later departure is then free. They should be written by the time they are given up, or
+later, when the programme's write channel has done with them (`Pace`): the link serves by deadline, and what is given up
+but not written stays where it is. Incoming pages are fetched as early as is useful and as the memory allows, in pieces,
+the last pages of an extent first:
 
 1. *useful*: backwards from the end of the step, each piece is given the latest start from which one channel serves it
    and all later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
@@ -29,6 +30,8 @@ HASTE = 2.0
 """Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
 PIECE_SHARE = 1 / 128
 """A piece has at most this share of the fast tier: what has come in of a large extent does not wait for the rest."""
+HALF_A_PAGE = 0.5
+"""Less room than that in a bin is rounding."""
 MARGIN_BINS = 1
 """A fetch starts so many bins before the programme's channel comes to it, which knows bins, not slices."""
 
@@ -82,24 +85,32 @@ def realise(
     useful = _latest_starts(pieces, pace, timeline=timeline, machine=machine)
     if pace is not None:
         useful = np.minimum(useful, _paced_starts(pieces, pace))
+    final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
+    written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
     fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
-    last_write, start = gaps.last_write[pieces.gap].astype(np.int64), gaps.start[pieces.gap]
-    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
-    final = np.where(
-        last_write < 0, pieces.leave, np.where(last_write <= start, last_write + 1, last_write + 1 - T)
-    )
-    write = final if pace is None else _paced_writes(problem, pieces, final, pace)
+    write = np.where(
+        _is_fresh(problem, pieces, final), final, pieces.leave
+    )  # what flash has already is not written again
     shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
     return Transfers(
         extent=gaps.extent[pieces.gap],
         first_page=pieces.first_page,
         pages=pieces.pages,
         write_slice=(write + shift).astype(np.int32),
+        written_slice=(written + shift).astype(np.int32),
         leave_slice=(pieces.leave + shift).astype(np.int32),
         fetch_slice=(fetch + shift).astype(np.int32),
         return_slice=(pieces.back + shift).astype(np.int32),
     )
+
+
+def _final_slices(problem: Problem, pieces: _Pieces) -> NDArray[np.int64]:
+    """First slice before which the content of each piece is final; negative where the previous step made it."""
+    last_write, start = problem.gaps.last_write[pieces.gap].astype(np.int64), problem.gaps.start[pieces.gap]
+    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
+    made = np.where(last_write <= start, last_write + 1, last_write + 1 - problem.num_slices)
+    return np.where(last_write < 0, pieces.leave, made)
 
 
 def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _Pieces:
@@ -144,16 +155,19 @@ def _paced_starts(pieces: _Pieces, pace: Pace) -> NDArray[np.int64]:
 def _paced_writes(
     problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace
 ) -> NDArray[np.int64]:
-    """Slice from which each piece is written, when the programme's channel serves the most urgent of the final ones."""
+    """Slice before which each piece should be written: when the programme's channel has done with it, at the earliest.
+
+    In each bin that channel serves the most urgent of the pieces that are final.
+    """
     T, B = int(pace.edges[-1]), len(pace.pages_out)
     fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
     rate = pace.pages_out * (pieces.pages[fresh].sum() / max(float(pace.pages_out.sum()), 1e-300))
-    bin_of = np.searchsorted(pace.edges, final[fresh] % T, side="right") - 1
+    begin = final[fresh] % T
+    bin_of = np.searchsorted(pace.edges, begin, side="right") - 1
     waiting: list[list[tuple[int, int]]] = [[] for _ in range(B)]
     for i, b in enumerate(bin_of.tolist()):
-        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + final[fresh[i]] % T), i))
-    write = pieces.leave.copy()  # what flash has already is not written again
-    write[fresh] = final[fresh]
+        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + begin[i]), i))
+    end = np.zeros(len(fresh), np.int64)
     queue: list[tuple[int, int, int, float]] = []
     # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
     for time in range(3 * B):
@@ -161,19 +175,16 @@ def _paced_writes(
         for leave, i in waiting[b]:
             heapq.heappush(queue, (leave + step * T, step, i, float(pieces.pages[fresh[i]])))
         room = rate[b]
-        while queue and room > 0:
+        while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            piece = fresh[i]
-            if born == 1 and left == pieces.pages[piece]:
-                start = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
-                begin = int(final[piece] % T) + T
-                write[piece] = final[piece] + min(
-                    max(start - begin, 0), int(pieces.leave[piece] - final[piece])
-                )
             if left > room:
                 heapq.heappush(queue, (leave, born, i, left - room))
+            elif born == 1:
+                end[i] = int(pace.edges[b]) + step * T
             room -= left
-    return write
+    until = pieces.leave.copy()
+    until[fresh] = np.clip(end + final[fresh] - begin - T, pieces.leave[fresh], pieces.back[fresh])
+    return until
 
 
 def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:

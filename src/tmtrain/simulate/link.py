@@ -1,7 +1,7 @@
 """The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
 
-Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: each gets
-half, and what one cannot use goes to the other. A chunk that starts on an idle lane waits for the device's latency
+Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the chunk that is
+due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half. A chunk that starts on an idle lane waits for the device's latency
 first; page faults wait for the fault handler, chunk by chunk. Reads start only when fast memory has room for the chunk.
 """
 
@@ -24,6 +24,20 @@ class TrafficLog:
 
 
 @dataclass(slots=True)
+class Meter:
+    """Bytes and seconds of the flow since the start, by which lanes flowed; latencies are not counted."""
+
+    read_bytes: float = 0.0
+    """While only the read lane flowed."""
+    read_s: float = 0.0
+    write_bytes: float = 0.0
+    """While only the write lane flowed."""
+    write_s: float = 0.0
+    both_bytes: float = 0.0
+    both_s: float = 0.0
+
+
+@dataclass(slots=True)
 class _Lane:
     """One direction."""
 
@@ -36,6 +50,8 @@ class _Lane:
     pages: int = 0
     """Of the chunk under way; 0 when idle."""
     version: int = 0
+    deadline: int = 0
+    """Of the chunk under way."""
     left_bytes: float = 0.0
     started_s: float = 0.0
     ready_s: float = 0.0
@@ -52,6 +68,7 @@ class Link:
     ) -> None:
         self.now_s = 0.0
         self.log = TrafficLog()
+        self.meter = Meter()
         self._memory = memory
         self._page_bytes = page_bytes
         self._chunk_pages = chunk_pages
@@ -60,6 +77,12 @@ class Link:
         self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
         self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
         self._number = 0
+
+    def adopt(self, machine: Machine) -> None:
+        """From now on flow with the rates and latencies of `machine`."""
+        self._shared = machine.shared_bytes_per_s
+        self._reads.rate, self._reads.latency_s = machine.read_bytes_per_s, machine.slow.read_latency_s
+        self._writes.rate, self._writes.latency_s = machine.write_bytes_per_s, machine.slow.write_latency_s
 
     def fetch(self, extent: int, pages: int, *, deadline: int) -> None:
         """Queue pages of `extent` to come in before slice `deadline` (counted over all steps)."""
@@ -102,7 +125,7 @@ class Link:
         read_rate, write_rate = self._rates()
         event = None
         for lane, rate in ((self._reads, read_rate), (self._writes, write_rate)):
-            if lane.pages:
+            if lane.pages and (rate or lane.ready_s > self.now_s):
                 at = lane.ready_s if lane.ready_s > self.now_s else self.now_s + lane.left_bytes / rate
                 event = at if event is None or at < event else event
         return event
@@ -112,7 +135,11 @@ class Link:
         reading = reads.pages > 0 and reads.ready_s <= self.now_s
         writing = writes.pages > 0 and writes.ready_s <= self.now_s
         if reading and writing:
-            rate = min(reads.rate, max(shared - writes.rate, shared / 2))
+            if writes.deadline < reads.deadline:
+                rate = min(writes.rate, shared)
+                return min(reads.rate, shared - rate), rate
+            even = max(shared - writes.rate, shared / 2) if reads.deadline == writes.deadline else shared
+            rate = min(reads.rate, even)
             return rate, min(writes.rate, shared - rate)
         return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
 
@@ -124,6 +151,19 @@ class Link:
         if write_rate:
             self._writes.left_bytes -= write_rate * passed
         self.now_s = until
+        self._count(read_rate * passed, write_rate * passed, passed)
+
+    def _count(self, read_bytes: float, write_bytes: float, seconds: float) -> None:
+        meter = self.meter
+        if read_bytes and write_bytes:
+            meter.both_bytes += read_bytes + write_bytes
+            meter.both_s += seconds
+        elif read_bytes:
+            meter.read_bytes += read_bytes
+            meter.read_s += seconds
+        elif write_bytes:
+            meter.write_bytes += write_bytes
+            meter.write_s += seconds
 
     def _start(self, lane: _Lane) -> None:
         """Put the most urgent chunk on an idle lane, if it may start."""
@@ -145,7 +185,7 @@ class Link:
             heapq.heappop(lane.queue)
         else:
             heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version))
-        lane.extent, lane.pages, lane.version = extent, chunk, version
+        lane.extent, lane.pages, lane.version, lane.deadline = extent, chunk, version, deadline
         lane.left_bytes = float(chunk * self._page_bytes)
         lane.started_s = self.now_s
         lane.ready_s = self.now_s + self._delay_s(lane, chunk)
