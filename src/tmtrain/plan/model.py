@@ -388,7 +388,7 @@ class _Builder:
             B,
             upper=longest / second,
             cost=self._objective.per_second * second,
-            nudge=0.0 if self._objective.per_second else self._tie_break * second / unit_s,
+            nudge=0.0 if self._objective.per_second else 0.02 * self._tie_break * second / unit_s,
         )
         channels = (
             ("read", machine.read_bytes_per_s, (came,)),
@@ -415,6 +415,7 @@ class _Builder:
         """[In time], one row for each slice at which something is due."""
         programme, edges = self.programme, self.edges
         rate = min(self._machine.read_bytes_per_s, self._machine.shared_bytes_per_s) / self._unit_bytes
+        scale = 1 / max(rate * self.second, 1.0)  # seconds where the link is fast, pages where it is slow
         at = np.unique(np.concatenate([t for t, _, _ in self._due] + [np.flatnonzero(self._due_in_slice)]))
         b = self._bin_of(at)
         clock = np.concatenate([[0.0], np.cumsum(self._timeline.slices.duration_s)])
@@ -423,16 +424,20 @@ class _Builder:
         whole = np.concatenate([[0.0], np.cumsum(self._due_in_slice)])
         due = whole[at + 1] - whole[edges[b]]
         carried = rate * (clock[at] - clock[edges[b]])
-        rows = programme.add_rows("in time", len(at), lower=due - carried, upper=np.inf)
-        programme.put(rows, self._ahead[b - 1], 1.0)
-        programme.put(rows, self._stall[b], rate * self.second)
+        rows = programme.add_rows("in time", len(at), lower=(due - carried) * scale, upper=np.inf)
+        programme.put(rows, self._ahead[b - 1], scale)
+        programme.put(rows, self._stall[b], rate * self.second * scale)
         for t, columns, sign in self._due:
             self._put_ranges(
-                rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign)
+                rows,
+                np.searchsorted(at, t),
+                row_end[self._bin_of(t)],
+                columns,
+                np.full(len(t), -sign * scale),
             )
         moment = self._replay_moment
         first = np.searchsorted(at, moment)
-        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s * scale)
 
     def _put_ranges(
         self,

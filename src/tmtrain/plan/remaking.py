@@ -104,6 +104,9 @@ class _Finder:
         extents = timeline.extents
         self._extents_of = np.searchsorted(extents.storage, np.arange(len(life.pages) + 1))
         self._tiny = life.pages * timeline.page_bytes < SMALL_BYTES
+        self._survives = np.zeros(len(life.pages), bool)
+        """Inputs and whatever else outlives the step: no operator made them, and a replay finds them there like weights."""
+        self._survives[extents.storage] = extents.persistent
         self._target = self._target_gaps(problem)
         self._maker = np.full(len(life.pages), -1)
         recipes = timeline.recipes
@@ -162,9 +165,8 @@ class _Finder:
     def _is_inside(self, storage: int, block: int) -> bool:
         """Whether `storage` is made in `block` and used nowhere else in forward."""
         cuts = self._blocks.cuts
-        return bool(
-            cuts[block] <= self._life.born[storage] and self._life.last_forward[storage] < cuts[block + 1]
-        )
+        made_here = not self._survives[storage] and cuts[block] <= self._life.born[storage]
+        return bool(made_here and self._life.last_forward[storage] < cuts[block + 1])
 
     def _readers_across(self, recipes_by_block: dict[int, list[int]]) -> dict[int, set[int]]:
         """Return the moments of the blocks that replay from each storage that is not their own."""
@@ -185,7 +187,7 @@ class _Finder:
             if gap >= 0:
                 start, end = int(self._gaps.start[gap]), int(self._gaps.end[gap])
                 useful = tuple(m for m in moments if start < m <= end)
-            elif needed == self._T and self._life.last_forward[storage] >= 0:
+            elif needed == self._T and self._life.last_forward[storage] >= 0 and not self._survives[storage]:
                 start, end = int(self._life.last_forward[storage]), -1
                 useful = tuple(m for m in moments if start < m)
             else:
