@@ -23,10 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
-from tmtrain.errors import SolverError
+from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
 
 MANY_COLUMNS = 60_000
 """From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
+
+_OUT_OF_TIME, _INFEASIBLE = 1, 2
+"""What scipy's ``linprog`` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class Programme:
             lower: Finite.
             upper: Finite.
             cost: In the objective.
-            nudge: Extra cost that chooses among optima; not part of the objective.
+            nudge: Extra cost, in objective units, that chooses among optima; not part of the objective.
         """
         first = self.num_columns
         self.columns[name] = slice(first, first + count)
@@ -110,7 +113,9 @@ class Programme:
         """Solve by HiGHS.
 
         Raises:
-            SolverError: it gave up, found the programme infeasible, or ran out of time.
+            InfeasibleError: nothing satisfies the rows.
+            TimeLimitError: the time is over.
+            SolverError: it gave up.
         """
         A, lower, upper = self.matrix(), _joined(self._row_lower), _joined(self._row_upper)
         is_equal = lower == upper
@@ -121,13 +126,17 @@ class Programme:
         cost = _joined(self._cost)
         scale = float(np.abs(cost).max(initial=0.0)) or 1.0
         answer: Any = linprog(
-            cost / scale + _joined(self._nudge), A_ub=at_most,
+            (cost + _joined(self._nudge)) / scale, A_ub=at_most,
             b_ub=np.concatenate([upper[from_above], -lower[from_below]]),
             A_eq=A[equal], b_eq=lower[equal],
             bounds=np.column_stack([_joined(self._lower), _joined(self._upper)]),
             method="highs-ds" if self.num_columns < MANY_COLUMNS else "highs-ipm",
             options={} if time_limit_s is None else {"time_limit": time_limit_s},
         )  # fmt: skip
+        if answer.status == _OUT_OF_TIME:
+            raise TimeLimitError(f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s")
+        if answer.status == _INFEASIBLE:
+            raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
         if answer.status != 0:
             raise SolverError(f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}")
         y = np.zeros(self.num_rows)
