@@ -108,7 +108,7 @@ def test_the_measured_step_comes_again(policy: str, timeline: Timeline, machine:
     # Of 8 further steps none moves more than the measured one, but for a chunk per lane that ends a little sooner or later.
     simulation = Engine(_decide(policy, timeline, machine), machine=machine)
     measured = simulation.run()
-    later = [simulation._measure_step(measured.warm_up_steps + n, complete=True) for n in range(1, 9)]
+    later = [simulation.measure_step(measured.warm_up_steps + n, complete=True) for n in range(1, 9)]
     moved = [step.pages_in + step.pages_out for step in later]
     assert max(moved) <= measured.pages_in + measured.pages_out + 2
     if policy in {"all-fast", "paging", "lru", "tmtrain"}:

@@ -10,8 +10,8 @@ Replaying them in order gives the same bits, because
   which any part of its numbers can be drawn. Known limitation: CPU generators draw in order, so there only whole.
 
 A recipe is cut along *rows*, equal pieces of the outermost loop of its operators (samples or tokens): rows ``[a, b)`` of
-the results need rows ``[a, b)`` of the inputs that follow the loop, and all of the others. Where an operator mixes rows
-(batch norm, a loss), the recipe has one row.
+the results need rows ``[a, b)`` of the inputs that follow the loop, and all of the others. Where an operator mixes rows (a
+loss), the recipe has one row; of a batch norm only the pass that applies the statistics is replayed, which does not.
 """
 
 from collections import defaultdict
@@ -44,6 +44,8 @@ class RowLoop:
     """Rows of `tmtrain.trace.Operands` that are cut; the others are needed whole."""
     matrix_dim: str | None
     """Dimension of the matrix product that the loop runs over."""
+    statistics: frozenset[int] = frozenset()
+    """Rows of operands that the first of two passes makes and the second, which alone is replayed, reads."""
 
 
 WHOLE = RowLoop(trips=1, followers=frozenset(), matrix_dim=None)
@@ -98,15 +100,26 @@ def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
     """Read off the loop nests of an operator how it is cut along rows.
 
     Its results must follow the outermost loop and fill their storages; else rows mean nothing and it is taken whole.
+    Of an operator in two passes (batch norm) the second is replayed, from the statistics that the first one left.
     """
-    if len(nests) != 1 or nests[0].passes != 1 or not nests[0].trips:
+    if len(nests) != 1 or not nests[0].trips:
         return WHOLE
     nest, operands = nests[0], trace.operands
     followers = frozenset(o.row for o in nest.operands if o.loop == 0 and _spans_storage(trace, o.row))
-    if any(operands.writes[o.row] and o.row not in followers for o in nest.operands):
+    is_buffer = trace.storages.role[operands.storage] == Role.BUFFER
+    unfollowed = frozenset(
+        o.row
+        for o in nest.operands
+        if operands.writes[o.row] and o.row not in followers and not is_buffer[o.row]
+    )
+    statistics = frozenset(row for row in unfollowed if operands.allocates[row] and nest.passes > 1)
+    if unfollowed - statistics or not any(operands.writes[row] for row in followers):
         return WHOLE
     return RowLoop(
-        trips=nest.trips[0], followers=followers, matrix_dim=nest.matrix_dims[0] if nest.matrix_dims else None
+        trips=nest.trips[0],
+        followers=followers,
+        matrix_dim=nest.matrix_dims[0] if nest.matrix_dims else None,
+        statistics=statistics,
     )
 
 
@@ -219,6 +232,8 @@ class _Table:
         for row in self.rows_of_op[op]:
             storage = int(operands.storage[row])
             reads, writes = bool(operands.reads[row]), bool(operands.writes[row])
+            if row in loop.statistics:
+                reads, writes = True, False
             # Statistics that the operator keeps up to date are neither needed nor changed by a replay.
             is_kept_aside = writes and storage not in storages
             if (reads or writes) and not is_kept_aside:

@@ -21,6 +21,7 @@ Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q replay, 
     [Dirty]    w_e >= x_g for its gaps, sum of w_e >= size - A_u over the units and epochs of the same pages
     [Link]     in_b, out_b and their sum take no longer than the compute, replays and stalls of bin b
     [Reads]    ahead_b = ahead_{b-1} + in_b - what is due in b,  >= 0                                     (cyclic)
+    [In time]  ahead_{b-1} + what the read channel can carry in the stalls of b and before slice t >= what is due in b by t
     [Writes]   owed_kb = owed_k,b-1 + what becomes final in b - out_kb,  >= 0;  late_kb >= owed_kb - waiting_kb, 0  (cyclic)
     [Wear]     sum of w <= the write budget of a step
 
@@ -190,8 +191,7 @@ class _Builder:
         """(slice, column, sign, class) of what becomes final and will be written."""
         self._w: list[NDArray[np.int64]] = []
         """Columns that count what is written."""
-        self._due_whole = np.zeros(self._B)
-        self._waiting_whole = np.zeros((len(PATIENCE) + 1, self._B))
+        self._due_in_slice = np.zeros(self._T)
         self._absent_whole = np.zeros(self._T)
 
     def add_moves(self) -> None:
@@ -203,7 +203,7 @@ class _Builder:
             "moved", len(chosen), upper=size, cost=self._price_in, nudge=self._longest_first(start, end)
         )
         self._absences.append(_Stretch(self._x, start + 1, end, end <= start, 1.0))
-        self._due.append((end, self._x, 1.0))
+        self._due.append((end % self._T, self._x, 1.0))
 
     def add_units(self) -> None:
         """A_u and P_uj, in order of units: A, then the moments."""
@@ -239,7 +239,7 @@ class _Builder:
         self._due.append((begins[~is_stay], columns[~is_stay], 1.0))
         self._due.append((begins[~is_stay], columns[~is_stay] - 1, -1.0))
         self._due.append((end[must], self._last[must], -1.0))
-        np.add.at(self._due_whole, self._bin_of(end[must]), size[must])
+        np.add.at(self._due_in_slice, end[must], size[must])
         change = np.zeros(self._T + 1)
         np.add.at(change, start[must] + 1, size[must])
         np.subtract.at(change, end[must], size[must])
@@ -277,42 +277,33 @@ class _Builder:
         programme.put(rows, self._R[chains[:, 0]], -1.0)
 
     def add_writes(self, budget_bytes: float | None) -> None:
-        """w, [Dirty], [Wear], and when pages become final and depart."""
-        epoch = self._problem.gaps.epoch
-        unit_gaps = np.array([g for u in self._remaking.unit_gaps for g in u], np.int64)
-        of_units = np.unique(epoch[unit_gaps])
-        dirty = self.gap_numbers[epoch[self.gap_numbers] >= 0]
-        in_units = np.isin(epoch[dirty], of_units)
-        self._add_plain_writes(dirty[~in_units])
-        self._add_unit_writes(dirty[in_units], unit_gaps)
-        self._add_loose_writes()
-        if budget_bytes is not None:
-            wear = self.programme.add_rows("wear", 1, lower=-np.inf, upper=budget_bytes / self._unit_bytes)
-            self.programme.put(wear, np.concatenate(self._w), 1.0)
+        """w, [Dirty], [Wear], and when pages become final and depart.
 
-    def _add_plain_writes(self, dirty: NDArray[np.int64]) -> None:
-        """One column per gap: pages written by its start, growing from gap to gap of an epoch; the last one is w_e."""
+        One column per gap: pages written by its start, growing from gap to gap of an epoch; the last one is w_e.
+        """
         gaps, programme, T = self._problem.gaps, self.programme, self._T
+        unit_gaps = np.array([g for u in self._remaking.unit_gaps for g in u], np.int64)
+        dirty = np.unique(np.concatenate([self.gap_numbers, unit_gaps]))
+        dirty = dirty[gaps.epoch[dirty] >= 0]
         final = gaps.last_write[dirty].astype(np.int64)
         since = (gaps.start[dirty] - final) % T
         order = np.lexsort((since, gaps.epoch[dirty]))
         dirty, final, since = dirty[order], final[order], since[order]
-        is_first = np.diff(gaps.epoch[dirty], prepend=-1) != 0
         is_last = np.diff(gaps.epoch[dirty], append=-1) != 0
+        later = np.diff(gaps.epoch[dirty], prepend=-1) == 0
         written = programme.add_columns(
             "written", len(dirty), upper=gaps.pages[dirty] / self.page_unit,
             cost=np.where(is_last, self._price_out, 0.0), nudge=np.where(is_last, self._tie_break, 0.0),
         )  # fmt: skip
-        rows = programme.add_rows("dirty", len(dirty), lower=0.0, upper=np.inf)
-        programme.put(rows, written, 1.0)
-        programme.put(rows, self._x[np.searchsorted(self.gap_numbers, dirty)], -1.0)
-        rows = programme.add_rows("written before", int((~is_first).sum()), lower=0.0, upper=np.inf)
-        programme.put(rows, written[~is_first], 1.0)
-        programme.put(rows, written[~is_first] - 1, -1.0)
         self._w.append(written[is_last])
+        rows = programme.add_rows("written before", int(later.sum()), lower=0.0, upper=np.inf)
+        programme.put(rows, written[later], 1.0)
+        programme.put(rows, written[later] - 1, -1.0)
+        column_of = np.full(len(gaps), -1)
+        column_of[dirty] = written
+        self._add_dirty(column_of)
         # What a gap adds to what is written waits from the last write to the start of the gap.
         leaves, patience = final + since, self._patience(final, final + since)
-        later = ~is_first
         for columns, chosen, sign in (
             (written, np.ones(len(dirty), bool), 1.0),
             (written[later] - 1, later, -1.0),
@@ -320,68 +311,34 @@ class _Builder:
             begin, end = final[chosen], leaves[chosen]
             self._final.append((begin, columns, sign, patience[chosen]))
             self._waiting.append((_Stretch(columns, begin, end % T, end >= T, sign), patience[chosen]))
+        self._add_loose_writes()
+        if budget_bytes is not None:
+            wear = programme.add_rows("wear", 1, lower=-np.inf, upper=budget_bytes / self._unit_bytes)
+            programme.put(wear, np.concatenate(self._w), 1.0)
+
+    def _add_dirty(self, column_of: NDArray[np.int64]) -> None:
+        """[Dirty]: what a gap moves is written by its start; of units, what is neither kept nor made again."""
+        programme = self.programme
+        moves = np.flatnonzero(column_of[self.gap_numbers] >= 0)
+        rows = programme.add_rows("dirty", len(moves), lower=0.0, upper=np.inf)
+        programme.put(rows, column_of[self.gap_numbers[moves]], 1.0)
+        programme.put(rows, self._x[moves], -1.0)
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(
+            list
+        )  # several units share a gap, or one has several
+        for u, members in enumerate(self._remaking.unit_gaps):
+            if members and (column_of[list(members)] >= 0).all():
+                groups[members].append(u)
+        size = np.array([float(self._unit_size[units].sum()) for units in groups.values()])
+        rows = programme.add_rows("unit dirty", len(groups), lower=size, upper=np.inf)
+        for row, (members, units) in zip(rows.tolist(), groups.items(), strict=True):
+            programme.put(row, column_of[list(members)], 1.0)
+            programme.put(row, self._stay[units], 1.0)
 
     def _patience(self, final: NDArray[np.int64], leaves: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class of what is final after slice `final` and leaves after slice `leaves`, which may lie in the next step."""
         bins = self._bin_of(leaves) - self._bin_of(final) + (leaves // self._T - final // self._T) * self._B
         return np.searchsorted(np.array(PATIENCE) * self._B, bins, side="left")
-
-    def _add_unit_writes(self, dirty: NDArray[np.int64], unit_gaps: NDArray[np.int64]) -> None:
-        """[Dirty] for units: what is neither kept nor made again has been written, and so has what other gaps move."""
-        gaps, programme, T = self._problem.gaps, self.programme, self._T
-        used = np.unique(gaps.epoch[unit_gaps][gaps.epoch[unit_gaps] >= 0]).astype(np.int64)
-        members = np.concatenate([dirty, unit_gaps[gaps.epoch[unit_gaps] >= 0]])
-        place = np.searchsorted(used, gaps.epoch[members])
-        size, final, last = np.zeros(len(used)), np.zeros(len(used), np.int64), np.zeros(len(used), np.int64)
-        np.maximum.at(size, place, gaps.pages[members] / self.page_unit)
-        final[place] = gaps.last_write[members]
-        np.maximum.at(last, place, (gaps.end[members] - gaps.last_write[members] - 1) % T + 1)
-        w = programme.add_columns(
-            "unit written", len(used), upper=size, cost=self._price_out, nudge=self._tie_break
-        )
-        rows = programme.add_rows("unit moves", len(dirty), lower=0.0, upper=np.inf)
-        programme.put(rows, w[np.searchsorted(used, gaps.epoch[dirty])], 1.0)
-        programme.put(rows, self._x[np.searchsorted(self.gap_numbers, dirty)], -1.0)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for u, members_of_unit in enumerate(self._remaking.unit_gaps):
-            epochs = tuple(
-                np.searchsorted(used, e) for e in gaps.epoch[list(members_of_unit)].tolist() if e >= 0
-            )
-            if epochs:
-                groups[epochs].append(u)
-        lower = [float(self._unit_size[units].sum()) for units in groups.values()]
-        rows = programme.add_rows("unit dirty", len(groups), lower=np.array(lower), upper=np.inf)
-        overwritten = final + last
-        for row, (epochs, units) in zip(rows.tolist(), groups.items(), strict=True):
-            programme.put(row, w[list(epochs)], 1.0)
-            programme.put(row, self._stay[units], 1.0)
-            overwritten[list(epochs)] = overwritten[
-                list(epochs)
-            ].max()  # the pages of one unit are over together
-        self._w.append(w)
-        # They wait from the last write on; what is moved departs after the last use before, the rest at the very end.
-        unit_start, patience = np.array(self._remaking.unit_start, np.int64), np.zeros(len(used), np.int64)
-        for epochs, units in groups.items():
-            patience[list(epochs)] = self._patience(
-                final[list(epochs)], unit_start[units].max(keepdims=True)
-            ).max()
-        self._final.append((final, w, 1.0, patience))
-        self._waiting.append((_Stretch(w, final, overwritten % T, overwritten >= T, 1.0), patience))
-        units = np.array([u for members in groups.values() for u in members], np.int64)
-        first_epoch = np.array([epochs[0] for epochs, members in groups.items() for _ in members], np.int64)
-        self._depart(units, overwritten[first_epoch], patience[first_epoch])
-
-    def _depart(
-        self, units: NDArray[np.int64], until: NDArray[np.int64], patience: NDArray[np.int64]
-    ) -> None:
-        start, size = np.array(self._remaking.unit_start, np.int64)[units], self._unit_size[units]
-        wraps = until >= self._T
-        self._waiting.append((_Stretch(self._stay[units], start, until % self._T, wraps, 1.0), patience))
-        whole = np.zeros((len(PATIENCE) + 1, self._B + 1))
-        np.add.at(whole, (patience, self._bin_of(start)), size)
-        np.subtract.at(whole, (patience, self._bin_of(until)), size)
-        np.add.at(whole[:, 0], patience[wraps], size[wraps])
-        self._waiting_whole = np.cumsum(whole, axis=1)[:, : self._B]
 
     def _add_loose_writes(self) -> None:
         """What is away only between forward and the replays that read it is written for them alone."""
@@ -430,7 +387,7 @@ class _Builder:
         second = self.second
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
-        stall = programme.add_columns(
+        stall = self._stall = programme.add_columns(
             "stall", B, upper=longest / second, cost=self._objective.per_second * second,
             nudge=self._free_second * second,
         )
@@ -446,12 +403,51 @@ class _Builder:
                 programme.put(rows, columns, self._unit_bytes / rate / second)
             programme.put(rows, stall, -1.0)
             programme.put(rows[busy], self._R, -self._replay_s / second)
-        rows = programme.add_rows("reads ahead", B, lower=-self._due_whole, upper=-self._due_whole)
+        due = np.add.reduceat(self._due_in_slice, self.edges[:-1])
+        rows = programme.add_rows("reads ahead", B, lower=-due, upper=-due)
         self._carry(rows, self._ahead)
         programme.put(rows, came, -1.0)
         for t, columns, sign in self._due:
             programme.put(rows[self._bin_of(t)], columns, sign)
+        self._add_in_time()
         self._add_write_queues(went)
+
+    def _add_in_time(self) -> None:
+        """[In time], one row for each slice at which something is due."""
+        programme, edges = self.programme, self.edges
+        rate = min(self._machine.read_bytes_per_s, self._machine.shared_bytes_per_s) / self._unit_bytes
+        at = np.unique(np.concatenate([t for t, _, _ in self._due] + [np.flatnonzero(self._due_in_slice)]))
+        b = self._bin_of(at)
+        clock = np.concatenate([[0.0], np.cumsum(self._timeline.slices.duration_s)])
+        # What is due by each of them in its bin, as ranges of the rows: those at or after the slice, in the same bin.
+        row_end = np.searchsorted(at, edges[1:])
+        whole = np.concatenate([[0.0], np.cumsum(self._due_in_slice)])
+        due = whole[at + 1] - whole[edges[b]]
+        carried = rate * (clock[at] - clock[edges[b]])
+        rows = programme.add_rows("in time", len(at), lower=due - carried, upper=np.inf)
+        programme.put(rows, self._ahead[b - 1], 1.0)
+        programme.put(rows, self._stall[b], rate * self.second)
+        for t, columns, sign in self._due:
+            self._put_ranges(
+                rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign)
+            )
+        moment = self._replay_moment
+        first = np.searchsorted(at, moment)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)
+
+    def _put_ranges(
+        self,
+        rows: NDArray[np.int64],
+        first: NDArray[np.int64],
+        end: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> None:
+        """Put each value into rows first .. end - 1 of its column."""
+        width = np.maximum(end - first, 0)
+        which = np.repeat(np.arange(len(width)), width)
+        row = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(width) - width, width)
+        self.programme.put(rows[row], columns[which], values[which])
 
     def _add_write_queues(self, went: NDArray[np.int64]) -> None:
         """[Writes], one queue for each class of Note [Patience]."""
@@ -471,7 +467,7 @@ class _Builder:
             waiting = programme.add_columns(f"waiting {k}", B, lower=-self._total, upper=2 * self._total)
             chosen = [stretch.of(patience == k) for stretch, patience in self._waiting]
             self._stock(f"waiting {k}", waiting, chosen, edges=True)
-            rows = programme.add_rows(f"late {k}", B, lower=self._waiting_whole[k], upper=np.inf)
+            rows = programme.add_rows(f"late {k}", B, lower=0.0, upper=np.inf)
             programme.put(rows, self._late[k], 1.0)
             programme.put(rows, owed, -1.0)
             programme.put(rows, waiting, 1.0)

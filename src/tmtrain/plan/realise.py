@@ -5,8 +5,8 @@ channel comes to them (`Pace`), most urgent first; that may be long before they 
 free. Incoming pages are fetched as early as is useful and as the
 memory allows, in pieces, the last pages of an extent first:
 
-1. *useful*: in order of return, each piece starts where the programme's read channel comes to it (`Pace`). Without a
-   pace: backwards from the end of the step, the latest start from which one channel serves it and all later ones in time;
+1. *useful*: backwards from the end of the step, each piece is given the latest start from which one channel serves it
+   and all later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
 2. *allowed*: from its fetch to its return a piece occupies memory that the placement had counted as absent. In order of
    return, each takes the earliest slice from which that slack lasts, and uses it up.
 
@@ -29,6 +29,8 @@ HASTE = 2.0
 """Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
 PIECE_SHARE = 1 / 128
 """A piece has at most this share of the fast tier: what has come in of a large extent does not wait for the rest."""
+HALF_A_PAGE = 0.5
+"""Less room than that in a bin is rounding."""
 MARGIN_BINS = 1
 """A fetch starts so many bins before the programme's channel comes to it, which knows bins, not slices."""
 
@@ -45,6 +47,8 @@ class Pace:
     """Pages read before they are due, at the end of each bin."""
     pages_out: NDArray[np.float64]
     """Pages written in each bin."""
+    stall_s: NDArray[np.float64]
+    """Seconds waited in each bin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,28 +81,33 @@ def realise(
     """
     gaps, T = problem.gaps, problem.num_slices
     pieces = _cut(problem, moved, most=max(1, int(timeline.fast_pages * PIECE_SHARE)))
-    if pace is None:
-        useful = _latest_starts(pieces, timeline=timeline, machine=machine)
-    else:
-        useful = _paced_starts(pieces, pace)
+    useful = _latest_starts(pieces, pace, timeline=timeline, machine=machine)
+    if pace is not None:
+        useful = np.minimum(useful, _paced_starts(pieces, pace))
+    final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
-    fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
-    last_write, start = gaps.last_write[pieces.gap].astype(np.int64), gaps.start[pieces.gap]
-    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
-    final = np.where(
-        last_write < 0, pieces.leave, np.where(last_write <= start, last_write + 1, last_write + 1 - T)
+    write, leave = (
+        (final, pieces.leave) if pace is None else _paced_writes(problem, pieces, final, pace, slack)
     )
-    write = final if pace is None else _paced_writes(problem, pieces, final, pace)
+    fetch = _earliest_with_slack(np.maximum(useful, leave), pieces.back, pieces.pages, pieces.gap, slack)
     shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
     return Transfers(
         extent=gaps.extent[pieces.gap],
         first_page=pieces.first_page,
         pages=pieces.pages,
         write_slice=(write + shift).astype(np.int32),
-        leave_slice=(pieces.leave + shift).astype(np.int32),
+        leave_slice=(leave + shift).astype(np.int32),
         fetch_slice=(fetch + shift).astype(np.int32),
         return_slice=(pieces.back + shift).astype(np.int32),
     )
+
+
+def _final_slices(problem: Problem, pieces: _Pieces) -> NDArray[np.int64]:
+    """First slice before which the content of each piece is final; negative where the previous step made it."""
+    last_write, start = problem.gaps.last_write[pieces.gap].astype(np.int64), problem.gaps.start[pieces.gap]
+    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
+    made = np.where(last_write <= start, last_write + 1, last_write + 1 - problem.num_slices)
+    return np.where(last_write < 0, pieces.leave, made)
 
 
 def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _Pieces:
@@ -141,18 +150,22 @@ def _paced_starts(pieces: _Pieces, pace: Pace) -> NDArray[np.int64]:
 
 
 def _paced_writes(
-    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace
-) -> NDArray[np.int64]:
-    """Slice from which each piece is written, when the programme's channel serves the most urgent of the final ones."""
+    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace, slack: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When each piece is written and given up.
+
+    In each bin the programme's channel serves the most urgent of the pieces that are final. One that it comes to only after
+    the last use stays until then, where `slack` lasts, which is used up: no need to hurry while there is room.
+    """
     T, B = int(pace.edges[-1]), len(pace.pages_out)
     fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
     rate = pace.pages_out * (pieces.pages[fresh].sum() / max(float(pace.pages_out.sum()), 1e-300))
-    bin_of = np.searchsorted(pace.edges, final[fresh] % T, side="right") - 1
+    begin = final[fresh] % T
+    bin_of = np.searchsorted(pace.edges, begin, side="right") - 1
     waiting: list[list[tuple[int, int]]] = [[] for _ in range(B)]
     for i, b in enumerate(bin_of.tolist()):
-        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + final[fresh[i]] % T), i))
-    write = pieces.leave.copy()  # what flash has already is not written again
-    write[fresh] = final[fresh]
+        waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + begin[i]), i))
+    start, end = np.zeros(len(fresh), np.int64), np.zeros(len(fresh), np.int64)
     queue: list[tuple[int, int, int, float]] = []
     # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
     for time in range(3 * B):
@@ -160,19 +173,48 @@ def _paced_writes(
         for leave, i in waiting[b]:
             heapq.heappush(queue, (leave + step * T, step, i, float(pieces.pages[fresh[i]])))
         room = rate[b]
-        while queue and room > 0:
+        while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            piece = fresh[i]
-            if born == 1 and left == pieces.pages[piece]:
-                start = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
-                begin = int(final[piece] % T) + T
-                write[piece] = final[piece] + min(
-                    max(start - begin, 0), int(pieces.leave[piece] - final[piece])
-                )
+            if born == 1 and left == pieces.pages[fresh[i]]:
+                start[i] = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
             if left > room:
                 heapq.heappush(queue, (leave, born, i, left - room))
+            elif born == 1:
+                end[i] = int(pace.edges[b]) + step * T
             room -= left
-    return write
+    offset = final[fresh] - begin - T
+    until = pieces.leave.copy()
+    until[fresh] = np.clip(end + offset, pieces.leave[fresh], pieces.back[fresh])
+    leave = _latest_with_slack(until, pieces.leave, pieces.pages, pieces.gap, slack)
+    write = leave.copy()  # what flash has already is not written again
+    write[fresh] = np.clip(start + offset, final[fresh], leave[fresh])
+    return write, leave
+
+
+@njit(cache=True)
+def _latest_with_slack(
+    latest: NDArray[np.int64],
+    leave: NDArray[np.int64],
+    pages: NDArray[np.int64],
+    gap: NDArray[np.int64],
+    slack: NDArray[np.int64],
+) -> NDArray[np.int64]:  # pragma: no cover - compiled
+    """Walk on from each departure while the slack lasts; consumes `slack` (cyclic) in place.
+
+    Pieces of one gap follow one another, the last pages first, and leave front first: none later than the one before.
+    """
+    T = len(slack)
+    stays = leave.copy()
+    for i in range(len(leave)):
+        t = leave[i]
+        last = latest[i]
+        if i > 0 and gap[i - 1] == gap[i]:
+            last = min(last, stays[i - 1])
+        while t < last and slack[t % T] >= pages[i]:
+            slack[t % T] -= pages[i]
+            t += 1
+        stays[i] = t
+    return stays
 
 
 def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -192,15 +234,18 @@ def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> ND
     return fresh
 
 
-def _latest_starts(pieces: _Pieces, *, timeline: Timeline, machine: Machine) -> NDArray[np.int64]:
+def _latest_starts(
+    pieces: _Pieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
+) -> NDArray[np.int64]:
     """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
     # The lane may have fallen idle: then the device's latency comes first.
     per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
     seconds = machine.slow.read_latency_s + pieces.pages.astype(np.float64) * per_page_s
-    T = len(timeline.slices)
-    clock = np.concatenate(
-        [[0.0], np.cumsum(np.tile(timeline.slices.duration_s, 2))]
-    )  # start of each slice, two steps
+    T, lasts = len(timeline.slices), timeline.slices.duration_s
+    if pace is not None:
+        computing = np.maximum(np.add.reduceat(lasts, pace.edges[:-1]), 1e-300)
+        lasts = lasts * np.repeat(1 + pace.stall_s / computing, np.diff(pace.edges))
+    clock = np.concatenate([[0.0], np.cumsum(np.tile(lasts, 2))])  # start of each slice over two steps
     order = np.argsort(-pieces.back, kind="stable")
     # The channel, seen backwards: a fetch ends when it is due or when the next one starts, whichever is earlier.
     due, need = clock[pieces.back[order]], seconds[order]

@@ -94,6 +94,7 @@ def _read(model: Model, solution: Solution, problem: Problem, *, timeline: Timel
             pages_in=x[columns["in"]] * model.page_unit,
             pages_ahead=x[columns["ahead"]] * model.page_unit,
             pages_out=x[columns["out"]] * model.page_unit,
+            stall_s=x[columns["stall"]] * model.second,
         ),
         bound=bound_of(model, solution.y),
     )

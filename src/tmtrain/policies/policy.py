@@ -44,7 +44,7 @@ class Pager(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """How to manage fast memory; exactly one of `plan` and `pager` is set."""
+    """How to manage fast memory: by a plan, by a pager, or by a plan that is only advice and a pager for what it misses."""
 
     timeline: Timeline
     """The step to run: the one given, or the same step as the policy sees it (paging: by address)."""

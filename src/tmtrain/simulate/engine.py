@@ -12,6 +12,9 @@ The step is repeated until its traffic and what it leaves in memory repeat; the 
 Page by page, a pager may come to alternate between a few states for ever: then the step that moves most is measured, so
 that no bound on the average is undercut. A static plan must be complete once the memory is warm: a miss, like a slice that
 can never get its room, refutes it.
+
+Where the plan may change between steps (`tmtrain.simulate.steps`), the decision has a pager beside the plan. Then the plan
+is advice: what it left out is a miss, fetched on demand and counted, and where it left no room the pager finds some.
 """
 
 from dataclasses import dataclass
@@ -52,6 +55,11 @@ class Measured:
     slice_end_s: NDArray[np.float64]
     resident_pages: NDArray[np.int64]
     in_flight_pages: NDArray[np.int64]
+    peak_pages: int
+    """The most that was resident and in flight at any moment."""
+    misses: int
+    """Accesses that had to fetch on demand."""
+    missed_pages: int
     first_log_row: int
 
     @property
@@ -84,17 +92,21 @@ class Engine:
         self._num_slices = len(timeline.slices)
         self._duration_s: list[float] = timeline.slices.duration_s.tolist()
         self._rows = _Rows(timeline)
+        self._plan = decision.plan
         self._agenda = _Agenda(decision.plan, num_slices=self._num_slices)
+        self._must_reconcile = False
         self._slice_start_s: list[float] = []
         self._slice_end_s: list[float] = []
         self._resident: list[tuple[int, ...]] = []
         self._in_flight: list[int] = []
+        self._misses = 0
+        self._missed_pages = 0
 
     def run(self) -> Measured:
         """Repeat the step until it repeats itself; return the last one."""
         history: list[_Trail] = []
         for step in range(MAX_STEPS):
-            measured = self._measure_step(step, complete=step > 0)
+            measured = self.measure_step(step, complete=step > 0)
             history.append(_Trail(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
             if _is_steady(history):
                 return measured
@@ -102,7 +114,17 @@ class Engine:
             f"after {MAX_STEPS} steps the traffic of a step still changes from step to step"
         )
 
-    def _measure_step(self, step: int, *, complete: bool) -> Measured:
+    def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
+        """In the next step follow `plan`, with these durations and rates."""
+        if plan is not self._plan:
+            self._plan, self._agenda = plan, _Agenda(plan, num_slices=self._num_slices)
+            self._must_reconcile = True
+        self._duration_s = duration_s.tolist()
+        self.link.adopt(machine)
+
+    def measure_step(self, step: int, *, complete: bool) -> Measured:
+        """Run step number `step`; `complete`: the memory is warm, so a plan without a pager must not miss."""
+        self.memory.least_free, self._misses, self._missed_pages = self.memory.free, 0, 0
         before, start_s, log_row = self.memory.snapshot(), self.link.now_s, len(self.link.log.end_s)
         resident_start = self.memory.held_pages()
         self._run_step(step, complete=complete)
@@ -118,12 +140,17 @@ class Engine:
             slice_end_s=np.array(self._slice_end_s),
             resident_pages=np.array(self._resident, np.int64).reshape(self._num_slices, -1),
             in_flight_pages=np.array(self._in_flight, np.int64),
+            peak_pages=self._timeline.fast_pages - self.memory.least_free,
+            misses=self._misses,
+            missed_pages=self._missed_pages,
             first_log_row=log_row,
         )
 
     def _run_step(self, step: int, *, complete: bool) -> None:
-        """Run one step; `complete`: the memory is warm, so a static plan must not miss."""
         self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], [], []
+        if self._must_reconcile:
+            self._reconcile(step * self._num_slices)
+            self._must_reconcile = False
         for t in range(self._num_slices):
             now = step * self._num_slices + t
             self._follow_plan(t, now)
@@ -134,6 +161,19 @@ class Engine:
             self.link.advance(self._duration_s[t])
             self._slice_end_s.append(self.link.now_s)
             self._finish(t)
+
+    def _reconcile(self, now: int) -> None:
+        """Do what the steps before would have done for the plan that begins here: give up and fetch across their end."""
+        memory, link, away = self.memory, self.link, self._agenda.away_at_start
+        for extent, first_use in self._rows.first_use.items():
+            if not memory.live[extent]:
+                continue
+            excess = memory.keeps[extent] + away.get(extent, 0) - memory.pages[extent]
+            lack = memory.absent(extent) - away.get(extent, 0)
+            if excess > 0:
+                link.write(extent, memory.give_up(extent, excess), deadline=now)
+            elif lack > 0:
+                link.fetch(extent, lack, deadline=now + first_use)
 
     def _follow_plan(self, t: int, now: int) -> None:
         memory, link = self.memory, self.link
@@ -182,12 +222,14 @@ class Engine:
             self._make_room(missing, now)
         for extent, pages in misses:
             self.link.fetch(extent, pages, deadline=now)
+            self._misses += 1
+            self._missed_pages += pages
         for extent in incoming:
             while memory.arriving[extent]:
-                self._wait(t)
+                self._wait(t, now)
         for extent in new:
             while memory.pages[extent] - memory.held[extent] > memory.free:
-                self._wait(t)
+                self._wait(t, now)
             memory.grow(extent)
         self._check_resident(t)
 
@@ -201,18 +243,27 @@ class Engine:
                     f"{memory.pages[extent] - memory.keeps[extent]} of its {memory.pages[extent]} pages"
                 )
 
-    def _make_room(self, missing: int, now: int) -> None:
+    def _make_room(self, missing: int, now: int) -> bool:
+        """Let the pager give up what is missing and not on its way out yet; False if it gave up nothing."""
         assert self._pager is not None
         memory = self.memory
         short = missing - memory.free - memory.outgoing
-        if short <= 0:
-            return
-        for extent, pages in self._pager.victims(short, held=memory.keeps):
-            self.link.write(extent, memory.give_up(extent, pages), deadline=now)
+        given = False
+        if short > 0:
+            for extent, pages in self._pager.victims(short, held=memory.keeps):
+                self.link.write(extent, memory.give_up(extent, pages), deadline=now)
+                given = given or pages > 0
+        return given
 
-    def _wait(self, t: int) -> None:
-        if not self.link.step():
-            memory, page = self.memory, self._timeline.page_bytes
+    def _wait(self, t: int, now: int) -> None:
+        if self.link.step():
+            return
+        memory, rows = self.memory, self._rows
+        # Nothing is under way and nothing can start: fetches for later slices may have taken the room.
+        needed = rows.extent[rows.ptr[t] : rows.ptr[t + 1]]
+        missing = sum(memory.pages[extent] - memory.held[extent] for extent in needed)
+        if self._pager is None or not self._make_room(missing, now):
+            page = self._timeline.page_bytes
             raise PlanRefutedError(
                 f"slice {t} (operator {self._timeline.slices.op[t]}) can never start: fast memory of "
                 f"{format_bytes(self._timeline.fast_bytes)} holds {format_bytes(memory.held_pages() * page)} that nobody "
@@ -274,6 +325,10 @@ class _Rows:
         freed: list[int] = frees.extent.tolist()
         bounds: list[int] = frees.ptr.tolist()
         self.freed = [freed[a:b] for a, b in pairwise(bounds)]
+        self.first_use: dict[int, int] = {}
+        for t, (a, b) in enumerate(pairwise(self.ptr)):
+            for extent in self.extent[a:b]:
+                self.first_use.setdefault(extent, t)
 
 
 class _Agenda:
@@ -286,6 +341,8 @@ class _Agenda:
         self.leave: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
         self.write: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
         self.fetch: list[list[tuple[int, int, int]]] = [[] for _ in range(num_slices)]
+        self.away_at_start: dict[int, int] = {}
+        """Pages of each extent that left in the step before and are fetched in this one."""
         if plan is None:
             return
         moves = plan.transfers
@@ -300,6 +357,8 @@ class _Agenda:
         )
         for extent, first, end, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
             self.leave[leave % num_slices].append((extent, end, 0))
+            if leave % num_slices and leave // num_slices < fetch // num_slices:
+                self.away_at_start[extent] = max(self.away_at_start.get(extent, 0), end)
             if write < leave:
                 self.write[write % num_slices].append((extent, end, leave - write))
             self.fetch[fetch % num_slices].append((extent, first, back - fetch))

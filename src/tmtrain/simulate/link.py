@@ -24,6 +24,20 @@ class TrafficLog:
 
 
 @dataclass(slots=True)
+class Meter:
+    """Bytes and seconds of the flow since the start, by which lanes flowed; latencies are not counted."""
+
+    read_bytes: float = 0.0
+    """While only the read lane flowed."""
+    read_s: float = 0.0
+    write_bytes: float = 0.0
+    """While only the write lane flowed."""
+    write_s: float = 0.0
+    both_bytes: float = 0.0
+    both_s: float = 0.0
+
+
+@dataclass(slots=True)
 class _Lane:
     """One direction."""
 
@@ -52,6 +66,7 @@ class Link:
     ) -> None:
         self.now_s = 0.0
         self.log = TrafficLog()
+        self.meter = Meter()
         self._memory = memory
         self._page_bytes = page_bytes
         self._chunk_pages = chunk_pages
@@ -60,6 +75,12 @@ class Link:
         self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
         self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
         self._number = 0
+
+    def adopt(self, machine: Machine) -> None:
+        """From now on flow with the rates and latencies of `machine`."""
+        self._shared = machine.shared_bytes_per_s
+        self._reads.rate, self._reads.latency_s = machine.read_bytes_per_s, machine.slow.read_latency_s
+        self._writes.rate, self._writes.latency_s = machine.write_bytes_per_s, machine.slow.write_latency_s
 
     def fetch(self, extent: int, pages: int, *, deadline: int) -> None:
         """Queue pages of `extent` to come in before slice `deadline` (counted over all steps)."""
@@ -124,6 +145,19 @@ class Link:
         if write_rate:
             self._writes.left_bytes -= write_rate * passed
         self.now_s = until
+        self._count(read_rate * passed, write_rate * passed, passed)
+
+    def _count(self, read_bytes: float, write_bytes: float, seconds: float) -> None:
+        meter = self.meter
+        if read_bytes and write_bytes:
+            meter.both_bytes += read_bytes + write_bytes
+            meter.both_s += seconds
+        elif read_bytes:
+            meter.read_bytes += read_bytes
+            meter.read_s += seconds
+        elif write_bytes:
+            meter.write_bytes += write_bytes
+            meter.write_s += seconds
 
     def _start(self, lane: _Lane) -> None:
         """Put the most urgent chunk on an idle lane, if it may start."""

@@ -49,6 +49,8 @@ class Memory:
         self.live = [False] * count
         self.version = [0] * count
         self.free = timeline.fast_pages
+        self.least_free = self.free
+        """Since whoever reads it last set it."""
         self.outgoing = 0
         """Pages given up but not gone yet."""
         self.reserved = 0
@@ -107,7 +109,7 @@ class Memory:
 
     def reserve(self, pages: int) -> None:
         """Set room aside for bytes that start to arrive."""
-        self.free -= pages
+        self._take(pages)
         self.reserved += pages
 
     def arrived(self, extent: int, pages: int) -> None:
@@ -120,7 +122,7 @@ class Memory:
     def grow(self, extent: int) -> None:
         """Make room for all of `extent`, whose old content, if any, is about to be overwritten."""
         missing = self.pages[extent] - self.held[extent]
-        self.free -= missing
+        self._take(missing)
         self.books.born += missing
         self._add(extent, missing)
 
@@ -164,6 +166,10 @@ class Memory:
             self.books.left += going
             self.held[extent] = stays
             self.held_by_role[self.role[extent]] -= going
+
+    def _take(self, pages: int) -> None:
+        self.free -= pages
+        self.least_free = min(self.least_free, self.free)
 
     def _add(self, extent: int, pages: int) -> None:
         self.held[extent] += pages
