@@ -43,12 +43,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import InputError
 from tmtrain.lower.cost import slice_work
 from tmtrain.lower.energy import work_energy_j
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.bins import bin_edges
 from tmtrain.plan.objective import Objective
+from tmtrain.plan.plan import Bound
 from tmtrain.plan.problem import Problem
 from tmtrain.plan.programme import Programme
 from tmtrain.plan.remaking import Remaking
@@ -70,11 +72,24 @@ class Model:
     programme: Programme
     page_unit: float
     """Pages per unit of the columns."""
+    page_bytes: int
     second: float
     """Seconds per unit of the stall columns."""
     gaps: NDArray[np.int64]
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
+
+
+    def prices(self, bound: Bound) -> NDArray[np.float64]:
+        """Return the multipliers of a bound in the order of the programme's rows.
+
+        Raises:
+            InputError: they are of another programme.
+        """
+        rows, given = self.programme.rows, bound.multipliers
+        if any(len(given.get(name, ())) != part.stop - part.start for name, part in rows.items()):
+            raise InputError("the prices of the plan belong to another planning problem: plan the step anew")
+        return np.concatenate([given.get(name, np.zeros(0)) for name in rows])
 
 
 def build_model(
@@ -104,8 +119,8 @@ def build_model(
     builder.add_capacity()
     builder.add_link()
     return Model(
-        programme=builder.programme, page_unit=builder.page_unit, second=builder.second, gaps=builder.gap_numbers,
-        edges=builder.edges,
+        programme=builder.programme, page_unit=builder.page_unit, page_bytes=timeline.page_bytes,
+        second=builder.second, gaps=builder.gap_numbers, edges=builder.edges,
     )  # fmt: skip
 
 

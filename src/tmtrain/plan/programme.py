@@ -161,6 +161,15 @@ class Programme:
         best = np.where(reduced > 0, _joined(self._lower), _joined(self._upper))
         return self.constant + float(y @ np.where(np.isfinite(side), side, 0.0)) + float(reduced @ best)
 
+    def charges(self, y: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return what makes up the reduced costs at prices `y`: the "cost" itself and what each family of rows charges.
+
+        Each has shape (num_columns,); their sum is `reduced_costs`. Negative: the rows pay for the column.
+        """
+        A = self.matrix()
+        charged = {name: -(y[rows] @ A[rows]) for name, rows in self.rows.items()}
+        return {"cost": _joined(self._cost)} | charged
+
     def reduced_costs(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cost - y A, shape (num_columns,)."""
         return _joined(self._cost) - y @ self.matrix()
