@@ -9,6 +9,8 @@ from tmtrain.units import format_bytes, format_seconds
 MOST = 12
 """Storages told in full; a glob may fit thousands."""
 _DONE = {"keep": "kept", "move": "moved", "recompute": "recomputed"}
+_NO_RECIPE = "impossible: nothing in the step makes the same bits again"
+_OUT_OF_PLACE = "not offered here: it crosses a cut between blocks, from which others are made again, or its inputs are gone"
 _ALIKE = 0.01
 """Costs that differ by less are the same: pages are whole, prices are not."""
 
@@ -31,10 +33,10 @@ def _title(storage: StorageStory) -> str:
 def _storage(storage: StorageStory, unit: str) -> list[tuple[str, str]]:
     if not storage.gaps:
         return [("", "never waits for its next use: there is nothing to decide")]
-    return [line for gap in storage.gaps for line in _gap(gap, unit)]
+    return [line for gap in storage.gaps for line in _gap(gap, storage, unit)]
 
 
-def _gap(gap: GapStory, unit: str) -> Iterator[tuple[str, str]]:
+def _gap(gap: GapStory, storage: StorageStory, unit: str) -> Iterator[tuple[str, str]]:
     next_step = " of the next step" if gap.wraps else ""
     size = f"{format_bytes(gap.bytes)} for {format_seconds(gap.lasts_s)}"
     yield "gap", f"{size}: after {_use(gap.after)} until {_use(gap.before)}{next_step}"
@@ -43,7 +45,7 @@ def _gap(gap: GapStory, unit: str) -> Iterator[tuple[str, str]]:
     yield "  the plan", ", ".join(done)
     for fate, parts in (("keep", gap.keep), ("move", gap.move), ("recompute", gap.recompute)):
         if parts is None:
-            yield f"  to {fate}", "impossible: nothing in the step makes the same bits again"
+            yield f"  to {fate}", _OUT_OF_PLACE if storage.has_recipe else _NO_RECIPE
         else:
             yield f"  to {fate}", _amount(sum(parts.values()), unit) + _parts(parts, unit)
     yield "  so", _verdict(gap, max(amounts, key=lambda fate: amounts[fate]))
@@ -71,7 +73,8 @@ def _verdict(gap: GapStory, chosen: str) -> str:
     if scale == 0 or costs["keep"] == 0:
         return "fast memory has room while this gap lasts: it stays for nothing"
     if costs[second] - costs[first] <= _ALIKE * scale:
-        return f"to {first} and to {second} are worth the same here: the plan took as much of each as evens them out"
+        pair = " and to ".join(sorted((first, second)))
+        return f"to {pair} are worth the same here: the plan took as much of each as evens them out"
     saved = percent((costs[second] - costs[first]) / abs(costs[second])) if costs[second] else "all"
     verdict = f"to {first} is cheapest, {saved} less than to {second}"
     if chosen != first:

@@ -76,6 +76,8 @@ class StorageStory:
     role: str
     module: str
     bytes: int
+    has_recipe: bool
+    """Operators of the step can make it again; whether they may at this place is another matter (`tmtrain.plan.blocks`)."""
     gaps: tuple[GapStory, ...]
 
 
@@ -170,6 +172,8 @@ class _Teller:
         for unit, gaps in enumerate(remaking.unit_gaps):
             for gap in gaps:
                 self._units_of[gap].append(unit)
+        recipes = timeline.recipes
+        self._made = set(recipes.touch_storage[recipes.touch_writes].tolist())
         self._clock = np.concatenate([[0.0], np.cumsum(timeline.slices.duration_s)])
 
     def tell(self, storage: int) -> StorageStory:
@@ -185,6 +189,7 @@ class _Teller:
             role=Role(int(table.role[storage])).name.lower().replace("_", " "),
             module=table.module[storage],
             bytes=int(table.bytes[storage]),
+            has_recipe=storage in self._made,
             gaps=tuple(self._story(np.array(members)) for members in together.values()),
         )
 
