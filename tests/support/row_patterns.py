@@ -115,7 +115,9 @@ class Patterns:
             maker = self._maker(name)
             maker = maker if maker is not None and self._block[maker] == home else None
         else:
-            readers = {b for r, b in enumerate(self._block) if b >= 0 and name in self._inputs(r) and b != home}
+            readers = {
+                b for r, b in enumerate(self._block) if b >= 0 and name in self._inputs(r) and b != home
+            }
             moments, maker = sorted(self._moment[b] for b in readers), None
         last = need if need is not None else max(moments, default=-1)
         moments = [m for m in moments if start < m <= last]
@@ -204,7 +206,9 @@ class Patterns:
                 continue
             seen.add(key)
             fetched = [name for name, fate in fates.items() if fate.fetched]
-            cost = sum(again[r] for r in running) + sum(objective.per_byte_in * page * step.pages[n] for n in fetched)
+            cost = sum(again[r] for r in running) + sum(
+                objective.per_byte_in * page * step.pages[n] for n in fetched
+            )
             share = lp.column(cost)
             shares[share] = 1.0
             for name, fate in fates.items():
