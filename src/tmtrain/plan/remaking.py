@@ -25,6 +25,7 @@ Note [Nested rows]
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ from tmtrain.lower.timeline import Timeline
 from tmtrain.plan.blocks import SMALL_BYTES, Blocks, StorageLife
 from tmtrain.plan.problem import Problem
 
+MOST_ROWS = 256
+"""Finer rows round no better."""
 ALL = 0.999
 """Of a replay's rows: more counts as all of them."""
 
@@ -82,6 +85,15 @@ class Remaking:
 def find_remaking(timeline: Timeline, problem: Problem, *, life: StorageLife, blocks: Blocks) -> Remaking:
     """Find what may be made again, in which pieces, from what."""
     return _Finder(timeline, problem, life, blocks).find()
+
+
+def _rows(trips: int, *, most: int) -> int:
+    """Return the largest divisor of `trips` up to `most`: rows finer than pages could not be cut.
+
+    >>> _rows(16384, most=100), _rows(12, most=5), _rows(7, most=5)
+    (64, 4, 1)
+    """
+    return max(rows for rows in range(1, most + 1) if trips % rows == 0)
 
 
 class _Finder:
@@ -215,8 +227,9 @@ class _Finder:
 
     def _add_component(self, block: int, members: list[int], moment: int) -> None:
         recipes = self._timeline.recipes
-        count = int(np.gcd.reduce(recipes.rows[members]))
         results = {recipe: self._uses(recipe)[1] for recipe in members}
+        pages = [int(self._life.pages[s]) for found in results.values() for s in found]
+        count = _rows(int(np.gcd.reduce(recipes.rows[members])), most=min([MOST_ROWS, *pages]))
         inside = [s for found in results.values() for s in found if self._is_inside(s, block)]
         strips = self._cut_strips(inside, count)
         first_strip = len(self._out.replay_strip)
@@ -244,7 +257,7 @@ class _Finder:
                 if pages * row // count == page:
                     edges.add(row)
         order = sorted(edges)
-        strips = list(zip(order[:-1], order[1:], strict=True))
+        strips = list(pairwise(order))
         return strips if all(self._nests(s, strips, count) for s in storages) else [(0, count)]
 
     def _nests(self, storage: int, strips: list[tuple[int, int]], count: int) -> bool:
