@@ -174,7 +174,7 @@ def test_a_dead_input_that_crosses_a_cut_is_held_or_moved_for_the_replay() -> No
 
 
 def test_a_slow_link_only_adds() -> None:
-    """Where the link is in the way too, the joint optimum is above that of an infinitely fast one, and never above moving."""
+    """With a link that is in the way the joint optimum is above that of an infinitely fast one, and never above moving."""
     for seed in range(60):
         case = random_case(seed, pages_per_s=0.5)
         if case.objective.name != "energy" or count_patterns(case.patterns()) > MOST_PATTERNS:

@@ -1,9 +1,10 @@
-"""The joint problem by complete enumeration: every way in which one row can be kept, moved or made again, and any mixture.
+"""The joint problem by complete enumeration: every way to keep, move or make again one row, and any mixture of them.
 
 A *pattern* gives every storage of forward that backward (or a replay) wants again one fate, and says which operators run
 again at their moment. A pattern is allowed if every replay finds its inputs. The rows of the batch may follow different
-patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the capacity at each slice.
-Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and the moments are given.
+patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the
+capacity at each slice. Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and
+the moments are given.
 """
 
 from dataclasses import dataclass
