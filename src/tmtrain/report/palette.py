@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from tmtrain.report.block import ALL_FAST, OURS
 from tmtrain.trace.trace import Phase, Role
 
-_FIXED = {OURS: "#0072B2", ALL_FAST: "#9A9A9A"}
+OURS_COLOUR = "#0072B2"
+_FIXED = {OURS: OURS_COLOUR, ALL_FAST: "#9A9A9A"}
 _RIVALS = (
     "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
     "#882255", "#999933", "#332288", "#44AA99", "#661100",
