@@ -89,20 +89,35 @@ class LeastFastSummary:
         """Yield labels and values as people read them."""
         yield "limit", self.limit
         share = percent(self.achieved_fraction)
-        yield "enough", f"{format_bytes(self.achieved_bytes)}, {share} of {format_bytes(self.footprint_bytes)} (simulated)"
+        yield (
+            "enough",
+            f"{format_bytes(self.achieved_bytes)}, {share} of {format_bytes(self.footprint_bytes)} (simulated)",
+        )
         if self.impossible_bytes:
             part = percent(self.impossible_bytes / self.footprint_bytes)
-            yield "impossible", f"with {format_bytes(self.impossible_bytes)}, {part}, whatever the plan (certified)"
+            yield (
+                "impossible",
+                f"with {format_bytes(self.impossible_bytes)}, {part}, whatever the plan (certified)",
+            )
         else:
             yield "impossible", "not proved at any capacity tried"
-        yield "there", f"{format_seconds(self.step_time_s)} and {quantity(self.energy_j, 'J')} a step, writes {format_bytes(self.bytes_out)}"
+        yield (
+            "there",
+            f"{format_seconds(self.step_time_s)} and {quantity(self.energy_j, 'J')} a step, writes {format_bytes(self.bytes_out)}",
+        )
         yield "tried", f"{self.probes} capacities"
         if self.out is not None:
             yield "plan", self.out
 
 
 def find_front(
-    scene: Scene, *, limits: PlanLimits, search: PlanSearch, recompute: bool, out: Path | None, tell: Callable[[str], None]
+    scene: Scene,
+    *,
+    limits: PlanLimits,
+    search: PlanSearch,
+    recompute: bool,
+    out: Path | None,
+    tell: Callable[[str], None],
 ) -> FrontSummary:
     """Make the plans of the front; write ``pareto.json`` and ``pareto.svg`` to `out`."""
     assert search.pareto
@@ -124,7 +139,13 @@ def find_front(
 
 
 def find_least_fast(
-    scene: Scene, *, limits: PlanLimits, search: PlanSearch, recompute: bool, out: Path | None, tell: Callable[[str], None]
+    scene: Scene,
+    *,
+    limits: PlanLimits,
+    search: PlanSearch,
+    recompute: bool,
+    out: Path | None,
+    tell: Callable[[str], None],
 ) -> LeastFastSummary:
     """Find the smallest fast memory, judging plans by the simulator; write the plan to `out`."""
     limit = search.limit(limits, trace=scene.trace, machine=scene.machine)
@@ -148,7 +169,10 @@ def _front_point(point: Point) -> FrontPoint:
 def _simulated(made: Plan, timeline: Timeline, objective: str, *, machine: Machine) -> float:
     result = simulate(follow(made, timeline, machine=machine), machine=machine, policy="tmtrain")
     return make_objective(objective, timeline=timeline, machine=machine).measured(
-        energy_j=result.energy_j, step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out
+        energy_j=result.energy_j,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
     )
 
 
@@ -174,4 +198,8 @@ def _least_fast(found: LeastFast, scene: Scene, *, out: str | None) -> LeastFast
 
 def _alone(svg: str) -> str:
     """Make of an element of a page a file of its own."""
-    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) if "xmlns=" not in svg[:400] else svg
+    return (
+        svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        if "xmlns=" not in svg[:400]
+        else svg
+    )

@@ -96,7 +96,10 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
         certificate=None
         if proof is None
         else Proof(
-            bound=proof.bound.value, value=proof.value, gap=proof.gap, recomputes=proof.recomputes,
+            bound=proof.bound.value,
+            value=proof.value,
+            gap=proof.gap,
+            recomputes=proof.recomputes,
             write_budget_bytes=proof.write_budget_bytes,
         ),  # fmt: skip
         transfers=len(plan.transfers),

@@ -79,7 +79,6 @@ class Model:
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
 
-
     def prices(self, bound: Bound) -> NDArray[np.float64]:
         """Return the multipliers of a bound in the order of the programme's rows.
 
@@ -403,7 +402,10 @@ class _Builder:
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
-            "stall", B, upper=longest / second, cost=self._objective.per_second * second,
+            "stall",
+            B,
+            upper=longest / second,
+            cost=self._objective.per_second * second,
             nudge=self._free_second * second,
         )
         channels = (

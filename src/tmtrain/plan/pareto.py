@@ -113,7 +113,10 @@ def pareto(
     """
 
     def point(objective: str, budget: float | None) -> Point:
-        tell(f"plan for {objective}" + (f" with at most {format_bytes(budget)} written" if budget is not None else ""))
+        tell(
+            f"plan for {objective}"
+            + (f" with at most {format_bytes(budget)} written" if budget is not None else "")
+        )
         made = plan(
             timeline, machine=machine, objective=objective, recompute=recompute, write_budget_bytes=budget,
             time_limit_s=time_limit_s,
@@ -129,7 +132,9 @@ def pareto(
     return _front(found)
 
 
-def _possible(point: Callable[[str, float | None], Point], mixes: tuple[str, ...], budget: float) -> Iterator[Point]:
+def _possible(
+    point: Callable[[str, float | None], Point], mixes: tuple[str, ...], budget: float
+) -> Iterator[Point]:
     """Yield the plan of each mix that keeps the budget: rounding may exceed what fewest writes just keep."""
     for mix in mixes:
         try:

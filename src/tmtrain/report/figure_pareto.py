@@ -63,10 +63,15 @@ def certified_time(front: Front, energy_j: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _against_time(axes: Axes, front: Front) -> None:
-    (left, right), (low, high) = _range([p.energy_j for p in front.points]), _range([p.step_time_s for p in front.points])
+    (left, right), (low, high) = (
+        _range([p.energy_j for p in front.points]),
+        _range([p.step_time_s for p in front.points]),
+    )
     energy = np.linspace(left, right, _GRID)
     least = np.minimum(certified_time(front, energy), high)
-    axes.fill_between(energy, low, np.maximum(least, low), color=_FORBIDDEN, lw=0, label="no plan can be here (certified)")
+    axes.fill_between(
+        energy, low, np.maximum(least, low), color=_FORBIDDEN, lw=0, label="no plan can be here (certified)"
+    )
     axes.plot(energy, np.maximum(least, low), color=BOUND_COLOUR, lw=0.9, ls=(0, (4, 2)))
     _scatter(axes, front.points, [p.step_time_s for p in front.points])
     axes.set_ylim(low, high)
@@ -85,7 +90,14 @@ def _against_life(axes: Axes, front: Front) -> None:
     _scatter(axes, front.points, life)
     for point, years in zip(front.points, life, strict=True):
         if not math.isfinite(point.life_s):
-            axes.annotate("writes nothing", (point.energy_j, years), (-6, -3), textcoords="offset points", ha="right", fontsize=8)
+            axes.annotate(
+                "writes nothing",
+                (point.energy_j, years),
+                (-6, -3),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+            )
     axes.set_xlim(*_range([p.energy_j for p in front.points]))
     axes.set_ylabel("drive life (years)")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -95,8 +107,15 @@ def _against_life(axes: Axes, front: Front) -> None:
 
 
 def _scatter(axes: Axes, points: Sequence[Point], heights: Sequence[float]) -> None:
-    for limited, marker, label in ((False, "o", "plan, writes as it likes"), (True, "s", "plan with a write budget")):
-        chosen = [i for i, p in enumerate(points) if (p.write_budget_bytes is not None or p.objective == "writes") == limited]
+    for limited, marker, label in (
+        (False, "o", "plan, writes as it likes"),
+        (True, "s", "plan with a write budget"),
+    ):
+        chosen = [
+            i
+            for i, p in enumerate(points)
+            if (p.write_budget_bytes is not None or p.objective == "writes") == limited
+        ]
         axes.plot(
             [points[i].energy_j for i in chosen], [heights[i] for i in chosen], ls="", marker=marker, ms=5.5,
             mfc="w" if limited else OURS_COLOUR, mec=OURS_COLOUR, label=label,

@@ -38,6 +38,7 @@ PHASE_COLOURS: dict[Phase, str] = {
     Phase.BACKWARD: "#E9E2F1",
     Phase.OPTIMIZER: "#DFEFE1",
 }
+FATE_COLOURS = {"kept": "#4477AA", "moved": "#EE8866", "recomputed": "#BBCC33"}
 READ_COLOUR = "#009E73"
 WRITE_COLOUR = "#D55E00"
 BUSY_COLOUR = "#7F9DB9"
