@@ -189,9 +189,10 @@ class _Builder:
             objective.per_second * self._unit_bytes / machine.shared_bytes_per_s,
         )
         self._tie_break = TIE_BREAK * dearest
-        # Where time is free, of two equal plans still the faster one: a second counts like the bytes that it could move.
-        bytes_per_s = machine.shared_bytes_per_s
-        self._free_second = 0.0 if objective.per_second else self._tie_break * bytes_per_s / self._unit_bytes
+        # Where time is free, of two equal plans still the faster one: a second counts a fraction of the bytes that it could
+        # move, so that a long wait does not outweigh what the objective is about; nor does the computation of a whole step.
+        units_per_s = min(machine.shared_bytes_per_s / self._unit_bytes, 500 / max(timeline.compute_s, 1e-300))
+        self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * units_per_s
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
@@ -322,7 +323,7 @@ class _Builder:
             (written, np.ones(len(dirty), bool), 1.0),
             (written[later] - 1, later, -1.0),
         ):
-            begin, end = final[chosen], leaves[chosen]
+            begin, end = final[chosen], leaves[chosen] + 1  # there until slice `leaves` has run
             self._final.append((begin, columns, sign, patience[chosen]))
             self._waiting.append((_Stretch(columns, begin, end % T, end >= T, sign), patience[chosen]))
         self._add_loose_writes()
@@ -337,9 +338,8 @@ class _Builder:
         rows = programme.add_rows("dirty", len(moves), lower=0.0, upper=np.inf)
         programme.put(rows, column_of[self.gap_numbers[moves]], 1.0)
         programme.put(rows, self._x[moves], -1.0)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(
-            list
-        )  # several units share a gap, or one has several
+        # Several units may share a gap, or one may have several.
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for u, members in enumerate(self._remaking.unit_gaps):
             if members and (column_of[list(members)] >= 0).all():
                 groups[members].append(u)
@@ -374,7 +374,7 @@ class _Builder:
         patience = self._patience(final, start)
         self._w.append(own)
         self._final.append((final, own, 1.0, patience))
-        self._waiting.append((_Stretch(own, final, start, np.zeros(len(loose), bool), 1.0), patience))
+        self._waiting.append((_Stretch(own, final, start + 1, np.zeros(len(loose), bool), 1.0), patience))
 
     def add_capacity(self) -> None:
         """absent_t with [Absence] and [Capacity]."""
@@ -433,6 +433,7 @@ class _Builder:
         """[In time], one row for each slice at which something is due."""
         programme, edges = self.programme, self.edges
         rate = min(self._machine.read_bytes_per_s, self._machine.shared_bytes_per_s) / self._unit_bytes
+        scale = 1 / max(rate * self.second, 1.0)  # seconds where the link is fast, pages where it is slow
         at = np.unique(np.concatenate([t for t, _, _ in self._due] + [np.flatnonzero(self._due_in_slice)]))
         b = self._bin_of(at)
         clock = np.concatenate([[0.0], np.cumsum(self._timeline.slices.duration_s)])
@@ -441,16 +442,20 @@ class _Builder:
         whole = np.concatenate([[0.0], np.cumsum(self._due_in_slice)])
         due = whole[at + 1] - whole[edges[b]]
         carried = rate * (clock[at] - clock[edges[b]])
-        rows = programme.add_rows("in time", len(at), lower=due - carried, upper=np.inf)
-        programme.put(rows, self._ahead[b - 1], 1.0)
-        programme.put(rows, self._stall[b], rate * self.second)
+        rows = programme.add_rows("in time", len(at), lower=(due - carried) * scale, upper=np.inf)
+        programme.put(rows, self._ahead[b - 1], scale)
+        programme.put(rows, self._stall[b], rate * self.second * scale)
         for t, columns, sign in self._due:
             self._put_ranges(
-                rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign)
+                rows,
+                np.searchsorted(at, t),
+                row_end[self._bin_of(t)],
+                columns,
+                np.full(len(t), -sign * scale),
             )
         moment = self._replay_moment
         first = np.searchsorted(at, moment)
-        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s * scale)
 
     def _put_ranges(
         self,
