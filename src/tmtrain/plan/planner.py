@@ -179,7 +179,8 @@ def _fewest_writes(task: Task, options: Options | None) -> Plan:
 
 def _too_few_writes(task: Task, fewest: Plan) -> InfeasibleError:
     budget, proof = task.limits.write_budget_bytes, fewest.certificate
-    assert budget is not None and proof is not None
+    assert budget is not None
+    assert proof is not None
     return too_few_writes(
         budget, timeline=task.timeline, machine=task.machine, least_bytes=proof.bound.value,
         found_bytes=fewest.prediction.bytes_out,

@@ -133,7 +133,9 @@ def example_fates(model: str = "made-up-small") -> FateRecord:
             kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
         ),
         groups=(
-            FateGroup(role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4),
+            FateGroup(
+                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4
+            ),
             FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
         ),
     )  # fmt: skip
