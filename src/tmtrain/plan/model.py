@@ -304,7 +304,7 @@ class _Builder:
             (written, np.ones(len(dirty), bool), 1.0),
             (written[later] - 1, later, -1.0),
         ):
-            begin, end = final[chosen], leaves[chosen]
+            begin, end = final[chosen], leaves[chosen] + 1  # there until slice `leaves` has run
             self._final.append((begin, columns, sign, patience[chosen]))
             self._waiting.append((_Stretch(columns, begin, end % T, end >= T, sign), patience[chosen]))
         self._add_loose_writes()
@@ -319,9 +319,8 @@ class _Builder:
         rows = programme.add_rows("dirty", len(moves), lower=0.0, upper=np.inf)
         programme.put(rows, column_of[self.gap_numbers[moves]], 1.0)
         programme.put(rows, self._x[moves], -1.0)
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(
-            list
-        )  # several units share a gap, or one has several
+        # Several units may share a gap, or one may have several.
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for u, members in enumerate(self._remaking.unit_gaps):
             if members and (column_of[list(members)] >= 0).all():
                 groups[members].append(u)
@@ -356,7 +355,7 @@ class _Builder:
         patience = self._patience(final, start)
         self._w.append(own)
         self._final.append((final, own, 1.0, patience))
-        self._waiting.append((_Stretch(own, final, start, np.zeros(len(loose), bool), 1.0), patience))
+        self._waiting.append((_Stretch(own, final, start + 1, np.zeros(len(loose), bool), 1.0), patience))
 
     def add_capacity(self) -> None:
         """absent_t with [Absence] and [Capacity]."""
@@ -381,10 +380,12 @@ class _Builder:
             4 * self._total * self._unit_bytes / min(machine.read_bytes_per_s, machine.write_bytes_per_s)
         )
         second = self.second
+        unit_s = self._unit_bytes / machine.shared_bytes_per_s
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
-            "stall", B, upper=longest / second, cost=self._objective.per_second * second, nudge=0.0
+            "stall", B, upper=longest / second, cost=self._objective.per_second * second,
+            nudge=0.0 if self._objective.per_second else self._tie_break * second / unit_s,
         )
         channels = (
             ("read", machine.read_bytes_per_s, (came,)),

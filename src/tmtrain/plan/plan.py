@@ -13,10 +13,11 @@ class Transfers:
     """One row per absence of a piece of an extent, between one access and the next.
 
     Pages ``first_page .. first_page + pages - 1`` leave; what leaves an extent in one gap is its front, so the pieces of a
-    gap follow one another from page 0 on, and the last one comes back first. They are written first if flash has no valid copy; the writing may
-    start before slice `write_slice`, the pages are given up before slice `leave_slice`, fetched from before slice
-    `fetch_slice` on, and must be back before slice `return_slice` runs. Slices are cyclic: numbers run on into the next
-    step by adding the number of slices, so that ``write_slice <= leave_slice <= fetch_slice <= return_slice``.
+    gap follow one another from page 0 on, and the last one comes back first. If flash has no valid copy, they are written:
+    from before slice `write_slice` on, at best before slice `written_slice`. They are given up before slice `leave_slice`
+    and go as soon as they are written; they are fetched from before slice `fetch_slice` on, and must be back before slice
+    `return_slice` runs. Slices are cyclic: numbers run on into the next step by adding the number of slices, so that
+    ``write_slice <= leave_slice <= written_slice <= return_slice`` and ``leave_slice <= fetch_slice <= return_slice``.
     """
 
     extent: NDArray[np.int32]
@@ -24,6 +25,7 @@ class Transfers:
     """Within the extent."""
     pages: NDArray[np.int64]
     write_slice: NDArray[np.int32]
+    written_slice: NDArray[np.int32]
     leave_slice: NDArray[np.int32]
     fetch_slice: NDArray[np.int32]
     return_slice: NDArray[np.int32]

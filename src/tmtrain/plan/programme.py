@@ -23,10 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
-from tmtrain.errors import SolverError
+from tmtrain.errors import InfeasibleError, SolverError
 
 MANY_COLUMNS = 60_000
 """From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
+
+INFEASIBLE = 2
+"""As scipy's `linprog` reports it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +113,8 @@ class Programme:
         """Solve by HiGHS.
 
         Raises:
-            SolverError: it gave up, found the programme infeasible, or ran out of time.
+            InfeasibleError: no solution keeps all rows.
+            SolverError: it gave up or ran out of time.
         """
         A, lower, upper = self.matrix(), _joined(self._row_lower), _joined(self._row_upper)
         is_equal = lower == upper
@@ -128,6 +132,8 @@ class Programme:
             method="highs-ds" if self.num_columns < MANY_COLUMNS else "highs-ipm",
             options={} if time_limit_s is None else {"time_limit": time_limit_s},
         )  # fmt: skip
+        if answer.status == INFEASIBLE:
+            raise InfeasibleError(f"the programme of {self.num_columns} columns has no solution")
         if answer.status != 0:
             raise SolverError(f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}")
         y = np.zeros(self.num_rows)

@@ -1,9 +1,10 @@
 """From pages per gap to transfers: when each is written, given up, and fetched back.
 
-Outgoing pages are written when their content is final (after the last write of their epoch) and the programme's write
-channel comes to them (`Pace`), most urgent first; that may be long before they are given up: the later departure is then
-free. Incoming pages are fetched as early as is useful and as the
-memory allows, in pieces, the last pages of an extent first:
+Outgoing pages are written as soon as their content is final (after the last write of their epoch), which may be long
+before they are given up: the later departure is then free. They should be written by the time they are given up, or
+later, when the programme's write channel has done with them (`Pace`): the link serves by deadline, and what is given up
+but not written stays where it is. Incoming pages are fetched as early as is useful and as the memory allows, in pieces,
+the last pages of an extent first:
 
 1. *useful*: backwards from the end of the step, each piece is given the latest start from which one channel serves it
    and all later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
@@ -86,17 +87,19 @@ def realise(
         useful = np.minimum(useful, _paced_starts(pieces, pace))
     final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
-    write, leave = (
-        (final, pieces.leave) if pace is None else _paced_writes(problem, pieces, final, pace, slack)
-    )
-    fetch = _earliest_with_slack(np.maximum(useful, leave), pieces.back, pieces.pages, pieces.gap, slack)
+    written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
+    fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
+    write = np.where(
+        _is_fresh(problem, pieces, final), final, pieces.leave
+    )  # what flash has already is not written again
     shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
     return Transfers(
         extent=gaps.extent[pieces.gap],
         first_page=pieces.first_page,
         pages=pieces.pages,
         write_slice=(write + shift).astype(np.int32),
-        leave_slice=(leave + shift).astype(np.int32),
+        written_slice=(written + shift).astype(np.int32),
+        leave_slice=(pieces.leave + shift).astype(np.int32),
         fetch_slice=(fetch + shift).astype(np.int32),
         return_slice=(pieces.back + shift).astype(np.int32),
     )
@@ -150,12 +153,11 @@ def _paced_starts(pieces: _Pieces, pace: Pace) -> NDArray[np.int64]:
 
 
 def _paced_writes(
-    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace, slack: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """When each piece is written and given up.
+    problem: Problem, pieces: _Pieces, final: NDArray[np.int64], pace: Pace
+) -> NDArray[np.int64]:
+    """Slice before which each piece should be written: when the programme's channel has done with it, at the earliest.
 
-    In each bin the programme's channel serves the most urgent of the pieces that are final. One that it comes to only after
-    the last use stays until then, where `slack` lasts, which is used up: no need to hurry while there is room.
+    In each bin that channel serves the most urgent of the pieces that are final.
     """
     T, B = int(pace.edges[-1]), len(pace.pages_out)
     fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
@@ -165,7 +167,7 @@ def _paced_writes(
     waiting: list[list[tuple[int, int]]] = [[] for _ in range(B)]
     for i, b in enumerate(bin_of.tolist()):
         waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + begin[i]), i))
-    start, end = np.zeros(len(fresh), np.int64), np.zeros(len(fresh), np.int64)
+    end = np.zeros(len(fresh), np.int64)
     queue: list[tuple[int, int, int, float]] = []
     # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
     for time in range(3 * B):
@@ -175,46 +177,14 @@ def _paced_writes(
         room = rate[b]
         while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            if born == 1 and left == pieces.pages[fresh[i]]:
-                start[i] = int(pace.edges[max(b - MARGIN_BINS, 0)]) + step * T
             if left > room:
                 heapq.heappush(queue, (leave, born, i, left - room))
             elif born == 1:
                 end[i] = int(pace.edges[b]) + step * T
             room -= left
-    offset = final[fresh] - begin - T
     until = pieces.leave.copy()
-    until[fresh] = np.clip(end + offset, pieces.leave[fresh], pieces.back[fresh])
-    leave = _latest_with_slack(until, pieces.leave, pieces.pages, pieces.gap, slack)
-    write = leave.copy()  # what flash has already is not written again
-    write[fresh] = np.clip(start + offset, final[fresh], leave[fresh])
-    return write, leave
-
-
-@njit(cache=True)
-def _latest_with_slack(
-    latest: NDArray[np.int64],
-    leave: NDArray[np.int64],
-    pages: NDArray[np.int64],
-    gap: NDArray[np.int64],
-    slack: NDArray[np.int64],
-) -> NDArray[np.int64]:  # pragma: no cover - compiled
-    """Walk on from each departure while the slack lasts; consumes `slack` (cyclic) in place.
-
-    Pieces of one gap follow one another, the last pages first, and leave front first: none later than the one before.
-    """
-    T = len(slack)
-    stays = leave.copy()
-    for i in range(len(leave)):
-        t = leave[i]
-        last = latest[i]
-        if i > 0 and gap[i - 1] == gap[i]:
-            last = min(last, stays[i - 1])
-        while t < last and slack[t % T] >= pages[i]:
-            slack[t % T] -= pages[i]
-            t += 1
-        stays[i] = t
-    return stays
+    until[fresh] = np.clip(end + final[fresh] - begin - T, pieces.leave[fresh], pieces.back[fresh])
+    return until
 
 
 def _is_fresh(problem: Problem, pieces: _Pieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ TOLERANCE = 1e-4
 def to_whole_pages(problem: Problem, exact: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return a feasible placement in whole pages, at most a page per gap above `exact` (shape (gaps,))."""
     moved = _repair(problem, _round_up(exact, problem.gaps.pages))
-    return _shave(problem, moved, np.flatnonzero(moved > exact + TOLERANCE))
+    return _shave(problem, moved, exact)
 
 
 def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -37,14 +37,19 @@ def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
         moved[g] += min(int(short[t]), int(room[g]))
 
 
-def _shave(problem: Problem, moved: NDArray[np.int64], rounded: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Take back, gap by gap, the pages that rounding up moved for nothing."""
+def _shave(problem: Problem, moved: NDArray[np.int64], exact: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Take back, gap by gap, the page that rounding up moved for nothing.
+
+    No more than that: what the programme moves beyond the capacity's need makes room for pages in flight.
+    """
     gaps, T = problem.gaps, problem.num_slices
     slack = problem.absent_pages(moved) - problem.over_pages
-    for g in rounded.tolist():
+    least = np.floor(exact + TOLERANCE).astype(np.int64)
+    for g in np.flatnonzero(moved > exact + TOLERANCE).tolist():
         start, end = int(gaps.start[g]) + 1, int(gaps.end[g])
         parts = [slice(start, end)] if start < end else [slice(start, T), slice(0, end)]
-        spare = min(int(slack[part].min(initial=int(moved[g]))) for part in parts)
+        most = int(moved[g] - least[g])
+        spare = min(int(slack[part].min(initial=most)) for part in parts)
         for part in parts:
             slack[part] -= spare
         moved[g] -= spare

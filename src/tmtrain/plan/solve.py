@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import InfeasibleError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.model import Model, build_model
@@ -22,6 +23,7 @@ from tmtrain.plan.programme import Solution
 from tmtrain.plan.realise import Pace
 from tmtrain.plan.remaking import Remaking
 from tmtrain.plan.rounding import to_whole_pages
+from tmtrain.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,12 @@ def solve(
         problem, timeline=timeline, machine=machine, objective=objective, remaking=remaking,
         write_budget_bytes=limits.write_budget_bytes,
     )  # fmt: skip
-    solution = model.programme.solve(time_limit_s=limits.time_limit_s)
+    try:
+        solution = model.programme.solve(time_limit_s=limits.time_limit_s)
+    except InfeasibleError as error:
+        budget = limits.write_budget_bytes
+        limit = "" if budget is None else f", within a write budget of {format_bytes(int(budget))} per step"
+        raise InfeasibleError(f"no plan fits {format_bytes(timeline.fast_bytes)}{limit}: {error}") from error
     return _read(model, solution, problem, timeline=timeline)
 
 

@@ -351,14 +351,17 @@ class _Agenda:
             moves.first_page,
             moves.first_page + moves.pages,
             moves.write_slice,
+            moves.written_slice,
             moves.leave_slice,
             moves.fetch_slice,
             moves.return_slice,
         )
-        for extent, first, end, write, leave, fetch, back in zip(*(c.tolist() for c in columns), strict=True):
-            self.leave[leave % num_slices].append((extent, end, 0))
+        for extent, first, end, write, written, leave, fetch, back in zip(
+            *(c.tolist() for c in columns), strict=True
+        ):
+            self.leave[leave % num_slices].append((extent, end, written - leave))
             if leave % num_slices and leave // num_slices < fetch // num_slices:
                 self.away_at_start[extent] = max(self.away_at_start.get(extent, 0), end)
             if write < leave:
-                self.write[write % num_slices].append((extent, end, leave - write))
+                self.write[write % num_slices].append((extent, end, written - write))
             self.fetch[fetch % num_slices].append((extent, first, back - fetch))

@@ -1,7 +1,7 @@
 """The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
 
-Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: each gets
-half, and what one cannot use goes to the other. A chunk that starts on an idle lane waits for the device's latency
+Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the chunk that is
+due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half. A chunk that starts on an idle lane waits for the device's latency
 first; page faults wait for the fault handler, chunk by chunk. Reads start only when fast memory has room for the chunk.
 """
 
@@ -50,6 +50,8 @@ class _Lane:
     pages: int = 0
     """Of the chunk under way; 0 when idle."""
     version: int = 0
+    deadline: int = 0
+    """Of the chunk under way."""
     left_bytes: float = 0.0
     started_s: float = 0.0
     ready_s: float = 0.0
@@ -123,7 +125,7 @@ class Link:
         read_rate, write_rate = self._rates()
         event = None
         for lane, rate in ((self._reads, read_rate), (self._writes, write_rate)):
-            if lane.pages:
+            if lane.pages and (rate or lane.ready_s > self.now_s):
                 at = lane.ready_s if lane.ready_s > self.now_s else self.now_s + lane.left_bytes / rate
                 event = at if event is None or at < event else event
         return event
@@ -133,7 +135,11 @@ class Link:
         reading = reads.pages > 0 and reads.ready_s <= self.now_s
         writing = writes.pages > 0 and writes.ready_s <= self.now_s
         if reading and writing:
-            rate = min(reads.rate, max(shared - writes.rate, shared / 2))
+            if writes.deadline < reads.deadline:
+                rate = min(writes.rate, shared)
+                return min(reads.rate, shared - rate), rate
+            even = max(shared - writes.rate, shared / 2) if reads.deadline == writes.deadline else shared
+            rate = min(reads.rate, even)
             return rate, min(writes.rate, shared - rate)
         return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
 
@@ -179,7 +185,7 @@ class Link:
             heapq.heappop(lane.queue)
         else:
             heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version))
-        lane.extent, lane.pages, lane.version = extent, chunk, version
+        lane.extent, lane.pages, lane.version, lane.deadline = extent, chunk, version, deadline
         lane.left_bytes = float(chunk * self._page_bytes)
         lane.started_s = self.now_s
         lane.ready_s = self.now_s + self._delay_s(lane, chunk)
