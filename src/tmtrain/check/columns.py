@@ -172,8 +172,8 @@ class _Columns:
             yield Column(cost - paid[number], 0.0, f.walked.gaps[row.gap].pages / f.page_unit)
 
     def _waits(self, row: Written) -> float:
-        begin, end, k = self._f.bin_of(row.final), self._f.bin_of(row.leaves), row.patience
-        stocked = _stocked(self._y.waiting[k], begin, end, wraps=row.leaves >= self._f.T)
+        begin, end, k = self._f.bin_of(row.final), self._f.bin_of(row.gone), row.patience
+        stocked = _stocked(self._y.waiting[k], begin, end, wraps=row.gone >= self._f.T)
         return stocked - self._y.owed[k][begin]
 
     def written_for_replays(self) -> Iterator[Column]:
@@ -182,7 +182,7 @@ class _Columns:
         for row, number in enumerate(self._layout.loose):
             unit = f.reuse.units[number]
             k = patience_of(unit.final, unit.start, f.edges)
-            begin, end = f.bin_of(unit.final), f.bin_of(unit.start)
+            begin, end = f.bin_of(unit.final), f.bin_of(unit.start + 1)
             paid = y.loose_dirty[row] + y.wear - y.owed[k][begin]
             paid += _stocked(y.waiting[k], begin, end, wraps=False)
             yield Column(self._price_out - paid, 0.0, f.unit_size[number])

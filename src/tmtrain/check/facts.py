@@ -38,8 +38,8 @@ class Written:
     """Of its epoch: what is written by then is all that the epoch writes."""
     final: int
     """Slice of the last write."""
-    leaves: int
-    """Slice of the last use before the gap; beyond the step where it lies in the next one."""
+    gone: int
+    """First slice at which it may be away; beyond the step where that lies in the next one."""
     patience: int
 
 
@@ -181,7 +181,7 @@ def _written(walked: Walk, reuse: Reuse, chosen: list[int], edges: list[int]) ->
                 previous=number - 1 if number and key(order[number - 1])[:2] == epoch else None,
                 is_last=number + 1 == len(order) or key(order[number + 1])[:2] != epoch,
                 final=final,
-                leaves=final + since,
+                gone=final + since + 1,
                 patience=patience_of(final, final + since, edges),
             )
         )

@@ -23,6 +23,7 @@ class Move(NamedTuple):
     first: int
     end: int
     write: int
+    written: int
     leave: int
     fetch: int
     back: int
@@ -60,7 +61,7 @@ def _sound_moves(
     pages = timeline.extents.pages.tolist()
     columns = (
         transfers.extent, transfers.first_page, transfers.first_page + transfers.pages, transfers.write_slice,
-        transfers.leave_slice, transfers.fetch_slice, transfers.return_slice,
+        transfers.written_slice, transfers.leave_slice, transfers.fetch_slice, transfers.return_slice,
     )  # fmt: skip
     moves: list[Move] = []
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
@@ -75,12 +76,13 @@ def _sound_moves(
                 f"{pages[move.extent]}",
                 max(move.end - pages[move.extent], -move.first, 1),
             )
-        if not 0 <= move.write <= move.leave <= move.fetch <= move.back:
+        disorder = _disorder(move)
+        if disorder > 0:
             found.add(
                 "transfer",
-                f"transfer {row} is written, leaves, is fetched and returns at slices {move.write}, {move.leave}, "
-                f"{move.fetch}, {move.back}: not in this order",
-                max(-move.write, move.write - move.leave, move.leave - move.fetch, move.fetch - move.back),
+                f"transfer {row} is written from slice {move.write} to {move.written}, leaves at {move.leave}, is fetched at "
+                f"{move.fetch} and is back at {move.back}: not in order",
+                disorder,
                 "slices",
             )
         elif move.back - move.leave > num_slices:
@@ -88,6 +90,15 @@ def _sound_moves(
         if len(found) == before:
             moves.append(move)
     return moves
+
+
+def _disorder(move: Move) -> int:
+    """By how many slices the times of a transfer are out of order; written and fetched are both between leave and back."""
+    times = (
+        (0, move.write), (move.write, move.leave), (move.leave, move.written), (move.written, move.back),
+        (move.leave, move.fetch), (move.fetch, move.back),
+    )  # fmt: skip
+    return max(earlier - later for earlier, later in times)
 
 
 def _before(accesses: list[Access], t: int, num_slices: int) -> tuple[int, int]:
