@@ -7,9 +7,10 @@
     │   ├── FileFormatError   a trace, plan or result file is truncated, edited or of another version
     │   ├── MachineError      a machine description is incomplete, contradictory or out of range
     │   └── CaptureError      the step could not be captured (operator and module are named)
-    ├── InfeasibleError       the fast tier cannot hold what one slice needs
+    ├── InfeasibleError       a limit cannot be kept: fast memory below what one slice needs, too few writes, ...
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
     └── SolverError           the linear programme was not solved
+        └── TimeLimitError    ... in the time that it was given
 """
 
 
@@ -34,7 +35,7 @@ class CaptureError(InputError):
 
 
 class InfeasibleError(TmtrainError):
-    """The fast tier cannot hold what one slice must have resident at once."""
+    """A limit cannot be kept: the message says which, how much is missing, and the smallest value that can."""
 
 
 class PlanRefutedError(TmtrainError):
@@ -43,3 +44,7 @@ class PlanRefutedError(TmtrainError):
 
 class SolverError(TmtrainError):
     """The linear programme was not solved to optimality."""
+
+
+class TimeLimitError(SolverError):
+    """The linear programme was not solved in the time that it was given."""

@@ -11,6 +11,9 @@ _BYTES = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
 
+YEAR_S = 365 * 86400
+_DURATIONS = {"S": 1.0, "MIN": 60.0, "H": 3600.0, "D": 86400.0, "W": 7 * 86400.0, "Y": float(YEAR_S)}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastCapacity:
@@ -72,6 +75,33 @@ def parse_fast(text: str) -> FastCapacity:
             f"{text!r} is not a share of the footprint: write a number in (0, 100] and %, e.g. 12.5%"
         )
     return FastCapacity(fraction=share)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration such as "5y", "30 d" or "90s", in seconds; a year has 365 days.
+
+    Raises:
+        InputError: not a positive number with a known unit.
+
+    >>> parse_duration("2y"), parse_duration("1.5 h")
+    (63072000.0, 5400.0)
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
+    if match is None or match[2].upper() not in _DURATIONS or float(match[1]) <= 0:
+        raise InputError(f"{text!r} is not a duration: write a positive number with s, min, h, d, w or y, e.g. 5y")
+    return float(match[1]) * _DURATIONS[match[2].upper()]
+
+
+def format_years(seconds: float) -> str:
+    """Print a long duration in years, or in days below one.
+
+    >>> format_years(2.5 * YEAR_S), format_years(86400 * 30), format_years(float("inf"))
+    ('2.5 years', '30 days', 'forever')
+    """
+    if seconds == float("inf"):
+        return "forever"
+    years = seconds / YEAR_S
+    return f"{years:.3g} years" if years >= 1 else f"{seconds / 86400:.3g} days"
 
 
 def format_bytes(size: float) -> str:

@@ -2,9 +2,9 @@
 
 Exact for bytes and writes, which no waiting changes, and for every objective where the link is never in the way. Else the
 planner's programme is a relaxation. What makes it loose is that it knows a slice as a whole (Note [Relaxations] in
-`tmtrain.plan.model`): a page that is due at a slice may still arrive while that slice runs, and one that it makes may be
-written meanwhile. The fewer slices a step has, the more that is: bound / truth is on average 0.91 (energy) and 0.88
-(time) in steps of 4 to 8 slices, 0.96 and 0.94 in steps of 16, 0.97 and 0.97 of 24, 0.98 and 0.98 of 40.
+`tmtrain.plan.model`): a page that a slice makes may be written while that slice runs, and pages of one class of patience
+take one another's turn. The fewer slices a step has, the more that is: bound / truth is on average 0.97 (energy) and 0.96 (time) in steps
+of 4 to 8 slices, 0.99 and 0.98 in steps of 16, above 0.99 in steps of 24.
 """
 
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ from tmtrain.plan.solve import Limits, Placement, solve
 
 EXACT = 1e-6
 """Relative: what the two solvers leave."""
-PROVEN = 2e-4
-"""Relative: what the tie-break takes from the bound that the multipliers prove (Note [Longest gaps])."""
+PROVEN = 5e-4
+"""Relative: what the tie-breaks take from the bound that the multipliers prove (Note [Longest gaps])."""
 OBJECTIVES = ("energy", "time", "bytes", "writes")
 
 
@@ -54,7 +54,7 @@ def check_is_bound(pair: Pair) -> None:
     slack = EXACT * abs(pair.truth) + 1e-6
     assert pair.ours.optimum <= pair.truth + slack, "the programme must be a relaxation of what can be done"
     assert pair.ours.bound.value <= pair.truth + slack
-    assert pair.ours.bound.value >= pair.ours.optimum * (1 - PROVEN) - 1e-3, (
+    assert pair.ours.bound.value >= pair.ours.optimum * (1 - PROVEN) - 1e-2, (
         "the multipliers prove the optimum"
     )
 
@@ -70,7 +70,7 @@ def check_bytes_and_writes(seeds: range, *, page_bytes: int = 8) -> None:
         objective = ("bytes", "writes")[seed % 2]
         pair = compared(timeline, narrow_machine(seed), objective)
         assert pair.ours.optimum == pytest.approx(pair.truth, rel=EXACT, abs=1e-5 * page_bytes), seed
-        assert pair.ours.bound.value == pytest.approx(pair.truth, rel=PROVEN, abs=1e-4 * page_bytes), seed
+        assert pair.ours.bound.value == pytest.approx(pair.truth, rel=PROVEN, abs=1e-3 * page_bytes), seed
 
 
 def with_pages_of(timeline: Timeline, page_bytes: int) -> Timeline:
@@ -110,14 +110,14 @@ def tightness(timelines: list[Timeline], *, seed: int) -> dict[str, float]:
 
 def test_steps_of_a_few_slices_never_beat_the_bound() -> None:
     mean = tightness([crowded_timeline(seed) for seed in range(100)], seed=0)
-    assert mean["energy"] > 0.88
-    assert mean["time"] > 0.84
+    assert mean["energy"] > 0.96
+    assert mean["time"] > 0.94
 
 
 def test_longer_steps_come_close_to_the_bound() -> None:
     mean = tightness([layered_timeline(seed, layers=6) for seed in range(6)], seed=0)
-    assert mean["energy"] > 0.96
-    assert mean["time"] > 0.95
+    assert mean["energy"] > 0.985
+    assert mean["time"] > 0.98
 
 
 def test_a_write_budget_is_exact_too() -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from tmtrain.evaluate.row import Row, WallClock
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import lifetime_s, memory_cost_usd
+from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.policies import make_policy
 from tmtrain.simulate import Result, simulate
-
-YEAR_S = 365 * 86400
+from tmtrain.units import YEAR_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,21 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
     return Outcome(row=_row(setting, result, wall=wall, run=run, has_flash=decision.has_flash), result=result)
 
 
-def objective_of(result: Result, objective: str) -> float:
+def objective_of(result: Result, objective: Objective) -> float:
     """Return what `result` needed of `objective`, in its unit."""
-    values = {
-        "energy": result.energy_j,
-        "time": result.step_time_s,
-        "bytes": float(result.traffic_bytes),
-        "writes": float(result.bytes_out),
-    }
-    return values[objective]
+    return objective.measured(
+        energy_j=result.energy_j,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+    )
 
 
 def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
     machine, trace = setting.machine, setting.trace
     lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
-    value = objective_of(result, setting.objective)
+    goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
+    value = objective_of(result, goal)
     return Row(
         model=trace.model,
         batch=trace.samples,

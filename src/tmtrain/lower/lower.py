@@ -140,8 +140,9 @@ def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) ->
         return
     where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
     raise InfeasibleError(
-        f"operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at once, "
-        f"even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}: "
+        f"[Capacity] operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at "
+        f"once, even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}, "
+        f"{format_bytes((need - fast_pages) * page_bytes)} short: "
         f"give it at least that much (`--fast {need * page_bytes}B`), or the step a smaller batch"
     )
 

@@ -71,6 +71,16 @@ def insert_replays(timeline: Timeline, replays: Replays, *, machine: Machine) ->
     return script.rewrite(machine)
 
 
+def places_of_slices(longer: Timeline, *, of: Timeline) -> NDArray[np.int64]:
+    """Return where each slice of the step `of` stands in `longer`, the same step with replays in it.
+
+    Recipes are of forward and loss, and replays run in backward: a slice in the phase of its operator is no replay.
+    """
+    phase = np.full(int(of.slices.op.max(initial=-1)) + 1, -1)
+    phase[of.slices.op] = of.slices.phase
+    return np.flatnonzero(longer.slices.phase == phase[longer.slices.op])
+
+
 class _Run(NamedTuple):
     """Pages of a storage that a new slice touches."""
 

@@ -43,12 +43,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import InputError
 from tmtrain.lower.cost import slice_work
 from tmtrain.lower.energy import work_energy_j
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.bins import bin_edges
 from tmtrain.plan.objective import Objective
+from tmtrain.plan.plan import Bound
 from tmtrain.plan.problem import Problem
 from tmtrain.plan.programme import Programme
 from tmtrain.plan.remaking import Remaking
@@ -70,11 +72,24 @@ class Model:
     programme: Programme
     page_unit: float
     """Pages per unit of the columns."""
+    page_bytes: int
     second: float
     """Seconds per unit of the stall columns."""
     gaps: NDArray[np.int64]
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
+
+
+    def prices(self, bound: Bound) -> NDArray[np.float64]:
+        """Return the multipliers of a bound in the order of the programme's rows.
+
+        Raises:
+            InputError: they are of another programme.
+        """
+        rows, given = self.programme.rows, bound.multipliers
+        if any(len(given.get(name, ())) != part.stop - part.start for name, part in rows.items()):
+            raise InputError("the prices of the plan belong to another planning problem: plan the step anew")
+        return np.concatenate([given.get(name, np.zeros(0)) for name in rows])
 
 
 def build_model(
@@ -104,8 +119,8 @@ def build_model(
     builder.add_capacity()
     builder.add_link()
     return Model(
-        programme=builder.programme, page_unit=builder.page_unit, second=builder.second, gaps=builder.gap_numbers,
-        edges=builder.edges,
+        programme=builder.programme, page_unit=builder.page_unit, page_bytes=timeline.page_bytes,
+        second=builder.second, gaps=builder.gap_numbers, edges=builder.edges,
     )  # fmt: skip
 
 
@@ -175,6 +190,10 @@ class _Builder:
             objective.per_second * self._unit_bytes / machine.shared_bytes_per_s,
         )
         self._tie_break = TIE_BREAK * dearest
+        # Where time is free, of two equal plans still the faster one: a second counts a fraction of the bytes that it could
+        # move, so that a long wait does not outweigh what the objective is about.
+        bytes_per_s = machine.shared_bytes_per_s
+        self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * bytes_per_s / self._unit_bytes
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
@@ -251,6 +270,7 @@ class _Builder:
         self._R = programme.add_columns(
             "replayed", len(seconds), upper=np.array(remaking.replay_possible, np.float64),
             cost=self._objective.per_second * seconds + self._objective.per_joule * joules,
+            nudge=self._free_second * seconds,
         )  # fmt: skip
         makes = np.array(remaking.makes, np.int64).reshape(-1, 2)
         q, u = makes.T
@@ -380,12 +400,11 @@ class _Builder:
             4 * self._total * self._unit_bytes / min(machine.read_bytes_per_s, machine.write_bytes_per_s)
         )
         second = self.second
-        unit_s = self._unit_bytes / machine.shared_bytes_per_s
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
             "stall", B, upper=longest / second, cost=self._objective.per_second * second,
-            nudge=0.0 if self._objective.per_second else self._tie_break * second / unit_s,
+            nudge=self._free_second * second,
         )
         channels = (
             ("read", machine.read_bytes_per_s, (came,)),
@@ -412,6 +431,7 @@ class _Builder:
         """[In time], one row for each slice at which something is due."""
         programme, edges = self.programme, self.edges
         rate = min(self._machine.read_bytes_per_s, self._machine.shared_bytes_per_s) / self._unit_bytes
+        scale = 1 / max(rate * self.second, 1.0)  # seconds where the link is fast, pages where it is slow
         at = np.unique(np.concatenate([t for t, _, _ in self._due] + [np.flatnonzero(self._due_in_slice)]))
         b = self._bin_of(at)
         clock = np.concatenate([[0.0], np.cumsum(self._timeline.slices.duration_s)])
@@ -420,16 +440,20 @@ class _Builder:
         whole = np.concatenate([[0.0], np.cumsum(self._due_in_slice)])
         due = whole[at + 1] - whole[edges[b]]
         carried = rate * (clock[at] - clock[edges[b]])
-        rows = programme.add_rows("in time", len(at), lower=due - carried, upper=np.inf)
-        programme.put(rows, self._ahead[b - 1], 1.0)
-        programme.put(rows, self._stall[b], rate * self.second)
+        rows = programme.add_rows("in time", len(at), lower=(due - carried) * scale, upper=np.inf)
+        programme.put(rows, self._ahead[b - 1], scale)
+        programme.put(rows, self._stall[b], rate * self.second * scale)
         for t, columns, sign in self._due:
             self._put_ranges(
-                rows, np.searchsorted(at, t), row_end[self._bin_of(t)], columns, np.full(len(t), -sign)
+                rows,
+                np.searchsorted(at, t),
+                row_end[self._bin_of(t)],
+                columns,
+                np.full(len(t), -sign * scale),
             )
         moment = self._replay_moment
         first = np.searchsorted(at, moment)
-        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s * scale)
 
     def _put_ranges(
         self,

@@ -121,11 +121,11 @@ def slice_of_access(timeline: Timeline) -> NDArray[np.int32]:
 def _check_fits(timeline: Timeline, touched: NDArray[np.int64]) -> None:
     worst = int(touched.argmax())
     if touched[worst] > timeline.fast_pages:
-        need = format_bytes(int(touched[worst]) * timeline.page_bytes)
-        have = format_bytes(timeline.fast_bytes)
+        need, op = int(touched[worst]) * timeline.page_bytes, int(timeline.slices.op[worst])
+        have, short = timeline.fast_bytes, need - timeline.fast_bytes
         raise InfeasibleError(
-            f"slice {worst} (operator {timeline.slices.op[worst]}) touches {need}, the fast tier has {have}: "
-            "give it more fast memory"
+            f"[Capacity] slice {worst} (operator {op}, {timeline.operator_names[op]}) touches {format_bytes(need)}, the fast "
+            f"tier has {format_bytes(have)}: give it the missing {format_bytes(short)} (`--fast {need}B`)"
         )
 
 

@@ -23,13 +23,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, vstack
 
-from tmtrain.errors import InfeasibleError, SolverError
+from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
 
 MANY_COLUMNS = 60_000
 """From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
 
-INFEASIBLE = 2
-"""As scipy's `linprog` reports it."""
+_OUT_OF_TIME, _INFEASIBLE = 1, 2
+"""What scipy's ``linprog`` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Programme:
             lower: Finite.
             upper: Finite.
             cost: In the objective.
-            nudge: Extra cost that chooses among optima; not part of the objective.
+            nudge: Extra cost, in objective units, that chooses among optima; not part of the objective.
         """
         first = self.num_columns
         self.columns[name] = slice(first, first + count)
@@ -113,8 +113,9 @@ class Programme:
         """Solve by HiGHS.
 
         Raises:
-            InfeasibleError: no solution keeps all rows.
-            SolverError: it gave up or ran out of time.
+            InfeasibleError: nothing satisfies the rows.
+            TimeLimitError: the time is over.
+            SolverError: it gave up.
         """
         A, lower, upper = self.matrix(), _joined(self._row_lower), _joined(self._row_upper)
         is_equal = lower == upper
@@ -132,8 +133,10 @@ class Programme:
             method="highs-ds" if self.num_columns < MANY_COLUMNS else "highs-ipm",
             options={} if time_limit_s is None else {"time_limit": time_limit_s},
         )  # fmt: skip
-        if answer.status == INFEASIBLE:
-            raise InfeasibleError(f"the programme of {self.num_columns} columns has no solution")
+        if answer.status == _OUT_OF_TIME:
+            raise TimeLimitError(f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s")
+        if answer.status == _INFEASIBLE:
+            raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
         if answer.status != 0:
             raise SolverError(f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}")
         y = np.zeros(self.num_rows)
@@ -157,6 +160,15 @@ class Programme:
         reduced = self.reduced_costs(y)
         best = np.where(reduced > 0, _joined(self._lower), _joined(self._upper))
         return self.constant + float(y @ np.where(np.isfinite(side), side, 0.0)) + float(reduced @ best)
+
+    def charges(self, y: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return what makes up the reduced costs at prices `y`: the "cost" itself and what each family of rows charges.
+
+        Each has shape (num_columns,); their sum is `reduced_costs`. Negative: the rows pay for the column.
+        """
+        A = self.matrix()
+        charged = {name: -(y[rows] @ A[rows]) for name, rows in self.rows.items()}
+        return {"cost": _joined(self._cost)} | charged
 
     def reduced_costs(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cost - y A, shape (num_columns,)."""

@@ -25,6 +25,7 @@ Note [Nested rows]
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ from tmtrain.lower.timeline import Timeline
 from tmtrain.plan.blocks import SMALL_BYTES, Blocks, StorageLife
 from tmtrain.plan.problem import Problem
 
+MOST_ROWS = 256
+"""Finer rows round no better."""
 ALL = 0.999
 """Of a replay's rows: more counts as all of them."""
 
@@ -84,6 +87,15 @@ def find_remaking(timeline: Timeline, problem: Problem, *, life: StorageLife, bl
     return _Finder(timeline, problem, life, blocks).find()
 
 
+def _rows(trips: int, *, most: int) -> int:
+    """Return the largest divisor of `trips` up to `most`: rows finer than pages could not be cut.
+
+    >>> _rows(16384, most=100), _rows(12, most=5), _rows(7, most=5)
+    (64, 4, 1)
+    """
+    return max(rows for rows in range(1, most + 1) if trips % rows == 0)
+
+
 class _Finder:
     def __init__(self, timeline: Timeline, problem: Problem, life: StorageLife, blocks: Blocks) -> None:
         self._timeline, self._life, self._blocks = timeline, life, blocks
@@ -92,6 +104,9 @@ class _Finder:
         extents = timeline.extents
         self._extents_of = np.searchsorted(extents.storage, np.arange(len(life.pages) + 1))
         self._tiny = life.pages * timeline.page_bytes < SMALL_BYTES
+        self._survives = np.zeros(len(life.pages), bool)
+        """Inputs and whatever else outlives the step: no operator made them, and a replay finds them there like weights."""
+        self._survives[extents.storage] = extents.persistent
         self._target = self._target_gaps(problem)
         self._maker = np.full(len(life.pages), -1)
         recipes = timeline.recipes
@@ -150,9 +165,8 @@ class _Finder:
     def _is_inside(self, storage: int, block: int) -> bool:
         """Whether `storage` is made in `block` and used nowhere else in forward."""
         cuts = self._blocks.cuts
-        return bool(
-            cuts[block] <= self._life.born[storage] and self._life.last_forward[storage] < cuts[block + 1]
-        )
+        made_here = not self._survives[storage] and cuts[block] <= self._life.born[storage]
+        return bool(made_here and self._life.last_forward[storage] < cuts[block + 1])
 
     def _readers_across(self, recipes_by_block: dict[int, list[int]]) -> dict[int, set[int]]:
         """Return the moments of the blocks that replay from each storage that is not their own."""
@@ -173,7 +187,7 @@ class _Finder:
             if gap >= 0:
                 start, end = int(self._gaps.start[gap]), int(self._gaps.end[gap])
                 useful = tuple(m for m in moments if start < m <= end)
-            elif needed == self._T and self._life.last_forward[storage] >= 0:
+            elif needed == self._T and self._life.last_forward[storage] >= 0 and not self._survives[storage]:
                 start, end = int(self._life.last_forward[storage]), -1
                 useful = tuple(m for m in moments if start < m)
             else:
@@ -213,8 +227,9 @@ class _Finder:
 
     def _add_component(self, block: int, members: list[int], moment: int) -> None:
         recipes = self._timeline.recipes
-        count = int(np.gcd.reduce(recipes.rows[members]))
         results = {recipe: self._uses(recipe)[1] for recipe in members}
+        pages = [int(self._life.pages[s]) for found in results.values() for s in found]
+        count = _rows(int(np.gcd.reduce(recipes.rows[members])), most=min([MOST_ROWS, *pages]))
         inside = [s for found in results.values() for s in found if self._is_inside(s, block)]
         strips = self._cut_strips(inside, count)
         first_strip = len(self._out.replay_strip)
@@ -242,7 +257,7 @@ class _Finder:
                 if pages * row // count == page:
                     edges.add(row)
         order = sorted(edges)
-        strips = list(zip(order[:-1], order[1:], strict=True))
+        strips = list(pairwise(order))
         return strips if all(self._nests(s, strips, count) for s in storages) else [(0, count)]
 
     def _nests(self, storage: int, strips: list[tuple[int, int]], count: int) -> bool:

@@ -7,7 +7,7 @@ Note [Longest gaps]
     at most TIE_BREAK of the optimum and brings the simulated step to the bound (benchmarks/tie_break.md).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,11 @@ class Limits:
     """Most bytes written to flash per step (drive life as a constraint)."""
     time_limit_s: float | None = None
     """Seconds that the solver may take for one programme."""
+
+    def of(self, write_share: float) -> "Limits":
+        """Return the same with a share of the write budget."""
+        budget = self.write_budget_bytes
+        return replace(self, write_budget_bytes=None if budget is None else budget * write_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,8 @@ def solve(
     """Find the pages to move in every gap and, with `remaking`, the replays to run.
 
     Raises:
-        SolverError: HiGHS gave up (numerical trouble, time).
+        TimeLimitError: HiGHS takes longer than the limits allow.
+        SolverError: HiGHS gave up (numerical trouble).
         InfeasibleError: the limits cannot be kept.
     """
     limits = limits or Limits()

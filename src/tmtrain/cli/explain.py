@@ -1,0 +1,46 @@
+"""``tmtrain explain``."""
+
+from pathlib import Path
+
+from tmtrain.cli.explanation import explanation_lines
+from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import ModelOptions
+from tmtrain.cli.output import emit, facts
+from tmtrain.cli.progress import progress
+from tmtrain.cli.scene import make_scene
+from tmtrain.plan.explain import explain as run
+from tmtrain.plan.file import load_plan
+from tmtrain.units import FastCapacity
+
+
+def explain(
+    source: str,
+    plan: Path,
+    tensor: str,
+    /,
+    *,
+    machine: str | None = None,
+    samples: int | None = None,
+    options: ModelOptions | None = None,
+    json: Flag = False,
+) -> None:
+    """Say why a plan keeps, moves or recomputes a tensor: its gaps, and what each fate would cost.
+
+    Args:
+        source: What the plan was made for: a trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        plan: Made by tmtrain plan --out.
+        tensor: Name of a tensor, path of a module, or a glob over either.
+        machine: A preset or a TOML file; by default the preset that the plan names.
+        samples: Samples in the batch of your own step.
+        options: How the zoo model is trained.
+        json: Print JSON.
+    """
+    made = load_plan(plan)
+    with progress() as tell:
+        scene = make_scene(
+            source, machine=machine or made.machine, fast=FastCapacity(bytes=made.fast_bytes), options=options,
+            samples=samples, tell=tell,
+        )  # fmt: skip
+        tell(f"{source}: explain {tensor}")
+        told = run(made, tensor, trace=scene.trace, timeline=scene.timeline, machine=scene.machine)
+    emit(told, *(facts(title, lines) for title, lines in explanation_lines(told)), as_json=json)

@@ -1,0 +1,37 @@
+"""A placement without a solver: the largest tensors are absent in all their gaps until the rest fits."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lower.timeline import Timeline
+from tmtrain.plan.problem import Problem
+
+
+def largest_first(problem: Problem, timeline: Timeline) -> NDArray[np.int64]:
+    """Return the pages that each gap moves: whole storages, the fewest largest ones that make every slice fit.
+
+    >>> from tmtrain.plan.example import example_timeline
+    >>> from tmtrain.plan.problem import build_problem
+    >>> problem = build_problem(example_timeline())
+    >>> bool((problem.absent_pages(largest_first(problem, example_timeline())) >= problem.over_pages).all())
+    True
+    """
+    gaps = problem.gaps
+    storage = timeline.extents.storage[gaps.extent]
+    size = np.bincount(timeline.extents.storage, weights=timeline.extents.pages)
+    by_size = np.argsort(-size, kind="stable")
+    rank = np.empty(len(size), np.int64)
+    rank[by_size] = np.arange(len(size))
+    # Feasibility is monotone in how many of them leave, so bisect.
+    low, high = 0, len(size)
+    while low < high:
+        middle = (low + high) // 2
+        if _fits(problem, np.where(rank[storage] < middle, gaps.pages, 0)):
+            high = middle
+        else:
+            low = middle + 1
+    return np.where(rank[storage] < low, gaps.pages, 0)
+
+
+def _fits(problem: Problem, moved: NDArray[np.int64]) -> bool:
+    return bool((problem.absent_pages(moved) >= problem.over_pages).all())
