@@ -31,6 +31,8 @@ class Life:
     is_made: bool = False
     """By a recipe."""
     is_small: bool = False
+    survives: bool = False
+    """Outlives the step: no operator of it made the content, which replays find there as they find weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,8 @@ class Blocks:
     def is_inside(self, storage: int, block: int) -> bool:
         """Whether `storage` is made in `block` and used nowhere else in forward."""
         life = self.lives[storage]
-        return self.cuts[block] <= life.born and life.last_forward < self.cuts[block + 1]
+        made_here = not life.survives and self.cuts[block] <= life.born
+        return made_here and life.last_forward < self.cuts[block + 1]
 
 
 def read_blocks(timeline: Timeline, walked: Walk, cuts: list[int]) -> Blocks:
@@ -83,8 +86,10 @@ def _lives(timeline: Timeline, walked: Walk) -> list[Life]:
     touched = recipes.touch_storage.tolist()
     lives = [Life() for _ in range(max([*storage, *touched], default=-1) + 1)]
     forward = [phase in (Phase.FORWARD, Phase.LOSS) for phase in timeline.slices.phase.tolist()]
-    for s, pages in zip(storage, timeline.extents.pages.tolist(), strict=True):
+    extents = timeline.extents
+    for s, pages, survives in zip(storage, extents.pages.tolist(), extents.persistent.tolist(), strict=True):
         lives[s].pages += pages
+        lives[s].survives = survives
     for t, accesses in enumerate(walked.touched):
         for extent, _ in accesses:
             life = lives[storage[extent]]

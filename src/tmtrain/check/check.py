@@ -77,7 +77,9 @@ def _lower(trace: Trace, plan: Plan, *, machine: Machine, found: Findings) -> Ti
         found.add("fit", where, plan.fast_bytes % page, "bytes")
     proof = plan.certificate
     if plan.objective not in OBJECTIVES or (proof is not None and proof.objective != plan.objective):
-        found.add("fit", f"the plan minimises {plan.objective!r}, its certificate something else", 1, "objectives")
+        found.add(
+            "fit", f"the plan minimises {plan.objective!r}, its certificate something else", 1, "objectives"
+        )
     if len(found):
         return None
     try:
@@ -87,7 +89,9 @@ def _lower(trace: Trace, plan: Plan, *, machine: Machine, found: Findings) -> Ti
         return None
     if proof is not None and len(proof.bound.capacity_price) != len(timeline.slices):
         planned, there = len(proof.bound.capacity_price), len(timeline.slices)
-        found.add("fit", f"the plan is for {planned} slices, the step has {there}", abs(planned - there), "slices")
+        found.add(
+            "fit", f"the plan is for {planned} slices, the step has {there}", abs(planned - there), "slices"
+        )
         return None
     return timeline
 
@@ -131,8 +135,13 @@ def _check_proof(
     if verdict.value is None:
         return
     if not is_close(proof.value, verdict.value):
-        where = f"the certificate claims a value of {proof.value:.12g}, the prediction has {verdict.value:.12g}"
+        where = (
+            f"the certificate claims a value of {proof.value:.12g}, the prediction has {verdict.value:.12g}"
+        )
         found.add("value", where, abs(proof.value - verdict.value), "of the objective")
     if verdict.value < bound - CLOSE * abs(bound):
-        where = f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the plan is outside its class"
+        where = (
+            f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the plan is outside its class, or its "
+            "prediction too good"
+        )
         found.add("proof", where, bound - verdict.value, "of the objective")

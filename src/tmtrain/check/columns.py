@@ -50,16 +50,18 @@ class _Columns:
         self._f, self._layout, self._y = facts, layout, y
         self._price_in = facts.prices.byte_in * facts.unit_bytes
         self._price_out = facts.prices.byte_out * facts.unit_bytes
+        self._in_time = [price * facts.in_time_scale for price in y.in_time]
+        """What a page in time is paid at each row."""
         self._in_time_from = self._sums_of_in_time()
 
     def _sums_of_in_time(self) -> list[float]:
         """At each row of "in time": the multipliers from there to the end of its bin."""
-        slices, sums, later = self._layout.due_slices, list(self._y.in_time), 0.0
+        slices, sums, later = self._layout.due_slices, list(self._in_time), 0.0
         for row in reversed(range(len(slices))):
             same_bin = row + 1 < len(slices) and self._f.bin_of(slices[row]) == self._f.bin_of(
                 slices[row + 1]
             )
-            later = (later if same_bin else 0.0) + self._y.in_time[row]
+            later = (later if same_bin else 0.0) + self._in_time[row]
             sums[row] = later
         return sums
 
@@ -144,7 +146,9 @@ class _Columns:
         rate = min(f.read_rate, f.shared_rate)
         for number, replay in enumerate(reuse.replays):
             b, seconds = f.bin_of(replay.moment), f.replay_s[number]
-            paid[number] -= seconds / f.second * (y.read_channel[b] + y.write_channel[b] + y.shared_channel[b])
+            paid[number] -= (
+                seconds / f.second * (y.read_channel[b] + y.write_channel[b] + y.shared_channel[b])
+            )
             paid[number] += rate * seconds * self._in_time_after(replay.moment)
             cost = f.prices.second * seconds + f.prices.joule * f.replay_j[number]
             yield Column(cost - paid[number], 0.0, 0.0 if number in reuse.impossible else 1.0)
@@ -199,7 +203,7 @@ class _Columns:
         """Takes room at the end of its bin, is carried to the next, and is in time for all that is due there."""
         f, y = self._f, self._y
         in_time = [0.0] * f.B
-        for price, t in zip(y.in_time, self._layout.due_slices, strict=True):
+        for price, t in zip(self._in_time, self._layout.due_slices, strict=True):
             in_time[f.bin_of(t)] += price
         for b in range(f.B):
             following = (b + 1) % f.B
@@ -228,7 +232,7 @@ class _Columns:
             channels = y.read_channel[b] + y.write_channel[b] + y.shared_channel[b]
             low = bisect_left(self._layout.due_slices, f.edges[b])
             high = bisect_left(self._layout.due_slices, f.edges[b + 1])
-            paid = rate * f.second * sum(y.in_time[low:high]) - channels
+            paid = rate * f.second * sum(self._in_time[low:high]) - channels
             yield Column(f.prices.second * f.second - paid, 0.0, 4 * f.total / slowest / f.second)
 
     def queues(self) -> Iterator[Column]:

@@ -106,7 +106,9 @@ def sound_replays(timeline: Timeline, replays: Replays, *, found: Findings) -> l
             where = f"replay {row} cuts {timeline.recipes.rows[replay.recipe]} rows into {replay.rows}"
             found.add("replay", where, 1, "rows")
         elif replay.before < latest:
-            where = f"replay {row} runs before slice {replay.before}, after one that runs before slice {latest}"
+            where = (
+                f"replay {row} runs before slice {replay.before}, after one that runs before slice {latest}"
+            )
             found.add("replay", where, latest - replay.before, "slices")
         else:
             sound.append(replay)
@@ -115,7 +117,13 @@ def sound_replays(timeline: Timeline, replays: Replays, *, found: Findings) -> l
 
 
 def check_content(
-    trace: Trace, timeline: Timeline, walked: Walk, book: RecipeBook, replays: list[Replay], *, found: Findings
+    trace: Trace,
+    timeline: Timeline,
+    walked: Walk,
+    book: RecipeBook,
+    replays: list[Replay],
+    *,
+    found: Findings,
 ) -> None:
     """Follow the step and its replays; note what is read or left behind with the wrong content in `found`."""
     for recipe in sorted({replay.recipe for replay in replays}):
@@ -134,7 +142,9 @@ def _check_recipe(trace: Trace, book: RecipeBook, recipe: int, *, found: Finding
             is_aside = bool(operands.writes[row]) and trace.storages.role[storage] == Role.BUFFER
             touched = bool(operands.reads[row] or operands.writes[row])
             if touched and storage not in known and not is_aside and operands.span_bytes[row]:
-                where = f"recipe {recipe} leaves out that operator {op} touches {trace.storages.name[storage]}"
+                where = (
+                    f"recipe {recipe} leaves out that operator {op} touches {trace.storages.name[storage]}"
+                )
                 found.add("replay", where, int(operands.span_bytes[row]), "bytes")
 
 
@@ -236,7 +246,9 @@ class _Follower:
     def _look(self, replay: Replay, op: int, touch: Touch) -> None:
         """Check that the rows that `op` reads hold what its first run found."""
         writers = self._book.writers[touch.storage]
-        keeps_own = op in writers and not touch.writes  # statistics: the replay begins after the pass that makes them
+        keeps_own = (
+            op in writers and not touch.writes
+        )  # statistics: the replay begins after the pass that makes them
         wanted = version_before(writers, op + 1 if keeps_own else op)
         if not touch.reads and (wanted < 0 or writers[wanted] not in self._book.ops[replay.recipe]):
             return  # makes it from nothing

@@ -78,6 +78,11 @@ class Facts:
     shared_rate: float
     prices: Prices
 
+    @property
+    def in_time_scale(self) -> float:
+        """Rows of "in time" count seconds of bins where the link is fast, pages where it is slow."""
+        return 1 / max(min(self.read_rate, self.shared_rate) * self.second, 1.0)
+
     def bin_of(self, t: int) -> int:
         """Return the bin of slice `t`, taken modulo the step."""
         return bisect_right(self.edges, t % self.T) - 1

@@ -26,9 +26,7 @@ class Multipliers:
         self._stored = dict(stored)
         self.constant = 0.0
 
-    def take(
-        self, family: str, lower: Sequence[float], upper: Sequence[float] | None = None
-    ) -> list[float]:
+    def take(self, family: str, lower: Sequence[float], upper: Sequence[float] | None = None) -> list[float]:
         """Return the multipliers of the rows of `family`, those that cannot press set to 0.
 
         Args:

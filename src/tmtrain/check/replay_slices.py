@@ -34,7 +34,9 @@ def check_slices(
                     found.add("replay-slice", where, missing)
     extra = len(longer.slices) - len(timeline.slices) - number
     if extra:
-        found.add("replay-slice", "the step has other slices than its own and the replays'", abs(extra), "slices")
+        found.add(
+            "replay-slice", "the step has other slices than its own and the replays'", abs(extra), "slices"
+        )
 
 
 def _wanted(
@@ -86,6 +88,8 @@ def _slices_of_operators(timeline: Timeline) -> dict[int, list[int]]:
 
 def _storage_pages(timeline: Timeline) -> dict[int, int]:
     pages: dict[int, int] = {}
-    for storage, count in zip(timeline.extents.storage.tolist(), timeline.extents.pages.tolist(), strict=True):
+    for storage, count in zip(
+        timeline.extents.storage.tolist(), timeline.extents.pages.tolist(), strict=True
+    ):
         pages[storage] = pages.get(storage, 0) + count
     return pages

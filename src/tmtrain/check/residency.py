@@ -54,9 +54,7 @@ def follow_transfers(timeline: Timeline, walked: Walk, transfers: Transfers, *, 
     )
 
 
-def _sound_moves(
-    timeline: Timeline, transfers: Transfers, *, num_slices: int, found: Findings
-) -> list[Move]:
+def _sound_moves(timeline: Timeline, transfers: Transfers, *, num_slices: int, found: Findings) -> list[Move]:
     """Read the transfers; leave out those that are none."""
     pages = timeline.extents.pages.tolist()
     columns = (
@@ -86,7 +84,9 @@ def _sound_moves(
                 "slices",
             )
         elif move.back - move.leave > num_slices:
-            found.add("cycle", f"transfer {row} is away for more than a step", move.back - move.leave, "slices")
+            found.add(
+                "cycle", f"transfer {row} is away for more than a step", move.back - move.leave, "slices"
+            )
         if len(found) == before:
             moves.append(move)
     return moves
@@ -167,7 +167,9 @@ def _check_fronts(moves: list[Move], *, num_slices: int, found: Findings) -> Non
                     abs(move.first - reached),
                 )
             if left is not None and leave < left:
-                found.add("front", f"transfer {move.row} leaves before the front does", left - leave, "slices")
+                found.add(
+                    "front", f"transfer {move.row} leaves before the front does", left - leave, "slices"
+                )
             if fetched is not None and fetch > fetched:
                 found.add(
                     "front", f"transfer {move.row} is fetched after the front", fetch - fetched, "slices"

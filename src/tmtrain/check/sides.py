@@ -136,5 +136,6 @@ def _in_time_sides(facts: Facts, layout: Layout) -> list[float]:
     sides: list[float] = []
     for t in layout.due_slices:
         begin = facts.edges[facts.bin_of(t)]
-        sides.append(sum(facts.due_whole[begin : t + 1]) - rate * (facts.clock[t] - facts.clock[begin]))
+        due = sum(facts.due_whole[begin : t + 1])
+        sides.append((due - rate * (facts.clock[t] - facts.clock[begin])) * facts.in_time_scale)
     return sides

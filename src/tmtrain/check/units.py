@@ -14,6 +14,8 @@ from tmtrain.check.blocks import Blocks
 from tmtrain.check.walk import Gap, Walk
 from tmtrain.lower.timeline import Timeline
 
+MOST_ROWS = 256
+"""A group is cut into no more rows."""
 NEARLY_ALL = 0.999
 """An input that lies to this share in units is tied to them; else part of it never leaves, and nothing is asked."""
 
@@ -137,7 +139,7 @@ class _Finder:
             gap = self._gap_of.get(extent)
             if gap is not None:
                 start, back = self._walked.gaps[gap].start, self._walked.gaps[gap].end
-            elif life.needed < 0 <= life.last_forward:
+            elif life.needed < 0 <= life.last_forward and not life.survives:
                 start, back = life.last_forward, -1
             else:
                 continue
@@ -175,7 +177,7 @@ class _Finder:
         return [sorted(group[r]) for r in recipes if r == min(group[r])]
 
     def _add_group(self, block: int, group: list[int]) -> None:
-        moment, rows = self._blocks.moments[block], gcd(*(self._rows[recipe] for recipe in group))
+        moment, rows = self._blocks.moments[block], self._count_rows(group)
         made = [
             storage
             for recipe in group
@@ -196,6 +198,13 @@ class _Finder:
                 self._units_of[storage] = [
                     self._add_strip(storage, pages * a // rows, pages * b // rows, moment) for a, b in strips
                 ]
+
+    def _count_rows(self, group: list[int]) -> int:
+        """Return the most equal pieces that all members can be cut into, none finer than a page of a result."""
+        results = [storage for recipe in group for storage in self._blocks.uses[recipe].results]
+        most = min([MOST_ROWS, *(self._blocks.lives[storage].pages for storage in results)])
+        common = gcd(*(self._rows[recipe] for recipe in group))
+        return max(rows for rows in range(1, most + 1) if common % rows == 0)
 
     def _strips(self, made: list[int], rows: int) -> list[tuple[int, int]]:
         """Cut the rows at the ends of extents that are ends of rows too; all rows are one strip where that fails."""
