@@ -62,7 +62,11 @@ def _amount(value: float, unit: str) -> str:
 
 def _parts(parts: dict[str, float], unit: str) -> str:
     told = [f"{name} {_amount(part, unit)}" for name, part in parts.items() if part]
-    return f" = {', '.join(told)}".replace(", saved to replays -", ", less what replays save by reading it ") if told else ""
+    return (
+        f" = {', '.join(told)}".replace(", saved to replays -", ", less what replays save by reading it ")
+        if told
+        else ""
+    )
 
 
 def _verdict(gap: GapStory, chosen: str) -> str:
@@ -78,5 +82,7 @@ def _verdict(gap: GapStory, chosen: str) -> str:
     saved = percent((costs[second] - costs[first]) / abs(costs[second])) if costs[second] else "all"
     verdict = f"to {first} is cheapest, {saved} less than to {second}"
     if chosen != first:
-        verdict += f"; the plan {_DONE[chosen]} most of it all the same: rows and pages are whole, and blocks alike"
+        verdict += (
+            f"; the plan {_DONE[chosen]} most of it all the same: rows and pages are whole, and blocks alike"
+        )
     return verdict

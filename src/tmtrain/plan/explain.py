@@ -120,7 +120,9 @@ def explain(plan: Plan, tensor: str, *, trace: Trace, timeline: Timeline, machin
     teller = _Teller(plan, trace, timeline, machine)
     objective = make_objective(plan.objective, timeline=timeline, machine=machine)
     return Explanation(
-        objective=plan.objective, unit=objective.unit, storages=tuple(teller.tell(storage) for storage in wanted)
+        objective=plan.objective,
+        unit=objective.unit,
+        storages=tuple(teller.tell(storage) for storage in wanted),
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from tmtrain.bundle import write_text_atomically
+from tmtrain.evaluate.fate_record import FateGroup, FateRecord, FateSeries, save_fates
 from tmtrain.evaluate.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.report.block import ALL_FAST, OURS, PAGING, Block, blocks
@@ -113,6 +114,31 @@ def example_sensitivity() -> Sensitivity:
     return Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases)
 
 
+def example_fates(model: str = "made-up-small") -> FateRecord:
+    """Make the fates of a toy model: memory has a price where the toy exceeds its capacity.
+
+    >>> example_fates().groups[0].role
+    'activation'
+    """
+    toy = _toy(240, _MODELS[model])
+    total = toy.live_bytes.sum(axis=1)
+    absent = np.maximum(total - _FRACTION * toy.footprint_bytes, 0).astype(np.int64)
+    remade = absent // 4
+    kept = np.minimum(total, _FRACTION * toy.footprint_bytes).astype(np.int64)
+    whole = int(absent.max())
+    return FateRecord(
+        unit="J",
+        series=FateSeries(
+            end_s=np.cumsum(toy.duration_s), phase=toy.phase, price_per_byte=np.where(absent > 0, 1e-11, 0.0),
+            kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
+        ),
+        groups=(
+            FateGroup(role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4),
+            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
+        ),
+    )  # fmt: skip
+
+
 def write_example(folder: Path) -> Path:
     """Write a whole evaluation folder (results, sensitivity, run bundles) and return it.
 
@@ -126,6 +152,7 @@ def write_example(folder: Path) -> Path:
         rows += _rows(model, runs, kept=True)
         for result in runs:
             save_result(result, folder / _run_name(model, result.policy))
+        save_fates(example_fates(model), folder / f"{_run_name(model, OURS)}.fates")
     results = Results(schema=SCHEMA, rows=rows)
     write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
     write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
