@@ -21,6 +21,9 @@ MODEL = (
 SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
     "plan": ("SOURCE", "--machine", "--fast", "--objective", "--out", "--samples", *MODEL, "--json"),
+    "export": (
+        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", *MODEL, "--json",
+    ),
     "simulate": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         *MODEL, "--json",
