@@ -88,7 +88,9 @@ def parse_duration(text: str) -> float:
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2].upper() not in _DURATIONS or float(match[1]) <= 0:
-        raise InputError(f"{text!r} is not a duration: write a positive number with s, min, h, d, w or y, e.g. 5y")
+        raise InputError(
+            f"{text!r} is not a duration: write a positive number with s, min, h, d, w or y, e.g. 5y"
+        )
     return float(match[1]) * _DURATIONS[match[2].upper()]
 
 

@@ -124,7 +124,7 @@ def test_the_bound_does_not_look_at_the_plan() -> None:
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds)
 def test_a_page_more_saves_no_more_than_its_price_says(seed: int) -> None:
-    """`capacity_price` adds up to what the first further page of fast memory would save, at most: the optimum is convex in the capacity."""
+    """`capacity_price` adds up to what a further page of fast memory would save, or more: the optimum is convex in it."""
     timeline, machine = crowded_timeline(seed, unit=6), narrow_machine(seed)
     goal = make_objective("energy", timeline=timeline, machine=machine)
     model = build_model(build_problem(timeline), timeline=timeline, machine=machine, objective=goal)

@@ -3,8 +3,8 @@
 Exact for bytes and writes, which no waiting changes, and for every objective where the link is never in the way. Else the
 planner's programme is a relaxation. What makes it loose is that it knows a slice as a whole (Note [Relaxations] in
 `tmtrain.plan.model`): a page that a slice makes may be written while that slice runs, and pages of one class of patience
-take one another's turn. The fewer slices a step has, the more that is: bound / truth is on average 0.97 (energy) and 0.96 (time) in steps
-of 4 to 8 slices, 0.99 and 0.98 in steps of 16, above 0.99 in steps of 24.
+take one another's turn. The fewer slices a step has, the more that is: bound / truth is on average 0.97 (energy) and
+0.96 (time) in steps of 4 to 8 slices, 0.99 and 0.98 in steps of 16, above 0.99 in steps of 24.
 """
 
 from dataclasses import dataclass, replace

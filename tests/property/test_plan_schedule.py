@@ -26,7 +26,8 @@ def rows(made: Plan) -> list[tuple[int, ...]]:
     """Transfers as (extent, first page, pages, write, leave, fetch, return)."""
     moves = made.transfers
     columns = (
-        moves.extent, moves.first_page, moves.pages, moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice,
+        moves.extent, moves.first_page, moves.pages,
+        moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice,
     )  # fmt: skip
     return [tuple(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 

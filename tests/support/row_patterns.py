@@ -1,9 +1,10 @@
-"""The joint problem by complete enumeration: every way in which one row can be kept, moved or made again, and any mixture.
+"""The joint problem by complete enumeration: every way to keep, move or make again one row, and any mixture of them.
 
 A *pattern* gives every storage of forward that backward (or a replay) wants again one fate, and says which operators run
 again at their moment. A pattern is allowed if every replay finds its inputs. The rows of the batch may follow different
-patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the capacity at each slice.
-Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and the moments are given.
+patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the
+capacity at each slice. Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and
+the moments are given.
 """
 
 from dataclasses import dataclass
@@ -107,15 +108,17 @@ class Patterns:
 
     def _want(self, name: str) -> "_Wanted | None":
         uses, need = self._forward_uses(name), self._need(name)
-        if not uses:
-            return None
+        if not uses or (name in self._step.inputs and self._need(name) is None):
+            return None  # what survives the step is taken to be there for replays, like weights
         start, home = uses[-1], self._home(name)
         if home is not None and self._moment[home] >= 0 and need is not None:
             moments = [self._moment[home]]
             maker = self._maker(name)
             maker = maker if maker is not None and self._block[maker] == home else None
         else:
-            readers = {b for r, b in enumerate(self._block) if b >= 0 and name in self._inputs(r) and b != home}
+            readers = {
+                b for r, b in enumerate(self._block) if b >= 0 and name in self._inputs(r) and b != home
+            }
             moments, maker = sorted(self._moment[b] for b in readers), None
         last = need if need is not None else max(moments, default=-1)
         moments = [m for m in moments if start < m <= last]
@@ -154,6 +157,9 @@ class Patterns:
             if recipe in running:
                 continue
             running.add(recipe)
+            # Rule 3c of the class: all that comes out of a replay stays, what else it makes as well.
+            if any(w.maker == recipe and not fates[w.name].replayed for w in self.wanted):
+                return None
             block = self._block[recipe]
             moment = self._moment[block]
             for name in self._inputs(recipe):
@@ -204,7 +210,9 @@ class Patterns:
                 continue
             seen.add(key)
             fetched = [name for name, fate in fates.items() if fate.fetched]
-            cost = sum(again[r] for r in running) + sum(objective.per_byte_in * page * step.pages[n] for n in fetched)
+            cost = sum(again[r] for r in running) + sum(
+                objective.per_byte_in * page * step.pages[n] for n in fetched
+            )
             share = lp.column(cost)
             shares[share] = 1.0
             for name, fate in fates.items():

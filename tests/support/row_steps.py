@@ -63,7 +63,7 @@ class RowStep:
 def random_step(seed: int) -> RowStep:
     """Make a step of 3 to 6 forward operators: chains, branches, works in place, a random operator, inputs read late."""
     rng = random.Random(seed)
-    rows = rng.choice((1, 2, 4))
+    rows = rng.choice((2, 3, 4))
     pages, ops = {"x": rows * rng.randint(1, 2)}, []
     names: list[str] = []
     for i in range(rng.randint(3, 6)):
@@ -93,7 +93,7 @@ def random_step(seed: int) -> RowStep:
 
 
 def trace_of(step: RowStep) -> Trace:
-    """Write a step down as a Trace of pointwise operators on matrices of `rows` rows."""
+    """Write a step down as a Trace of row-wise operators on matrices of `rows` rows."""
     names = list(step.pages)
     rows: list[OperandRow] = []
     for number, op in enumerate(step.ops):
@@ -125,10 +125,10 @@ def trace_of(step: RowStep) -> Trace:
             module=("",) * len(names),
         ),
         operators=Operators(
-            name=tuple("aten.dropout.default" if op.random else "aten.mul.Tensor" for op in step.ops),
+            name=tuple("aten.native_dropout.default" if op.random else "aten._softmax.default" for op in step.ops),
             module=("",) * count, phase=np.array([op.phase for op in step.ops], np.int8),
             flops=zeros, batch=zeros, m=zeros, n=zeros, k=zeros,
-            is_view=np.zeros(count, bool), is_pointwise=np.ones(count, bool),
+            is_view=np.zeros(count, bool), is_pointwise=np.zeros(count, bool),
             is_random=np.array([op.random for op in step.ops]),
         ),
         operands=operands_from_rows(rows),

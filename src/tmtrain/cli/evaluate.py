@@ -10,7 +10,6 @@ from tmtrain.cli.progress import progress
 from tmtrain.evaluate import Row, Study
 from tmtrain.evaluate import evaluate as run
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.plan.objective import ObjectiveName
 from tmtrain.policies import POLICIES
 from tmtrain.report import results_table, write_report
 from tmtrain.units import parse_fast
@@ -37,7 +36,7 @@ def evaluate(
     out: Path,
     machine: Several = (DEFAULT_MACHINE,),
     fast: Several = (DEFAULT_FAST,),
-    objective: ObjectiveName = "energy",
+    objective: str = "energy",
     policy: SeveralPolicies = POLICIES,
     no_sensitivity: Flag = False,
     options: ModelOptions | None = None,
@@ -50,7 +49,7 @@ def evaluate(
         out: Folder for results.json, sensitivity.json, report.html and the runs.
         machine: One or more presets (see tmtrain machine list) or TOML files.
         fast: One or more sizes of fast memory: shares of the footprint (12.5%) or sizes (8GiB).
-        objective: What tmtrain's plans minimise.
+        objective: What tmtrain's plans minimise: energy, time, bytes, writes, or a mix such as energy:1,time:0.5.
         policy: One or more of those that may decide what is in fast memory.
         no_sensitivity: Leave out how the comparison moves with uncertain constants.
         options: How zoo models are trained.

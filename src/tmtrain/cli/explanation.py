@@ -10,7 +10,9 @@ MOST = 12
 """Storages told in full; a glob may fit thousands."""
 _DONE = {"keep": "kept", "move": "moved", "recompute": "recomputed"}
 _NO_RECIPE = "impossible: nothing in the step makes the same bits again"
-_OUT_OF_PLACE = "not offered here: it crosses a cut between blocks, from which others are made again, or its inputs are gone"
+_OUT_OF_PLACE = (
+    "not offered here: others are made again from it, across a cut between blocks, or its inputs are gone"
+)
 _ALIKE = 0.01
 """Costs that differ by less are the same: pages are whole, prices are not."""
 
@@ -62,7 +64,11 @@ def _amount(value: float, unit: str) -> str:
 
 def _parts(parts: dict[str, float], unit: str) -> str:
     told = [f"{name} {_amount(part, unit)}" for name, part in parts.items() if part]
-    return f" = {', '.join(told)}".replace(", saved to replays -", ", less what replays save by reading it ") if told else ""
+    return (
+        f" = {', '.join(told)}".replace(", saved to replays -", ", less what replays save by reading it ")
+        if told
+        else ""
+    )
 
 
 def _verdict(gap: GapStory, chosen: str) -> str:
@@ -78,5 +84,7 @@ def _verdict(gap: GapStory, chosen: str) -> str:
     saved = percent((costs[second] - costs[first]) / abs(costs[second])) if costs[second] else "all"
     verdict = f"to {first} is cheapest, {saved} less than to {second}"
     if chosen != first:
-        verdict += f"; the plan {_DONE[chosen]} most of it all the same: rows and pages are whole, and blocks alike"
+        verdict += (
+            f"; the plan {_DONE[chosen]} most of it all the same: rows and pages are whole, and blocks alike"
+        )
     return verdict

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from tmtrain.cli.flag import Flag
+from tmtrain.cli.limits import LimitOptions, PlanLimits, PlanSearch, SearchOptions
 from tmtrain.cli.options import DEFAULT_FAST, ModelOptions
 from tmtrain.cli.output import emit, facts
+from tmtrain.cli.plan_searches import find_front, find_least_fast
 from tmtrain.cli.plan_summary import summarise_plan
 from tmtrain.cli.progress import progress
 from tmtrain.cli.scene import make_scene
+from tmtrain.errors import InputError
 from tmtrain.machine import DEFAULT_MACHINE
+from tmtrain.plan import check_objective
 from tmtrain.plan import plan as make_plan
 from tmtrain.plan.file import save_plan
-from tmtrain.plan.objective import ObjectiveName
 from tmtrain.units import parse_fast
 
 
@@ -20,11 +23,13 @@ def plan(
     /,
     *,
     machine: str = DEFAULT_MACHINE,
-    fast: str = DEFAULT_FAST,
-    objective: ObjectiveName = "energy",
+    fast: str | None = None,
+    objective: str | None = None,
     no_recompute: Flag = False,
     out: Path | None = None,
     samples: int | None = None,
+    limits: LimitOptions | None = None,
+    search: SearchOptions | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
@@ -33,24 +38,43 @@ def plan(
     Args:
         source: A trace folder, a zoo model, or your own FILE.py:FUNCTION.
         machine: A preset (see tmtrain machine list) or a TOML file.
-        fast: Fast memory: a share of the step's footprint (12.5%) or a size (8GiB).
-        objective: What to minimise.
+        fast: Fast memory: a share of the step's footprint (by default 12.5%) or a size (8GiB).
+        objective: What to minimise: energy (default), time, bytes, writes, or a mix such as energy:1,time:0.5.
         no_recompute: Keep and move only.
-        out: Write the plan to this folder, by custom NAME.plan.
+        out: Write the plan to this folder, by custom NAME.plan; with --pareto table and figure.
         samples: Samples in the batch of your own step.
+        limits: What the plan has to keep to.
+        search: Many plans instead of one.
         options: How the zoo model is trained.
         json: Print JSON.
     """
-    capacity = parse_fast(fast)
+    limits, search = limits or PlanLimits(), search or PlanSearch()
+    search.check(limits)
+    _refuse_ignored(search, fast=fast, objective=objective)
+    check_objective(objective or "energy")
     with progress() as tell:
         scene = make_scene(
-            source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
-        )
-        tell(f"{source}: plan for {objective}")
-        made = make_plan(
-            scene.timeline, machine=scene.machine, objective=objective, recompute=not no_recompute
-        )
-        if out is not None:
-            save_plan(made, out)
-    summary = summarise_plan(made, scene, out=str(out) if out else None)
-    emit(summary, facts(scene.title, summary.lines()), as_json=json)
+            source, machine=machine, fast=parse_fast("100%" if search.min_fast else fast or DEFAULT_FAST),
+            options=options, samples=samples, tell=tell,
+        )  # fmt: skip
+        if search.pareto or search.min_fast:
+            find = find_front if search.pareto else find_least_fast
+            found = find(scene, limits=limits, search=search, recompute=not no_recompute, out=out, tell=tell)
+        else:
+            tell(f"{source}: plan for {objective or 'energy'}")
+            made = make_plan(
+                scene.timeline, machine=scene.machine, objective=objective or "energy", recompute=not no_recompute,
+                write_budget_bytes=limits.write_budget_bytes(scene.timeline, scene.machine),
+                time_limit_s=limits.time_limit_s,
+            )  # fmt: skip
+            if out is not None:
+                save_plan(made, out)
+            found = summarise_plan(made, scene, out=str(out) if out else None)
+    emit(found, facts(found.title, found.lines()), as_json=json)
+
+
+def _refuse_ignored(search: PlanSearch, *, fast: str | None, objective: str | None) -> None:
+    if search.min_fast and fast is not None:
+        raise InputError("--min-fast finds the fast memory: leave --fast out")
+    if (search.min_fast or search.pareto) and objective is not None:
+        raise InputError("--pareto and --min-fast choose the objectives themselves: leave --objective out")

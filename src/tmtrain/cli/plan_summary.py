@@ -8,7 +8,8 @@ from tmtrain.plan import Plan, Prediction
 from tmtrain.report.quantity import percent, quantity
 from tmtrain.units import format_bytes, format_seconds
 
-_UNITS = {"energy": "J", "time": "s"}
+_UNITS = {"energy": "J", "time": "s", "bytes": "B", "writes": "B"}
+"""A mix has no unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +21,17 @@ class Proof:
     value: float
     gap: float
     """(value - bound) / bound."""
+    recomputes: bool
+    """The bound covers plans that recompute too."""
+    write_budget_bytes: float | None
+    """The bound is for plans that write no more than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSummary:
     """A plan in a few numbers."""
 
+    title: str
     model: str
     batch: int
     machine: str
@@ -59,20 +65,26 @@ class PlanSummary:
             yield "recomputation", f"{self.replays:,} replays, {format_seconds(expected.replay_s)}"
         if self.certificate is not None:
             yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
-            yield "lower bound", self._amount(self.certificate.bound)
+            yield "lower bound", f"{self._amount(self.certificate.bound)} {self._covers(self.certificate)}"
             yield "gap", percent(self.certificate.gap)
         if self.out is not None:
             yield "plan", self.out
 
+    def _covers(self, proof: Proof) -> str:
+        fates = "keeping, moving and recomputing" if proof.recomputes else "keeping and moving only"
+        budget = proof.write_budget_bytes
+        return f"({fates}{'' if budget is None else f', at most {format_bytes(budget)} written'})"
+
     def _amount(self, value: float) -> str:
-        unit = _UNITS.get(self.objective)
-        return format_bytes(value) if unit is None else quantity(value, unit)
+        unit = _UNITS.get(self.objective, "")
+        return format_bytes(value) if unit == "B" else quantity(value, unit)
 
 
 def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanSummary:
     """Sum up a plan that was made in `scene`."""
     proof = plan.certificate
     return PlanSummary(
+        title=scene.title,
         model=scene.trace.model,
         batch=scene.trace.samples,
         machine=plan.machine,
@@ -83,7 +95,13 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
         ideal_step_time_s=scene.timeline.compute_s,
         certificate=None
         if proof is None
-        else Proof(bound=proof.bound.value, value=proof.value, gap=proof.gap),
+        else Proof(
+            bound=proof.bound.value,
+            value=proof.value,
+            gap=proof.gap,
+            recomputes=proof.recomputes,
+            write_budget_bytes=proof.write_budget_bytes,
+        ),
         transfers=len(plan.transfers),
         replays=len(plan.replays),
         slices=len(scene.timeline.slices),

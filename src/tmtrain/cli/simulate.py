@@ -12,7 +12,6 @@ from tmtrain.errors import InputError
 from tmtrain.machine import DEFAULT_MACHINE
 from tmtrain.plan import Plan
 from tmtrain.plan.file import load_plan
-from tmtrain.plan.objective import ObjectiveName
 from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.report import write_perfetto
 from tmtrain.simulate import Result, save_result
@@ -27,7 +26,7 @@ def simulate(
     machine: str = DEFAULT_MACHINE,
     fast: str | None = None,
     policy: PolicyName = "tmtrain",
-    objective: ObjectiveName | None = None,
+    objective: str | None = None,
     plan: Path | None = None,
     perfetto: Path | None = None,
     out: Path | None = None,
@@ -42,7 +41,7 @@ def simulate(
         machine: A preset (see tmtrain machine list) or a TOML file.
         fast: Fast memory: a share of the step's footprint or a size; by default that of the plan, or 12.5%.
         policy: Who decides what is in fast memory.
-        objective: What tmtrain's plan minimises; by default energy.
+        objective: What tmtrain's plan minimises: energy (default), time, bytes, writes, or a mix such as energy:1,time:0.5.
         plan: Follow this plan, made by tmtrain plan --out, instead of making one.
         perfetto: Write the simulated step for ui.perfetto.dev, to FILE.json or FILE.json.gz.
         out: Write the result, slice by slice, to this folder, by custom NAME.result.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tmtrain.evaluate.row import Row, WallClock
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import lifetime_s, memory_cost_usd
+from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.policies import make_policy
 from tmtrain.simulate import Result, simulate
@@ -18,6 +19,8 @@ class Outcome:
 
     row: Row
     result: Result
+    plan: Plan | None
+    """Made ahead, if the policy makes one."""
 
 
 def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outcome:
@@ -43,7 +46,8 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
         plan_s=decided - begin,
         simulate_s=time.perf_counter() - decided,
     )
-    return Outcome(row=_row(setting, result, wall=wall, run=run, has_flash=decision.has_flash), result=result)
+    row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
+    return Outcome(row=row, result=result, plan=decision.plan)
 
 
 def objective_of(result: Result, objective: Objective) -> float:
@@ -73,6 +77,7 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         objective=setting.objective,
         step_time_s=result.step_time_s,
         ideal_step_time_s=result.ideal_step_time_s,
+        replay_s=result.replay_s,
         stall_s=result.stall_s,
         bytes_in=result.bytes_in,
         bytes_out=result.bytes_out,

@@ -10,12 +10,14 @@ import msgspec
 from tmtrain.bundle import write_bytes_atomically
 from tmtrain.capture import StepOptions
 from tmtrain.evaluate.compare import run_policy
+from tmtrain.evaluate.fate_record import record_fates, save_fates
 from tmtrain.evaluate.row import SCHEMA, Results, Row
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity, sweep
 from tmtrain.evaluate.setting import Setting, make_setting
 from tmtrain.evaluate.source import check_source, trace_of
 from tmtrain.machine import load_machine
-from tmtrain.plan import check_objective
+from tmtrain.plan import Plan, check_objective
+from tmtrain.plan.file import save_plan
 from tmtrain.policies import POLICIES, make_policy
 from tmtrain.simulate import save_result
 from tmtrain.units import FastCapacity
@@ -95,8 +97,17 @@ def _compare(
         run = f"runs/{model}.{setting.machine.name}.{label.replace(' ', '')}.{policy}"
         outcome = run_policy(setting, policy, run=run)
         save_result(outcome.result, out / run)
+        if outcome.plan is not None and outcome.plan.certificate is not None:
+            _save_plan(outcome.plan, setting, out / run)
         rows.append(outcome.row)
     return rows
+
+
+def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:
+    """Keep a plan beside its run (``tmtrain explain`` takes it), and what the report tells about it."""
+    save_plan(plan, run.with_name(f"{run.name}.plan"))
+    record = record_fates(plan, trace=setting.trace, timeline=setting.timeline, machine=setting.machine)
+    save_fates(record, run.with_name(f"{run.name}.fates"))
 
 
 def _write_json(path: Path, value: Results | Sensitivity) -> None:

@@ -120,7 +120,9 @@ def explain(plan: Plan, tensor: str, *, trace: Trace, timeline: Timeline, machin
     teller = _Teller(plan, trace, timeline, machine)
     objective = make_objective(plan.objective, timeline=timeline, machine=machine)
     return Explanation(
-        objective=plan.objective, unit=objective.unit, storages=tuple(teller.tell(storage) for storage in wanted)
+        objective=plan.objective,
+        unit=objective.unit,
+        storages=tuple(teller.tell(storage) for storage in wanted),
     )
 
 
@@ -135,15 +137,15 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
     [3, 4]
     """
     names, modules = trace.storages.name, trace.storages.module
-    tests = (
-        lambda i: names[i] == tensor,
-        lambda i: tensor != "" and (modules[i] == tensor or names[i].startswith(f"{tensor}.")),
-        lambda i: fnmatch.fnmatchcase(names[i], tensor) or fnmatch.fnmatchcase(modules[i], tensor),
-    )
-    for fits in tests:
-        found = [i for i in range(len(names)) if fits(i)]
-        if found:
-            return found
+    pairs = list(enumerate(zip(names, modules, strict=True)))
+    found = [i for i, (name, _) in pairs if name == tensor]
+    if not found and tensor:
+        found = [i for i, (name, module) in pairs if module == tensor or name.startswith(f"{tensor}.")]
+    if not found:
+        glob = fnmatch.fnmatchcase
+        found = [i for i, (name, module) in pairs if glob(name, tensor) or glob(module, tensor)]
+    if found:
+        return found
     known = list(dict.fromkeys([*names, *modules]))
     close = difflib.get_close_matches(tensor, known, n=SUGGESTIONS, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else 'try a glob such as "*.weight"'

@@ -67,13 +67,17 @@ class _Finder:
         self._place = places_of_slices(self._longer, of=timeline)
         self._order = np.lexsort((self._gaps.start, self._gaps.extent))
         self._stride = len(timeline.slices) + 1
-        self._keys = self._gaps.extent[self._order].astype(np.int64) * self._stride + self._gaps.start[self._order]
+        self._keys = (
+            self._gaps.extent[self._order].astype(np.int64) * self._stride + self._gaps.start[self._order]
+        )
 
     def _gap_of(self, extent: int, t: int) -> int:
         """Return the gap of `extent` that lasts before slice `t` runs; -1 if none does."""
         row = int(np.searchsorted(self._keys, extent * self._stride + t)) - 1
         gap = int(self._order[row]) if row >= 0 else -1
-        if gap < 0 or self._gaps.extent[gap] != extent:  # the last one of the extent may come round from the end of the step
+        if (
+            gap < 0 or self._gaps.extent[gap] != extent
+        ):  # the last one of the extent may come round from the end of the step
             row = int(np.searchsorted(self._keys, (extent + 1) * self._stride)) - 1
             gap = int(self._order[row]) if row >= 0 else -1
         if gap < 0 or self._gaps.extent[gap] != extent:
@@ -105,10 +109,14 @@ class _Finder:
         for row in range(len(replays)):
             recipe, t = int(replays.recipe[row]), int(replays.before_slice[row])
             low, high = (int(recipes.touch_ptr[recipes.op_ptr[recipe + i]]) for i in (0, 1))
-            for storage in {int(recipes.touch_storage[i]) for i in range(low, high) if recipes.touch_writes[i]}:
+            for storage in {
+                int(recipes.touch_storage[i]) for i in range(low, high) if recipes.touch_writes[i]
+            }:
                 extents = range(int(first_of[storage]), int(first_of[storage + 1]))
                 pages = sum(int(own.pages[e]) for e in extents)
-                begin, end = (int(pages * r[row] // replays.rows[row]) for r in (replays.first_row, replays.end_row))
+                begin, end = (
+                    int(pages * r[row] // replays.rows[row]) for r in (replays.first_row, replays.end_row)
+                )
                 for extent in extents:
                     a, b = int(own.first_page[extent]), int(own.first_page[extent] + own.pages[extent])
                     gap = self._gap_of(extent, t) if max(a, begin) < min(b, end) else -1
@@ -121,7 +129,12 @@ def _parents(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
     """Return the extent of the step that each extent of the longer step is a part of."""
     stride = int((longer.extents.first_page + longer.extents.pages).max(initial=0)) + 1
     axis = timeline.extents.storage.astype(np.int64) * stride + timeline.extents.first_page
-    return np.searchsorted(axis, longer.extents.storage.astype(np.int64) * stride + longer.extents.first_page, "right") - 1
+    return (
+        np.searchsorted(
+            axis, longer.extents.storage.astype(np.int64) * stride + longer.extents.first_page, "right"
+        )
+        - 1
+    )
 
 
 def _count(runs: Runs, gaps: int) -> NDArray[np.int64]:

@@ -1,12 +1,12 @@
-"""How little fast memory a step can train with: the smallest capacity at which a limit on time, energy or drive life is met.
+"""How little fast memory a step can train with: the smallest capacity that meets a limit on time, energy or drive life.
 
 Note [Two searches]
     One search finds where our plans begin to meet the limit, another where the lower bound ceases to forbid it. Between the
     two lies what is neither achieved nor ruled out; it is as wide as the planner's gap makes it. Both halve an
     interval of capacities, and the step is lowered anew at each of them, because how it is cut depends on the capacity.
 
-    Known limitation: what is proved is proved at the capacities tried. Between and below them, the bound is taken to fall as
-    memory grows. For time and writes more memory never hurts. Energy has the standing power of the memory on the other
+    Known limitation: what is proved is proved at the capacities tried. Between and below them, the bound is taken to fall
+    as memory grows. For time and writes more memory never hurts. Energy has the standing power of the memory on the other
     side, so there the search begins at the top and stops at the first capacity, halving, that fails after one that did not.
 """
 
@@ -79,9 +79,16 @@ def slowdown_limit(trace: Trace, *, machine: Machine, slowdown: float) -> Limit:
         InputError: below 1.
     """
     if slowdown < 1:
-        raise InputError(f"a slowdown of {slowdown:g} would be faster than everything in fast memory: give at least 1")
+        raise InputError(
+            f"a slowdown of {slowdown:g} would be faster than everything in fast memory: give at least 1"
+        )
     seconds = references(_all_fast(trace, machine), machine=machine)["time"]
-    return Limit(kind="slowdown", objective="time", value=slowdown * seconds, words=f"{slowdown:g} x the ideal step time")
+    return Limit(
+        kind="slowdown",
+        objective="time",
+        value=slowdown * seconds,
+        words=f"{slowdown:g} x the ideal step time",
+    )
 
 
 def energy_limit(trace: Trace, *, machine: Machine, text: str) -> Limit:
@@ -96,11 +103,18 @@ def energy_limit(trace: Trace, *, machine: Machine, text: str) -> Limit:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise InputError(f"{text!r} is not an energy: write joules of a step (120J) or times those of the all-fast step (1.1x)")
+        raise InputError(
+            f"{text!r} is not an energy: write joules of a step (120J) or times those of the all-fast step (1.1x)"
+        )
     if not text.strip().endswith("x"):
         return Limit(kind="energy", objective="energy", value=number, words=f"{number:g} J a step")
     joules = references(_all_fast(trace, machine), machine=machine)["energy"]
-    return Limit(kind="energy", objective="energy", value=number * joules, words=f"{number:g} x the energy of the all-fast step")
+    return Limit(
+        kind="energy",
+        objective="energy",
+        value=number * joules,
+        words=f"{number:g} x the energy of the all-fast step",
+    )
 
 
 def life_limit(trace: Trace, *, machine: Machine, life_s: float, words: str) -> Limit:
@@ -114,7 +128,10 @@ def predicted(made: Plan, timeline: Timeline, objective: str, *, machine: Machin
     """Return what a plan predicts of an objective."""
     expected = made.prediction
     return make_objective(objective, timeline=timeline, machine=machine).measured(
-        energy_j=expected.energy_j, step_time_s=expected.step_time_s, bytes_in=expected.bytes_in, bytes_out=expected.bytes_out
+        energy_j=expected.energy_j,
+        step_time_s=expected.step_time_s,
+        bytes_in=expected.bytes_in,
+        bytes_out=expected.bytes_out,
     )
 
 
@@ -157,9 +174,15 @@ def min_fast(
     achieved = search.halve(fails, meets, tolerance, lambda probe: probe.value <= limit.value)
     allowed = [p for p in search.probes.values() if p.bound <= limit.value]
     least_allowed = min(allowed, key=lambda probe: probe.fast_bytes)
-    below = [p.fast_bytes for p in search.probes.values() if p.bound > limit.value and p.fast_bytes < least_allowed.fast_bytes]
+    below = [
+        p.fast_bytes
+        for p in search.probes.values()
+        if p.bound > limit.value and p.fast_bytes < least_allowed.fast_bytes
+    ]
     if below:
-        search.halve(max(below), least_allowed.fast_bytes, tolerance, lambda probe: probe.bound <= limit.value)
+        search.halve(
+            max(below), least_allowed.fast_bytes, tolerance, lambda probe: probe.bound <= limit.value
+        )
     probes = tuple(search.probes[size] for size in sorted(search.probes))
     lowest = min(p.fast_bytes for p in probes if p.bound <= limit.value)
     return LeastFast(
@@ -226,14 +249,20 @@ class _Search:
             return nothing
         objective = self._limit.objective
         made = plan(
-            timeline, machine=self._machine, objective=objective, recompute=self._recompute, time_limit_s=self._time_limit_s
+            timeline,
+            machine=self._machine,
+            objective=objective,
+            recompute=self._recompute,
+            time_limit_s=self._time_limit_s,
         )
         assert made.certificate is not None
         if self._judge is None:
             value = predicted(made, timeline, objective, machine=self._machine)
         else:
             value = self._judge(made, timeline, objective)
-        return Probe(fast_bytes=size, value=value, bound=made.certificate.bound.value, plan=made, timeline=timeline)
+        return Probe(
+            fast_bytes=size, value=value, bound=made.certificate.bound.value, plan=made, timeline=timeline
+        )
 
     def _pages(self, size: float) -> int:
         return int(size) // self._page * self._page
@@ -242,9 +271,13 @@ class _Search:
         tried = [p for p in self.probes.values() if p.plan is not None]
         limit, name = self._limit, self._limit.objective
         if not tried:
-            return InfeasibleError(f"the step of {self._trace.model} fits into no capacity tried, up to its footprint")
+            return InfeasibleError(
+                f"the step of {self._trace.model} fits into no capacity tried, up to its footprint"
+            )
         best = min(tried, key=lambda probe: probe.value)
-        ruled_out = "proved by the bound" if min(p.bound for p in tried) > limit.value else "as far as was found"
+        ruled_out = (
+            "proved by the bound" if min(p.bound for p in tried) > limit.value else "as far as was found"
+        )
         return InfeasibleError(
             f"no fast memory is enough for {limit.words} ({limit.value:.4g} of {name} a step), {ruled_out}: "
             f"the least is {best.value:.4g}, with {format_bytes(best.fast_bytes)}. Allow more"

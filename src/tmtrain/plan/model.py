@@ -79,7 +79,6 @@ class Model:
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
 
-
     def prices(self, bound: Bound) -> NDArray[np.float64]:
         """Return the multipliers of a bound in the order of the programme's rows.
 
@@ -191,9 +190,11 @@ class _Builder:
         )
         self._tie_break = TIE_BREAK * dearest
         # Where time is free, of two equal plans still the faster one: a second counts a fraction of the bytes that it could
-        # move, so that a long wait does not outweigh what the objective is about.
-        bytes_per_s = machine.shared_bytes_per_s
-        self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * bytes_per_s / self._unit_bytes
+        # move, so that a long wait does not outweigh what the objective is about; nor does the computation of a whole step.
+        units_per_s = min(
+            machine.shared_bytes_per_s / self._unit_bytes, 500 / max(timeline.compute_s, 1e-300)
+        )
+        self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * units_per_s
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
@@ -403,7 +404,10 @@ class _Builder:
         came = programme.add_columns("in", B, upper=self._total)
         went = programme.add_columns("out", B, upper=self._total)
         stall = self._stall = programme.add_columns(
-            "stall", B, upper=longest / second, cost=self._objective.per_second * second,
+            "stall",
+            B,
+            upper=longest / second,
+            cost=self._objective.per_second * second,
             nudge=self._free_second * second,
         )
         channels = (

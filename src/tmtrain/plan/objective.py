@@ -59,7 +59,12 @@ class Objective:
 
     def measured(self, *, energy_j: float, step_time_s: float, bytes_in: float, bytes_out: float) -> float:
         """Return the objective of a step whose joules are known, of whatever machine."""
-        amounts = {"energy": energy_j, "time": step_time_s, "bytes": bytes_in + bytes_out, "writes": bytes_out}
+        amounts = {
+            "energy": energy_j,
+            "time": step_time_s,
+            "bytes": bytes_in + bytes_out,
+            "writes": bytes_out,
+        }
         return sum(term.factor * amounts[term.name] for term in self.terms)
 
     def computing(self, slices: Slices, *, machine: Machine) -> "Objective":
@@ -135,11 +140,10 @@ def parse_objective(text: str) -> dict[ObjectiveName, float]:
     weights: dict[ObjectiveName, float] = {}
     for part in text.split(","):
         written, colon, number = part.partition(":")
-        name = next((known for known in NAMES if known == written.strip()), None)
+        name = next((one for one in NAMES if one == written.strip()), None)
         if name is None:
-            raise InputError(
-                f"unknown objective {written.strip()!r}: choose one of {', '.join(NAMES)}, or a mix such as energy:1,time:0.5"
-            )
+            known = f"{', '.join(NAMES)}, or a mix such as energy:1,time:0.5"
+            raise InputError(f"unknown objective {written.strip()!r}: choose one of {known}")
         if name in weights:
             raise InputError(f"objective {text!r} names {name} twice: give it one weight")
         weights[name] = _weight(number if colon else "1", part=part)
@@ -163,5 +167,7 @@ def _weight(text: str, *, part: str) -> float:
     except ValueError:
         weight = math.nan
     if not (math.isfinite(weight) and weight >= 0):
-        raise InputError(f"{part.strip()!r} has no weight: write a number of at least 0 behind the colon, e.g. time:0.5")
+        raise InputError(
+            f"{part.strip()!r} has no weight: write a number of at least 0 behind the colon, e.g. time:0.5"
+        )
     return weight

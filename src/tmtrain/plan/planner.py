@@ -125,7 +125,9 @@ def _carry_out(task: Task, options: Options | None, relaxed: Placement) -> Plan:
     """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try."""
     failed: InfeasibleError | None = None
     for share in WRITE_SHARES if task.limits.write_budget_bytes is not None else (1.0,):
-        placement = relaxed if share == 1.0 else task.solve(options.remaking if options else None, write_share=share)
+        placement = (
+            relaxed if share == 1.0 else task.solve(options.remaking if options else None, write_share=share)
+        )
         try:
             return _round(task, options, placement, write_share=share)
         except InfeasibleError as error:
@@ -160,7 +162,9 @@ def _keeps_budget(made: Plan, task: Task) -> bool:
 
 def _within_budget(made: Plan, task: Task) -> Plan:
     if not _keeps_budget(made, task):
-        raise InfeasibleError(f"the plan writes {format_bytes(made.prediction.bytes_out)}, more than its budget")
+        raise InfeasibleError(
+            f"the plan writes {format_bytes(made.prediction.bytes_out)}, more than its budget"
+        )
     return made
 
 
@@ -168,12 +172,15 @@ def _fewest_writes(task: Task, options: Options | None) -> Plan:
     """Plan for writes alone: what keeps a write budget if anything that we find does."""
     goal = make_objective("writes", timeline=task.timeline, machine=task.machine)
     limits = Limits(time_limit_s=task.limits.time_limit_s)
-    return replace(_plan(replace(task, objective=goal, limits=limits), options), objective=task.objective.name)
+    return replace(
+        _plan(replace(task, objective=goal, limits=limits), options), objective=task.objective.name
+    )
 
 
 def _too_few_writes(task: Task, fewest: Plan) -> InfeasibleError:
     budget, proof = task.limits.write_budget_bytes, fewest.certificate
-    assert budget is not None and proof is not None
+    assert budget is not None
+    assert proof is not None
     return too_few_writes(
         budget, timeline=task.timeline, machine=task.machine, least_bytes=proof.bound.value,
         found_bytes=fewest.prediction.bytes_out,

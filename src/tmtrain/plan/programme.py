@@ -134,7 +134,9 @@ class Programme:
             options={} if time_limit_s is None else {"time_limit": time_limit_s},
         )  # fmt: skip
         if answer.status == _OUT_OF_TIME:
-            raise TimeLimitError(f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s")
+            raise TimeLimitError(
+                f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s"
+            )
         if answer.status == _INFEASIBLE:
             raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
         if answer.status != 0:

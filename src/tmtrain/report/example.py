@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from tmtrain.bundle import write_text_atomically
+from tmtrain.evaluate.fate_record import FateGroup, FateRecord, FateSeries, save_fates
 from tmtrain.evaluate.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.report.block import ALL_FAST, OURS, PAGING, Block, blocks
@@ -64,7 +65,7 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
     step_time_s = float(end[-1])
     return Result(
         policy=policy, machine="example", fast_bytes=fast,
-        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), stall_s=float(stall.sum()),
+        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), replay_s=0.0, stall_s=float(stall.sum()),
         bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
         energy_by_component_j={
             "matrix": 70.0 * float(toy.duration_s.sum()), "static": 90.0 * step_time_s,
@@ -113,6 +114,33 @@ def example_sensitivity() -> Sensitivity:
     return Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases)
 
 
+def example_fates(model: str = "made-up-small") -> FateRecord:
+    """Make the fates of a toy model: memory has a price where the toy exceeds its capacity.
+
+    >>> example_fates().groups[0].role
+    'activation'
+    """
+    toy = _toy(240, _MODELS[model])
+    total = toy.live_bytes.sum(axis=1)
+    absent = np.maximum(total - _FRACTION * toy.footprint_bytes, 0).astype(np.int64)
+    remade = absent // 4
+    kept = np.minimum(total, _FRACTION * toy.footprint_bytes).astype(np.int64)
+    whole = int(absent.max())
+    return FateRecord(
+        unit="J",
+        series=FateSeries(
+            end_s=np.cumsum(toy.duration_s), phase=toy.phase, price_per_byte=np.where(absent > 0, 1e-11, 0.0),
+            kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
+        ),
+        groups=(
+            FateGroup(
+                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4
+            ),
+            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
+        ),
+    )  # fmt: skip
+
+
 def write_example(folder: Path) -> Path:
     """Write a whole evaluation folder (results, sensitivity, run bundles) and return it.
 
@@ -126,6 +154,7 @@ def write_example(folder: Path) -> Path:
         rows += _rows(model, runs, kept=True)
         for result in runs:
             save_result(result, folder / _run_name(model, result.policy))
+        save_fates(example_fates(model), folder / f"{_run_name(model, OURS)}.fates")
     results = Results(schema=SCHEMA, rows=rows)
     write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
     write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
@@ -192,7 +221,7 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
         budget_bytes=budget, fast_bytes=result.fast_bytes,
         fast_fraction=result.fast_bytes / footprint, footprint_bytes=footprint,
-        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, stall_s=result.stall_s,
+        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, replay_s=0.0, stall_s=result.stall_s,
         bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
         energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
         samples_per_s=_BATCH / result.step_time_s, samples_per_j=_BATCH / result.energy_j,

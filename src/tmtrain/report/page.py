@@ -12,12 +12,14 @@ from markupsafe import Markup
 from tmtrain import __version__
 from tmtrain.bundle import write_text_atomically
 from tmtrain.errors import InputError
+from tmtrain.evaluate.fate_record import FateRecord, load_fates
 from tmtrain.evaluate.row import Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import Case, Sensitivity
 from tmtrain.machine import Constant, describe_machine, list_machines
 from tmtrain.report.block import ALL_FAST, Block, blocks
 from tmtrain.report.figure_memory import memory_figure
 from tmtrain.report.figure_overlap import overlap_figure
+from tmtrain.report.figure_prices import prices_figure
 from tmtrain.report.figure_rivals import rivals_figure
 from tmtrain.report.figure_sensitivity import sensitivity_figure
 from tmtrain.report.palette import policy_colours
@@ -27,6 +29,7 @@ from tmtrain.report.summary import PAPER_HEADLINE, head_lines, overview, sentenc
 from tmtrain.report.table import COLUMNS, TableLine, block_title, table_lines
 from tmtrain.simulate.file import load_result
 from tmtrain.simulate.result import Result
+from tmtrain.units import format_bytes
 
 PAGE = "report.html"
 
@@ -49,12 +52,22 @@ _CAPTIONS = {
         "(downwards), averaged over 1/400 of the step. Good plans write during forward, read ahead "
         "during backward, and show little red."
     ),
+    "prices": (
+        "What fast memory is worth. Above, what one more GiB during a moment of the step would save (the "
+        "multipliers that prove the lower bound): zero where there is room, high where everything waits at "
+        "once; the dashed line adds it up, so that its rise over a gap is what keeping a GiB costs. Below, "
+        "what tmtrain's plan does with contents that wait for their next use: kept in fast "
+        "memory, moved to flash and back, or dropped and made again. `tmtrain explain` says the same for "
+        "one tensor."
+    ),
     "sensitivity": (
         "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
         "support, all else nominal; tmtrain plans anew for each value. Each panel has its own scale, "
         "from zero. Where lines do not cross, the ranking does not depend on that constant."
     ),
 }
+MOST_GROUPS = 20
+"""Lines of the table of fates."""
 _FRACTION_TOLERANCE = 0.005
 """Capacities are whole pages: the fraction asked for and the one measured differ a little."""
 
@@ -74,6 +87,8 @@ class _PageBlock:
     sentences: tuple[str, ...]
     lines: tuple[TableLine, ...]
     figures: tuple[_PageFigure, ...]
+    fates: tuple[tuple[str, ...], ...]
+    """Role, module, and bytes kept, moved and recomputed by our plan; empty if it is not there."""
     missing: str
     """Why a figure or a policy is not shown; empty if all are."""
 
@@ -123,20 +138,26 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
 def _page_block(block: Block, *, folder: Path, cases: list[Case], colours: dict[str, str]) -> _PageBlock:
     runs = {row.policy: load_result(folder / row.run) for row in block.ordered if row.run is not None}
     unkept = [row.policy for row in block.ordered if row.run is None]
-    row = block.first
+    row, fates = block.first, _fates(block, folder)
     return _PageBlock(
         key=block.key,
         title=block_title(block),
         tab=f"{row.model} · {row.machine} · {100 * row.fast_fraction:.3g} %",
         sentences=tuple(_unbroken(sentence) for sentence in sentences(block)),
         lines=table_lines(block),
-        figures=_figures(block, runs=runs, cases=cases, colours=colours),
+        figures=_figures(block, runs=runs, cases=cases, colours=colours, fates=fates),
+        fates=_fate_lines(fates),
         missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
     )
 
 
 def _figures(
-    block: Block, *, runs: dict[str, Result], cases: list[Case], colours: dict[str, str]
+    block: Block,
+    *,
+    runs: dict[str, Result],
+    cases: list[Case],
+    colours: dict[str, str],
+    fates: FateRecord | None,
 ) -> tuple[_PageFigure, ...]:
     svgs = {"rivals": rivals_figure(block, colours=colours)}
     if runs:
@@ -144,11 +165,37 @@ def _figures(
     opponents = [runs[row.policy] for row in _opponents(block) if row.policy in runs]
     if opponents:
         svgs["overlap"] = overlap_figure(opponents, key=block.key)
+    if fates is not None:
+        svgs["prices"] = prices_figure(fates, key=block.key)
     own = [case for case in cases if _concerns(case, block)]
     if own:
         svgs["sensitivity"] = sensitivity_figure(own, key=block.key, colours=colours)
     return tuple(
         _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name]) for name, svg in svgs.items()
+    )
+
+
+def _fates(block: Block, folder: Path) -> FateRecord | None:
+    """Read what our plan does with each kind of content, if it was kept."""
+    run = block.ours.run if block.ours is not None else None
+    path = folder / f"{run}.fates"
+    return load_fates(path) if run is not None and path.exists() else None
+
+
+def _fate_lines(record: FateRecord | None) -> tuple[tuple[str, ...], ...]:
+    """Return the largest groups, and the rest as one."""
+    if record is None:
+        return ()
+    lines = [
+        (g.role, g.module or "(root)", g.kept_bytes, g.moved_bytes, g.remade_bytes) for g in record.groups
+    ]
+    rest = lines[MOST_GROUPS:]
+    if rest:
+        sums = [sum(column) for column in zip(*(line[2:] for line in rest), strict=True)]
+        lines = [*lines[:MOST_GROUPS], ("other", f"{len(rest)} more", sums[0], sums[1], sums[2])]
+    return tuple(
+        (role, module, *(format_bytes(n) if n else "–" for n in (kept, moved, remade)))
+        for role, module, kept, moved, remade in lines
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from tmtrain.report.block import ALL_FAST, OURS
 from tmtrain.trace.trace import Phase, Role
 
-_FIXED = {OURS: "#0072B2", ALL_FAST: "#9A9A9A"}
+OURS_COLOUR = "#0072B2"
+_FIXED = {OURS: OURS_COLOUR, ALL_FAST: "#9A9A9A"}
 _RIVALS = (
     "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
     "#882255", "#999933", "#332288", "#44AA99", "#661100",
@@ -37,6 +38,7 @@ PHASE_COLOURS: dict[Phase, str] = {
     Phase.BACKWARD: "#E9E2F1",
     Phase.OPTIMIZER: "#DFEFE1",
 }
+FATE_COLOURS = {"kept": "#4477AA", "moved": "#EE8866", "recomputed": "#BBCC33"}
 READ_COLOUR = "#009E73"
 WRITE_COLOUR = "#D55E00"
 BUSY_COLOUR = "#7F9DB9"
