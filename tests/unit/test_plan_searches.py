@@ -89,9 +89,9 @@ def test_the_answer_is_an_interval_that_holds(make: object, number: int) -> None
     assert found.impossible_bytes < found.achieved.fast_bytes
     assert _meets(trace, machine, limit, found.achieved.fast_bytes)
     page = machine.slow.page_bytes
-    tried = [p for p in found.probes if found.achieved.fast_bytes - max(0.02 * found.achieved.fast_bytes, page) <= p.fast_bytes]
-    below = [p for p in tried if p.fast_bytes < found.achieved.fast_bytes]
-    assert found.achieved.fast_bytes <= page or below, "minimal to the tolerance: the next one down was tried"
+    enough = found.achieved.fast_bytes
+    below = [p for p in found.probes if enough - max(0.02 * enough, page) <= p.fast_bytes < enough]
+    assert enough <= page or below, "minimal to the tolerance: the next one down was tried"
     assert all(probe.value > limit.value for probe in below)
     for probe in found.probes:
         assert probe.bound <= probe.value * (1 + ROUNDING)
