@@ -21,6 +21,7 @@ MODEL = (
 SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
     "plan": ("SOURCE", "--machine", "--fast", "--objective", "--out", "--samples", *MODEL, "--json"),
+    "check": ("TRACE", "PLAN", "--machine", "--json"),
     "simulate": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         *MODEL, "--json",
