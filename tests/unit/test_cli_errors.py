@@ -37,10 +37,13 @@ WRONG = {
     "capture example.trace --batch 3": ("batch cannot be chosen for example.trace",),
     "capture gpt2-tiny --samples 3": ("--samples", "--batch"),
     "capture example.trace --out study": ("study exists and is not a tmtrain bundle",),
-    "export example.trace example.plan --to table --out example.plan": ("holds a 'plan', not an older table",),
+    "export example.trace example.plan --to table --out example.plan": (
+        "holds a 'plan', not an older table",
+    ),
     "export example.trace example.plan --to fsdp2 --out a.json --device cpu": ("a device is for deepspeed",),
-    "export example.trace example.plan --to checkpoint --out a.json --layers ((": ("'((' is not a regular expression",),
-    "export gpt2-tiny example.plan --to table --out a": ("the plan was made for trace",),
+    "export example.trace example.plan --to checkpoint --out a.json --layers ((": (
+        "'((' is not a regular expression",
+    ),
     "export example.trace nothing.plan --to table --out a": ("no such file: nothing.plan",),
     "plan example.trace --machine v5-slc": ("no machine is called 'v5-slc'", "v4-slc"),
     "plan example.trace --machine bad.toml": ("bad.toml", "slow.paige", "did you mean 'page'"),
