@@ -220,7 +220,7 @@ def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("table", "storages", "10 rows"),
         ("checkpoint", "policy", "run again"),
         ("fsdp2", "offloaded_bytes", "parameters, gradients and optimizer state"),
-        ("deepspeed", "zero_optimization", "what the configuration cannot say"),
+        ("deepspeed", "zero_optimization", "the configuration cannot say"),
     ],
 )
 def test_export_writes_what_it_says(
@@ -235,4 +235,5 @@ def test_export_writes_what_it_says(
     assert key in said
     assert said["files"][0] == out
     assert all(Path(file).is_file() for file in said["files"])
-    assert words in _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    text = _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    assert words in " ".join(text.split())  # long paths are folded
