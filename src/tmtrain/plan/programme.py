@@ -28,6 +28,8 @@ from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
 MANY_COLUMNS = 60_000
 """From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
 
+AS_GOOD = 1e-6
+"""Relative difference of two objectives that are equal."""
 _OUT_OF_TIME, _INFEASIBLE = 1, 2
 """What scipy's ``linprog`` says."""
 
@@ -117,17 +119,39 @@ class Programme:
             TimeLimitError: the time is over.
             SolverError: it gave up.
         """
+        cost = _joined(self._cost)
+        x, y = self._run(cost + _joined(self._nudge), None, time_limit_s)
+        return Solution(x=x, y=y, value=self.constant + float(cost @ x))
+
+    def settle(
+        self, found: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None
+    ) -> Solution:
+        """Return, of all solutions as good as `found`, to within `AS_GOOD`, one of least `cost`; multipliers stay.
+
+        Raises: as `solve`.
+        """
+        value = found.value - self.constant
+        x, _ = self._run(cost, value + AS_GOOD * max(abs(value), 1e-9), time_limit_s)
+        return Solution(x=x, y=found.y, value=self.constant + float(_joined(self._cost) @ x))
+
+    def _run(
+        self, cost: NDArray[np.float64], most: float | None, time_limit_s: float | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Minimise `cost`, where the objective costs at most `most`; return columns and multipliers."""
         A, lower, upper = self.matrix(), _joined(self._row_lower), _joined(self._row_upper)
         is_equal = lower == upper
         from_below = np.flatnonzero(np.isfinite(lower) & ~is_equal)
         from_above = np.flatnonzero(np.isfinite(upper) & ~is_equal)
         equal = np.flatnonzero(is_equal)
-        at_most = vstack([A[from_above], -A[from_below]], format="csr")
-        cost = _joined(self._cost)
+        parts, sides = [A[from_above], -A[from_below]], [upper[from_above], -lower[from_below]]
+        if most is not None:
+            objective = _joined(self._cost)
+            size = float(np.abs(objective).max(initial=0.0)) or 1.0
+            parts.append(csr_array(objective.reshape(1, -1) / size))
+            sides.append(np.array([most / size]))
         scale = float(np.abs(cost).max(initial=0.0)) or 1.0
         answer: Any = linprog(
-            (cost + _joined(self._nudge)) / scale, A_ub=at_most,
-            b_ub=np.concatenate([upper[from_above], -lower[from_below]]),
+            cost / scale, A_ub=vstack(parts, format="csr"), b_ub=np.concatenate(sides),
             A_eq=A[equal], b_eq=lower[equal],
             bounds=np.column_stack([_joined(self._lower), _joined(self._upper)]),
             method="highs-ds" if self.num_columns < MANY_COLUMNS else "highs-ipm",
@@ -144,8 +168,8 @@ class Programme:
         y = np.zeros(self.num_rows)
         y[equal] = answer.eqlin.marginals
         y[from_above] += answer.ineqlin.marginals[: len(from_above)]
-        y[from_below] -= answer.ineqlin.marginals[len(from_above) :]
-        return Solution(x=answer.x, y=y * scale, value=self.constant + float(cost @ answer.x))
+        y[from_below] -= answer.ineqlin.marginals[len(from_above) : len(from_above) + len(from_below)]
+        return answer.x, y * scale
 
     def matrix(self) -> csr_array:
         """Return A; entries put twice add up."""
