@@ -1,7 +1,8 @@
 """tmtrain: plan, prove and simulate training on little fast memory and much flash.
 
 The verbs, in the order of the road: `capture` (or `capture_model`, `capture_function`), `lower`, `plan`, `make_policy` and
-`simulate`, `write_report`; `check_plan` verifies a plan and its proof; `evaluate` is all of them over models, machines, capacities and policies.
+`simulate`, `write_report`; `evaluate` is all of them over models, machines, capacities and policies. `check_plan` verifies
+a plan and its proof.
 
     >>> import tmtrain
     >>> machine = tmtrain.load_machine("v4-slc")
@@ -53,8 +54,9 @@ __all__ = [
     "Results", "Role", "Row", "SolverError", "StepOptions", "Study", "Timeline", "TmtrainError", "Trace", "Violation",
     "__version__",
     "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "list_machines",
-    "load_machine", "load_plan", "load_result", "load_trace", "lower", "make_policy", "parse_bytes", "parse_fast", "plan", "read_results",
-    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto", "write_report",
+    "load_machine", "load_plan", "load_result", "load_trace", "lower", "make_policy", "parse_bytes", "parse_fast", "plan",
+    "read_results", "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto",
+    "write_report",
 ]  # fmt: skip
 
 _NAMES_BY_HOME = {
