@@ -1,8 +1,8 @@
 """tmtrain: plan, prove and simulate training on little fast memory and much flash.
 
 The verbs, in the order of the road: `capture` (or `capture_model`, `capture_function`), `lower`, `plan`, `make_policy` and
-`simulate`, `write_report`; `evaluate` is all of them over models, machines, capacities and policies. `check_plan` verifies
-a plan and its proof.
+`simulate`, `write_report`; `check_plan` verifies a plan and its proof; `evaluate` is all of them over models, machines,
+capacities and policies.
 
     >>> import tmtrain
     >>> machine = tmtrain.load_machine("v4-slc")
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TmtrainError,
     )
     from tmtrain.evaluate import Results, Row, Study, evaluate, trace_of
+    from tmtrain.export import Exported, export, load_checkpoint_policy, load_offload_map
     from tmtrain.lower import Timeline, lower
     from tmtrain.machine import Machine, describe_machine, list_machines, load_machine
     from tmtrain.plan import Certificate, Plan, Prediction, plan
@@ -49,14 +50,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "POLICIES", "ZOO",
-    "CaptureError", "Certificate", "CheckReport", "Decision", "FastCapacity", "FileFormatError", "InfeasibleError",
-    "InputError", "Machine", "MachineError", "Phase", "Plan", "PlanRefutedError", "Policy", "Prediction", "Result",
-    "Results", "Role", "Row", "SolverError", "StepOptions", "Study", "Timeline", "TmtrainError", "Trace", "Violation",
+    "CaptureError", "Certificate", "CheckReport", "Decision", "Exported", "FastCapacity", "FileFormatError",
+    "InfeasibleError", "InputError", "Machine", "MachineError", "Phase", "Plan", "PlanRefutedError", "Policy", "Prediction",
+    "Result", "Results", "Role", "Row", "SolverError", "StepOptions", "Study", "Timeline", "TmtrainError", "Trace",
+    "Violation",
     "__version__",
-    "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "list_machines",
-    "load_machine", "load_plan", "load_result", "load_trace", "lower", "make_policy", "parse_bytes", "parse_fast", "plan",
-    "read_results", "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto",
-    "write_report",
+    "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "export", "list_machines",
+    "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result", "load_trace", "lower",
+    "make_policy", "parse_bytes", "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result",
+    "save_trace", "simulate", "trace_of", "write_perfetto", "write_report",
 ]  # fmt: skip
 
 _NAMES_BY_HOME = {
@@ -66,6 +68,7 @@ _NAMES_BY_HOME = {
         "CaptureError FileFormatError InfeasibleError InputError MachineError PlanRefutedError SolverError TmtrainError"
     ),
     "evaluate": "Results Row Study evaluate trace_of",
+    "export": "Exported export load_checkpoint_policy load_offload_map",
     "lower": "Timeline lower",
     "machine": "Machine describe_machine list_machines load_machine",
     "plan": "Certificate Plan Prediction plan",

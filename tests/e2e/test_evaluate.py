@@ -80,7 +80,7 @@ def test_the_numbers_of_a_row_agree(rows: list[Row]) -> None:
     machine = load_machine("v4-slc")
     for row in rows:
         assert row.traffic_bytes == row.bytes_in + row.bytes_out
-        assert row.step_time_s == pytest.approx(row.ideal_step_time_s + row.stall_s)
+        assert row.step_time_s == pytest.approx(row.ideal_step_time_s + row.replay_s + row.stall_s)
         assert tuple(row.energy_by_component_j) == COMPONENTS
         assert row.energy_j == pytest.approx(sum(row.energy_by_component_j.values()), rel=1e-12)
         assert row.samples_per_s * row.step_time_s == pytest.approx(row.batch)

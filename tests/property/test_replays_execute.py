@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tmtrain.machine import Machine
 from tmtrain.plan.blocks import find_blocks, storage_life
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.remaking import Remaking, find_remaking
-from tmtrain.plan.replaying import choose_replays
+from tmtrain.plan.replaying import _row_masks, choose_replays
 from tmtrain.trace import Phase
 
 SHARES = (1.0, 0.26)
@@ -151,3 +152,24 @@ def check_costs(case: Rewritten) -> None:
     assert case.after.compute_s - case.before.compute_s >= least_s * (1 - 1e-9)
     energy = compute_energy_j(case.after.slices, machine=case.machine)
     assert energy >= compute_energy_j(case.before.slices, machine=case.machine)
+
+
+def test_rows_are_nested_as_their_shares_are() -> None:
+    """Within a strip, of two replays the one with the larger share has all the rows of the other (Note [Nested rows])."""
+    compared = 0
+    for seed in range(80):
+        rng, step = random.Random(seed), random_step(seed)
+        timeline = lowered(step, machine=row_machine(seed=seed), spare_pages=rng.randint(0, 9))
+        life = storage_life(timeline)
+        blocks = find_blocks(timeline, life, holding=0.25)
+        remaking = find_remaking(timeline, build_problem(timeline), life=life, blocks=blocks)
+        shares = feasible_shares(remaking, rng)
+        masks = _row_masks(remaking, shares)
+        order = np.argsort(shares, kind="stable").tolist()
+        for small, large in pairwise(order):
+            if remaking.replay_strip[small] == remaking.replay_strip[large]:
+                none = np.zeros(remaking.replay_rows[small][2], bool)
+                less = masks.get(remaking.replay_recipe[small], none)
+                assert not (less & ~masks.get(remaking.replay_recipe[large], none)).any()
+                compared += less.any()
+    assert compared > 40

@@ -157,6 +157,9 @@ class Patterns:
             if recipe in running:
                 continue
             running.add(recipe)
+            # Rule 3c of the class: all that comes out of a replay stays, what else it makes as well.
+            if any(w.maker == recipe and not fates[w.name].replayed for w in self.wanted):
+                return None
             block = self._block[recipe]
             moment = self._moment[block]
             for name in self._inputs(recipe):

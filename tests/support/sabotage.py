@@ -28,7 +28,9 @@ def change(plan: Plan, table: str, row: Choice, **by: int) -> Plan:
 def take(plan: Plan, table: str, order: NDArray[np.int64]) -> Plan:
     """Keep the rows of a table that `order` names, in that order."""
     old: Any = getattr(plan, table)
-    return replace(plan, **{table: replace(old, **{f.name: getattr(old, f.name)[order] for f in fields(old)})})
+    return replace(
+        plan, **{table: replace(old, **{f.name: getattr(old, f.name)[order] for f in fields(old)})}
+    )
 
 
 def without(plan: Plan, table: str, row: int) -> Plan:

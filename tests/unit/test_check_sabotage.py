@@ -48,11 +48,19 @@ def _transfers() -> Iterator[tuple[str, Rule, Plan]]:
     yield "the front removed", "front", do.without(GOOD, "transfers", int(GOOD.transfers.first_page.argmin()))
     yield "twice the same", "front", do.take(GOOD, "transfers", np.arange(-1, len(GOOD.transfers)))
     yield "back too late", "absent-at-use", do.change(GOOD, "transfers", DIRTY, return_slice=1)
-    yield "left too early", "absent-at-use", do.change(GOOD, "transfers", DIRTY, leave_slice=-1, write_slice=-1)
+    yield (
+        "left too early",
+        "absent-at-use",
+        do.change(GOOD, "transfers", DIRTY, leave_slice=-1, write_slice=-1),
+    )
     yield "pages beyond the extent", "transfer", do.change(GOOD, "transfers", DIRTY, pages=99)
     yield "no pages", "transfer", do.change(GOOD, "transfers", DIRTY, pages=-99)
     yield "an extent that is not there", "transfer", do.change(GOOD, "transfers", DIRTY, extent=999)
-    yield "fetched before it leaves", "transfer", do.change(GOOD, "transfers", DIRTY, fetch_slice=-STEP_SLICES)
+    yield (
+        "fetched before it leaves",
+        "transfer",
+        do.change(GOOD, "transfers", DIRTY, fetch_slice=-STEP_SLICES),
+    )
     yield "written before it is final", "stale-write", _written_a_step_before()
     yield "away for more than a step", "cycle", do.change(
         GOOD, "transfers", DIRTY, return_slice=STEP_SLICES, fetch_slice=STEP_SLICES
@@ -133,9 +141,7 @@ def _claims() -> Iterator[tuple[str, Rule, Plan]]:
 CASES = [*_transfers(), *_replays(), *_claims()]
 
 
-@pytest.mark.parametrize(
-    ("rule", "made"), [pytest.param(rule, made, id=name) for name, rule, made in CASES]
-)
+@pytest.mark.parametrize(("rule", "made"), [pytest.param(rule, made, id=name) for name, rule, made in CASES])
 def test_a_sabotaged_plan_is_rejected_by_the_right_rule(rule: Rule, made: Plan) -> None:
     assert rule in rules(made)
 

@@ -79,11 +79,59 @@ def test_plan_tells_what_the_plan_says(
     made = plan(scene.timeline, machine=scene.machine, objective="bytes")
     assert made.certificate is not None
     assert said["prediction"] == dataclasses.asdict(made.prediction)
-    assert said["certificate"]["bound"] == made.certificate.bound
+    assert said["certificate"]["bound"] == made.certificate.bound.value
+    assert said["certificate"]["recomputes"]
     assert said["certificate"]["gap"] == made.certificate.gap
     assert said["transfers"] == len(load_plan(out).transfers) == len(made.transfers)
     text = _text(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes")
     assert all(word in text for word in ("lower bound", "gap", "transfers", "example"))
+
+
+def test_plan_takes_a_mix_and_limits(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = _json(
+        capsys, "plan", trace, "--fast", "20KiB", "--objective", "energy:1,time:0.5", "--write-budget", "1MiB"
+    )
+    assert mixed["objective"] == "energy:1,time:0.5"
+    assert mixed["certificate"]["write_budget_bytes"] == 1 << 20
+    assert 1 < mixed["certificate"]["bound"] <= mixed["certificate"]["value"] * (1 + 1e-6)
+    text = _text(capsys, "plan", trace, "--fast", "20KiB", "--min-life", "1s", "--time-limit", "60")
+    assert "keeping, moving and recomputing, at most" in text
+
+
+def test_plan_finds_the_front_and_draws_it(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "front"
+    said = _json(capsys, "plan", trace, "--fast", "20KiB", "--pareto", "--out", str(out))
+    assert said["points"]
+    assert json.loads((out / "pareto.json").read_text()) == said
+    assert (out / "pareto.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert "life" in _text(capsys, "plan", trace, "--fast", "20KiB", "--pareto")
+
+
+def test_plan_finds_the_least_fast_memory(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "least.plan")
+    said = _json(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5", "--out", out)
+    assert said["impossible_bytes"] < said["achieved_bytes"] == load_plan(out).fast_bytes
+    followed = _json(capsys, "simulate", trace, "--plan", out)
+    assert followed["step_time_s"] == said["step_time_s"] <= 1.5 * followed["ideal_step_time_s"]
+    assert "certified" in _text(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5")
+
+
+def test_explain_tells_the_gaps_of_a_tensor(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = str(tmp_path / "example.plan")
+    _text(capsys, "plan", trace, "--fast", "20KiB", "--out", saved)
+    said = _json(capsys, "explain", trace, saved, "0.weight")
+    (storage,) = said["storages"]
+    assert storage["name"] == "0.weight"
+    for gap in storage["gaps"]:
+        assert gap["kept_bytes"] + gap["moved_bytes"] + gap["recomputed_bytes"] == gap["bytes"]
+    text = _text(capsys, "explain", trace, saved, "*")
+    assert all(words in text for words in ("to keep", "to move", "the plan", "0.weight", "state:"))
 
 
 def test_simulate_follows_a_plan_from_a_file(
@@ -195,3 +243,27 @@ def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str
     shown = _text(capsys, "machine", "show", "v4-slc")
     assert all(path in shown for path in constants)
     assert re.search(r"slow.program_energy +100 pJ/bit +[\d.]+ to [\d.]+", shown)
+
+
+@pytest.mark.parametrize(
+    ("to", "key", "words"),
+    [
+        ("table", "storages", "10 rows"),
+        ("checkpoint", "policy", "run again"),
+        ("fsdp2", "offloaded_bytes", "parameters, gradients and optimizer state"),
+        ("deepspeed", "zero_optimization", "what the configuration cannot say"),
+    ],
+)
+def test_export_writes_what_it_says(
+    to: str, key: str, words: str, trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, out = str(tmp_path / "example.plan"), str(tmp_path / "out.json")
+    assert main(["plan", trace, "--fast", "20KiB", "--out", made, "--json"]) == 0
+    capsys.readouterr()
+    options = ["--layers", "0|1"] if to == "checkpoint" else []
+    said = _json(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    assert said["to"] == to
+    assert key in said
+    assert said["files"][0] == out
+    assert all(Path(file).is_file() for file in said["files"])
+    assert words in _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)

@@ -22,6 +22,9 @@ SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
     "plan": ("SOURCE", "--machine", "--fast", "--objective", "--out", "--samples", *MODEL, "--json"),
     "check": ("TRACE", "PLAN", "--machine", "--json"),
+    "export": (
+        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", *MODEL, "--json",
+    ),
     "simulate": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         *MODEL, "--json",

@@ -83,7 +83,8 @@ def test_cover_takes_empty_input() -> None:
 def test_a_slice_that_does_not_fit_is_named_with_need_and_have() -> None:
     timeline = make_timeline(["a:r", "a:r b:r"], pages={"a": 2, "b": 3}, fast_pages=4)
     with pytest.raises(
-        InfeasibleError, match=r"slice 1 \(operator 1\) touches 20\.00 KiB, the fast tier has 16\.00 KiB"
+        InfeasibleError,
+        match=r"slice 1 \(operator 1, aten.slice1.default\) touches 20\.00 KiB, the fast tier has 16\.00 KiB",
     ):
         build_problem(timeline)
 

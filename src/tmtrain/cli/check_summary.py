@@ -45,7 +45,10 @@ class CheckSummary:
         if self.random_replays:
             yield "random replays", f"{self.random_replays:,}: need the generator state of the first run"
         if self.outside_class:
-            yield "outside the class", f"{self.outside_class:,} transfers between a replay and the use of what it had"
+            yield (
+                "outside the class",
+                f"{self.outside_class:,} transfers between a replay and the use of what it had",
+            )
 
 
 def summarise_check(report: CheckReport) -> CheckSummary:

@@ -10,7 +10,9 @@ MOST = 12
 """Storages told in full; a glob may fit thousands."""
 _DONE = {"keep": "kept", "move": "moved", "recompute": "recomputed"}
 _NO_RECIPE = "impossible: nothing in the step makes the same bits again"
-_OUT_OF_PLACE = "not offered here: it crosses a cut between blocks, from which others are made again, or its inputs are gone"
+_OUT_OF_PLACE = (
+    "not offered here: others are made again from it, across a cut between blocks, or its inputs are gone"
+)
 _ALIKE = 0.01
 """Costs that differ by less are the same: pages are whole, prices are not."""
 

@@ -101,10 +101,8 @@ class LeastFastSummary:
             )
         else:
             yield "impossible", "not proved at any capacity tried"
-        yield (
-            "there",
-            f"{format_seconds(self.step_time_s)} and {quantity(self.energy_j, 'J')} a step, writes {format_bytes(self.bytes_out)}",
-        )
+        step = f"{format_seconds(self.step_time_s)} and {quantity(self.energy_j, 'J')}"
+        yield "there", f"{step} a step, writes {format_bytes(self.bytes_out)}"
         yield "tried", f"{self.probes} capacities"
         if self.out is not None:
             yield "plan", self.out
@@ -178,11 +176,12 @@ def _simulated(made: Plan, timeline: Timeline, objective: str, *, machine: Machi
 
 def _least_fast(found: LeastFast, scene: Scene, *, out: str | None) -> LeastFastSummary:
     achieved = found.achieved
-    assert achieved.plan is not None and achieved.timeline is not None
+    assert achieved.plan is not None
+    assert achieved.timeline is not None
     decision = follow(achieved.plan, achieved.timeline, machine=scene.machine)
     result = simulate(decision, machine=scene.machine, policy="tmtrain")
     return LeastFastSummary(
-        title=f"{scene.trace.model}, batch {scene.trace.samples}, on {scene.machine.name}: how little fast memory is enough?",
+        title=f"{scene.trace.model}, batch {scene.trace.samples}, on {scene.machine.name}: how little fast memory?",
         limit=found.limit.words,
         footprint_bytes=found.footprint_bytes,
         impossible_bytes=found.impossible_bytes,

@@ -101,7 +101,7 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
             gap=proof.gap,
             recomputes=proof.recomputes,
             write_budget_bytes=proof.write_budget_bytes,
-        ),  # fmt: skip
+        ),
         transfers=len(plan.transfers),
         replays=len(plan.replays),
         slices=len(scene.timeline.slices),

@@ -1,4 +1,4 @@
-"""What a report tells about a plan: the price of fast memory over the step, and the fates of its bytes. A bundle of kind "fates"."""
+"""What a report tells about a plan: the price of fast memory over the step, and the fates of its bytes."""
 
 import re
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...]}``."""
 
 
@@ -48,7 +48,9 @@ class Row:
     """What tmtrain's plan minimised, and what `bound` bounds: "energy", "time", "bytes" or "writes"."""
     step_time_s: float
     ideal_step_time_s: float
-    """Compute alone, everything resident."""
+    """Compute alone, everything resident, nothing recomputed."""
+    replay_s: float
+    """Recomputation, part of `step_time_s`."""
     stall_s: float
     bytes_in: int
     bytes_out: int

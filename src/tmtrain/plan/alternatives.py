@@ -1,9 +1,9 @@
-"""What keeping, moving and recomputing would cost for each piece that the planner decides about, at the prices of the bound.
+"""What keeping, moving and recomputing would cost for each piece of content, at the prices of the bound.
 
 Note [Prices of fates]
-    The multipliers of a bound price everything that is scarce: a page of fast memory at each slice, a page that has to be in
-    by a slice, a page to be written. At these prices each piece can be judged alone, and by complementary slackness an optimal
-    plan gives it no fate that is dearer than another. The costs below are sums of what the programme charges the
+    The multipliers of a bound price everything that is scarce: a page of fast memory at each slice, a page that has to be
+    in by a slice, a page to be written. At these prices each piece can be judged alone, and by complementary slackness an
+    optimal plan gives it no fate that is dearer than another. The costs below are sums of what the programme charges the
     columns (`Programme.charges`) that stand for a page of the piece:
 
     keep       the memory all along, less what replays pay because it is there when they read it

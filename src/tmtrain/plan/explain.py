@@ -137,15 +137,15 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
     [3, 4]
     """
     names, modules = trace.storages.name, trace.storages.module
-    tests = (
-        lambda i: names[i] == tensor,
-        lambda i: tensor != "" and (modules[i] == tensor or names[i].startswith(f"{tensor}.")),
-        lambda i: fnmatch.fnmatchcase(names[i], tensor) or fnmatch.fnmatchcase(modules[i], tensor),
-    )
-    for fits in tests:
-        found = [i for i in range(len(names)) if fits(i)]
-        if found:
-            return found
+    pairs = list(enumerate(zip(names, modules, strict=True)))
+    found = [i for i, (name, _) in pairs if name == tensor]
+    if not found and tensor:
+        found = [i for i, (name, module) in pairs if module == tensor or name.startswith(f"{tensor}.")]
+    if not found:
+        glob = fnmatch.fnmatchcase
+        found = [i for i, (name, module) in pairs if glob(name, tensor) or glob(module, tensor)]
+    if found:
+        return found
     known = list(dict.fromkeys([*names, *modules]))
     close = difflib.get_close_matches(tensor, known, n=SUGGESTIONS, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else 'try a glob such as "*.weight"'

@@ -1,12 +1,12 @@
-"""How little fast memory a step can train with: the smallest capacity at which a limit on time, energy or drive life is met.
+"""How little fast memory a step can train with: the smallest capacity that meets a limit on time, energy or drive life.
 
 Note [Two searches]
     One search finds where our plans begin to meet the limit, another where the lower bound ceases to forbid it. Between the
     two lies what is neither achieved nor ruled out; it is as wide as the planner's gap makes it. Both halve an
     interval of capacities, and the step is lowered anew at each of them, because how it is cut depends on the capacity.
 
-    Known limitation: what is proved is proved at the capacities tried. Between and below them, the bound is taken to fall as
-    memory grows. For time and writes more memory never hurts. Energy has the standing power of the memory on the other
+    Known limitation: what is proved is proved at the capacities tried. Between and below them, the bound is taken to fall
+    as memory grows. For time and writes more memory never hurts. Energy has the standing power of the memory on the other
     side, so there the search begins at the top and stops at the first capacity, halving, that fails after one that did not.
 """
 

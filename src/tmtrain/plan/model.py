@@ -191,7 +191,9 @@ class _Builder:
         self._tie_break = TIE_BREAK * dearest
         # Where time is free, of two equal plans still the faster one: a second counts a fraction of the bytes that it could
         # move, so that a long wait does not outweigh what the objective is about; nor does the computation of a whole step.
-        units_per_s = min(machine.shared_bytes_per_s / self._unit_bytes, 500 / max(timeline.compute_s, 1e-300))
+        units_per_s = min(
+            machine.shared_bytes_per_s / self._unit_bytes, 500 / max(timeline.compute_s, 1e-300)
+        )
         self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * units_per_s
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False

@@ -140,11 +140,10 @@ def parse_objective(text: str) -> dict[ObjectiveName, float]:
     weights: dict[ObjectiveName, float] = {}
     for part in text.split(","):
         written, colon, number = part.partition(":")
-        name = next((known for known in NAMES if known == written.strip()), None)
+        name: ObjectiveName | None = next((one for one in NAMES if one == written.strip()), None)
         if name is None:
-            raise InputError(
-                f"unknown objective {written.strip()!r}: choose one of {', '.join(NAMES)}, or a mix such as energy:1,time:0.5"
-            )
+            known = f"{', '.join(NAMES)}, or a mix such as energy:1,time:0.5"
+            raise InputError(f"unknown objective {written.strip()!r}: choose one of {known}")
         if name in weights:
             raise InputError(f"objective {text!r} names {name} twice: give it one weight")
         weights[name] = _weight(number if colon else "1", part=part)

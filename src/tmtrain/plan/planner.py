@@ -149,8 +149,10 @@ def _round(task: Task, options: Options | None, placement: Placement, *, write_s
     else:
         longer = timeline
     made = make_plan(
-        problem, placement.moved, timeline=longer, machine=machine, objective=goal.name, pace=placement.pace,
-        stall_s=placement.stall_s, replays=replays, replay_s=longer.compute_s - timeline.compute_s,
+        problem, placement.moved, timeline=longer, machine=machine, objective=goal.name,
+        # Where seconds are free, those of the programme are of no consequence, and of no use for a schedule.
+        pace=placement.pace if goal.per_second else None, stall_s=placement.stall_s if goal.per_second else 0.0,
+        replays=replays, replay_s=longer.compute_s - timeline.compute_s,
     )  # fmt: skip
     return _within_budget(made, task)
 
@@ -179,7 +181,8 @@ def _fewest_writes(task: Task, options: Options | None) -> Plan:
 
 def _too_few_writes(task: Task, fewest: Plan) -> InfeasibleError:
     budget, proof = task.limits.write_budget_bytes, fewest.certificate
-    assert budget is not None and proof is not None
+    assert budget is not None
+    assert proof is not None
     return too_few_writes(
         budget, timeline=task.timeline, machine=task.machine, least_bytes=proof.bound.value,
         found_bytes=fewest.prediction.bytes_out,

@@ -124,8 +124,8 @@ def _check_fits(timeline: Timeline, touched: NDArray[np.int64]) -> None:
         need, op = int(touched[worst]) * timeline.page_bytes, int(timeline.slices.op[worst])
         have, short = timeline.fast_bytes, need - timeline.fast_bytes
         raise InfeasibleError(
-            f"[Capacity] slice {worst} (operator {op}, {timeline.operator_names[op]}) touches {format_bytes(need)}, the fast "
-            f"tier has {format_bytes(have)}: give it the missing {format_bytes(short)} (`--fast {need}B`)"
+            f"[Capacity] slice {worst} (operator {op}, {timeline.operator_names[op]}) touches {format_bytes(need)}, the "
+            f"fast tier has {format_bytes(have)}: give it the missing {format_bytes(short)} (`--fast {need}B`)"
         )
 
 

@@ -51,5 +51,6 @@ def too_few_writes(
     return InfeasibleError(
         f"[Wear] the write budget of {format_bytes(budget_bytes)} a step is {format_bytes(need - budget_bytes)} short with "
         f"{format_bytes(timeline.fast_bytes)} of fast memory: {proof}; the smallest budget that can be kept is "
-        f"{format_bytes(need)} ({need:.0f}B, a drive life of {format_years(life)} at full speed). Write more, or give more fast memory"
+        f"{format_bytes(need)} ({need:.0f}B, a drive life of {format_years(life)} at full speed). "
+        "Write more, or give more fast memory"
     )

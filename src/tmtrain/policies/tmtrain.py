@@ -38,4 +38,9 @@ def follow(made: Plan, timeline: Timeline, *, machine: Machine) -> Decision:
     check_plan_fits(made, timeline)
     longer = insert_replays(timeline, made.replays, machine=machine)
     check_transfers_fit(made, longer)
-    return Decision(timeline=longer, knowledge=Knowledge.LAST_USE, plan=made)
+    return Decision(
+        timeline=longer,
+        knowledge=Knowledge.LAST_USE,
+        plan=made,
+        replay_s=longer.compute_s - timeline.compute_s,
+    )

@@ -65,7 +65,7 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
     step_time_s = float(end[-1])
     return Result(
         policy=policy, machine="example", fast_bytes=fast,
-        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), stall_s=float(stall.sum()),
+        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), replay_s=0.0, stall_s=float(stall.sum()),
         bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
         energy_by_component_j={
             "matrix": 70.0 * float(toy.duration_s.sum()), "static": 90.0 * step_time_s,
@@ -133,7 +133,9 @@ def example_fates(model: str = "made-up-small") -> FateRecord:
             kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
         ),
         groups=(
-            FateGroup(role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4),
+            FateGroup(
+                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4
+            ),
             FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
         ),
     )  # fmt: skip
@@ -219,7 +221,7 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
         budget_bytes=budget, fast_bytes=result.fast_bytes,
         fast_fraction=result.fast_bytes / footprint, footprint_bytes=footprint,
-        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, stall_s=result.stall_s,
+        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, replay_s=0.0, stall_s=result.stall_s,
         bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
         energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
         samples_per_s=_BATCH / result.step_time_s, samples_per_j=_BATCH / result.energy_j,

@@ -54,7 +54,7 @@ def _prices(axes: Axes, record: FateRecord, edges: NDArray[np.float64]) -> None:
     paid.stairs(
         np.cumsum(price * np.diff(edges)), edges, color="#333333", lw=1.1, ls=(0, (4, 2)), baseline=None
     )
-    paid.set_ylabel(f"{unit} per GiB so far (dashed)")
+    paid.set_ylabel(f"{unit} per GiB, summed")
     paid.set_ylim(bottom=0)
     paid.spines["right"].set_visible(True)
     _phases(axes, record.series, labelled=True)

@@ -126,6 +126,7 @@ def _row_faults(row: Row) -> Iterator[str]:
     )
     signless = (
         "ideal_step_time_s",
+        "replay_s",
         "stall_s",
         "bytes_in",
         "bytes_out",

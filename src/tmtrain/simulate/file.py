@@ -13,11 +13,11 @@ from tmtrain.simulate.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Role
 
 KIND = "result"
-VERSION = 1
+VERSION = 2
 """Format version; a newer file is refused."""
 
 _SCALARS = (
-    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "stall_s",
+    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "replay_s", "stall_s",
     "bytes_in", "bytes_out", "warm_up_steps",
 )  # fmt: skip
 _RESIDENT = tuple(f"resident_{role.name.lower()}_bytes" for role in Role)

@@ -61,7 +61,9 @@ class Result:
     fast_bytes: int
     step_time_s: float
     ideal_step_time_s: float
-    """Compute alone, everything resident."""
+    """Compute alone, everything resident, nothing recomputed."""
+    replay_s: float
+    """Recomputation, part of `step_time_s`."""
     stall_s: float
     bytes_in: int
     bytes_out: int
