@@ -13,7 +13,7 @@ from tmtrain.cli.app import main
 from tmtrain.cli.scene import make_scene
 from tmtrain.cli.trace_summary import summarise_trace
 from tmtrain.plan import plan
-from tmtrain.plan.file import load_plan
+from tmtrain.plan.file import load_plan, save_plan
 from tmtrain.policies import POLICIES
 from tmtrain.report.example import write_example
 from tmtrain.simulate import load_result
@@ -142,6 +142,29 @@ def test_simulate_follows_a_plan_from_a_file(
     followed = _json(capsys, "simulate", trace, "--plan", saved)
     assert (followed["bytes_in"], followed["bytes_out"]) == (predicted["bytes_in"], predicted["bytes_out"])
     assert followed == _json(capsys, "simulate", trace, "--fast", "20KiB")
+
+
+def test_check_tells_good_plans_from_bad_ones(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "example.plan"
+    main(["plan", trace, "--fast", "20KiB", "--out", str(saved)])
+    capsys.readouterr()
+    said = _json(capsys, "check", trace, str(saved))
+    assert (said["ok"], said["violations"]) == (True, [])
+    assert said["bound"] == pytest.approx(said["stored_bound"], rel=1e-9)
+    assert "all rules are kept" in _text(capsys, "check", trace, str(saved))
+    made = load_plan(saved)
+    assert made.certificate is not None
+    bound = dataclasses.replace(made.certificate.bound, value=2 * made.certificate.bound.value)
+    lied = dataclasses.replace(made, certificate=dataclasses.replace(made.certificate, bound=bound))
+    save_plan(lied, saved)
+    assert main(["check", trace, str(saved)]) == 1
+    text = capsys.readouterr().out
+    assert "[bound] the certificate claims" in text
+    assert "1 violations of 1 rules" in text
+    assert main(["check", trace, str(saved), "--json"]) == 1
+    assert [violation["rule"] for violation in json.loads(capsys.readouterr().out)["violations"]] == ["bound"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

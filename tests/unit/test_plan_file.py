@@ -9,23 +9,44 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.plan import Plan, plan
 from tmtrain.plan.example import example_plan, example_timeline
-from tmtrain.plan.file import KIND, VERSION, check_plan_fits, load_plan, save_plan
+from tmtrain.plan.file import KIND, VERSION, check_plan_fits, check_transfers_fit, load_plan, save_plan
 
 
 def same(one: object, other: object) -> bool:
     if isinstance(one, np.ndarray):
         assert isinstance(other, np.ndarray)
         return one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    if isinstance(one, dict):  # multipliers: a family without rows is not written down
+        assert isinstance(other, dict)
+        names = [name for name in one if len(one[name])]
+        return names == [name for name in other if len(other[name])] and all(
+            same(one[name], other[name]) for name in names
+        )
     if hasattr(one, "__dataclass_fields__"):
         return type(one) is type(other) and all(
             same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one)
         )
     return type(one) is type(other) and one == other
+
+
+def recomputing_plan() -> Plan:
+    """A plan with replays of some rows."""
+    machine = row_machine(seed=56, pages_per_s=0.3)
+    return plan(lowered(random_step(56), machine=machine, spare_pages=0), machine=machine)
+
+
+def test_a_plan_with_replays_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    made = recomputing_plan()
+    assert len(made.replays) > 1
+    assert (made.transfers.first_page > 0).any()
+    save_plan(made, tmp_path / "a.plan")
+    assert same(load_plan(tmp_path / "a.plan"), made)
 
 
 @pytest.fixture
@@ -119,11 +140,25 @@ def test_a_missing_column_is_refused(saved: Path) -> None:
         load_plan(saved)
 
 
-def test_a_certificate_without_its_prices_is_refused(saved: Path) -> None:
+@pytest.mark.parametrize("table", ["prices", "multipliers", "replays"])
+def test_a_plan_without_one_of_its_tables_is_refused(saved: Path, table: str) -> None:
     old = read_bundle(saved, kind=KIND, version=VERSION)
-    write_bundle(saved, replace(old, tables={"transfers": old.tables["transfers"]}))
-    with pytest.raises(FileFormatError, match=r"table 'prices'.*missing"):
+    write_bundle(saved, replace(old, tables={k: v for k, v in old.tables.items() if k != table}))
+    with pytest.raises(FileFormatError, match=rf"table '{table}'.*missing"):
         load_plan(saved)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("recipe", -1), ("before_slice", -1), ("first_row", -1), ("first_row", 4), ("end_row", 9), ("rows", 1)],
+)
+def test_a_replay_that_makes_no_sense_is_refused(tmp_path: Path, column: str, value: int) -> None:
+    made = recomputing_plan()
+    values = getattr(made.replays, column).copy()
+    values[0] = value
+    save_plan(replace(made, replays=replace(made.replays, **{column: values})), tmp_path / "a.plan")
+    with pytest.raises(FileFormatError, match="replay 0 is none"):
+        load_plan(tmp_path / "a.plan")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +166,8 @@ def test_a_certificate_without_its_prices_is_refused(saved: Path) -> None:
     [
         ("pages", 0),
         ("extent", -1),
+        ("first_page", -1),
+        ("written_slice", 99),
         ("fetch_slice", 99),
         ("write_slice", -1),
         ("leave_slice", 99),
@@ -167,17 +204,24 @@ def test_a_plan_for_something_else_is_refused_with_what_differs(made: Plan, mess
 def test_a_plan_of_another_slicing_is_refused() -> None:
     made = example_plan()
     assert made.certificate is not None
-    shorter = replace(made.certificate, capacity_price=made.certificate.capacity_price[:-1])
+    bound = made.certificate.bound
+    shorter = replace(made.certificate, bound=replace(bound, capacity_price=bound.capacity_price[:-1]))
     with pytest.raises(InputError, match="8 slices, this one is cut into 9"):
         check_plan_fits(replace(made, certificate=shorter), example_timeline())
 
 
-@pytest.mark.parametrize(("column", "value"), [("extent", 99), ("pages", 2)])
+def test_replays_of_another_step_are_refused() -> None:
+    strange = replace(example_plan(), replays=recomputing_plan().replays)
+    with pytest.raises(InputError, match="replay 0 of the plan runs recipe"):
+        check_plan_fits(strange, example_timeline())
+
+
+@pytest.mark.parametrize(("column", "value"), [("extent", 99), ("pages", 2), ("first_page", 1)])
 def test_a_plan_that_moves_what_the_step_does_not_have_is_refused(column: str, value: int) -> None:
     made = example_plan()
     values = getattr(made.transfers, column).copy()
     values[0] = value
     with pytest.raises(InputError, match="transfer 0 of the plan moves"):
-        check_plan_fits(
+        check_transfers_fit(
             replace(made, transfers=replace(made.transfers, **{column: values})), example_timeline()
         )

@@ -36,7 +36,7 @@ def proved_bound(timeline: Timeline, walked: Walk, certificate: Certificate, *, 
     _check_ascending("edges", edges, last=walked.num_slices)
     if cuts:
         _check_ascending("cuts", cuts, last=None)
-    prices = prices_of(certificate.objective, machine=machine, fast_bytes=timeline.fast_bytes)
+    prices = prices_of(certificate.objective, timeline, machine=machine)
     reuse = find_reuse(timeline, walked, read_blocks(timeline, walked, cuts)) if len(cuts) > 1 else Reuse()
     facts = gather_facts(timeline, walked, reuse, edges=edges, machine=machine, prices=prices)
     layout = lay_out(facts)
@@ -48,7 +48,8 @@ def proved_bound(timeline: Timeline, walked: Walk, certificate: Certificate, *, 
         + prices.second * facts.compute_s
         + prices.byte_in * facts.unit_bytes * away
     )
-    return constant + y.constant + columns_least(facts, layout, rows)
+    proved = constant + y.constant + columns_least(facts, layout, rows)
+    return max(proved, 0.0)  # seconds, joules and bytes are never negative
 
 
 def _check_ascending(name: str, slices: list[int], *, last: int | None) -> None:

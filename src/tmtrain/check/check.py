@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from tmtrain.check.bound import proved_bound
 from tmtrain.check.content import check_content, read_recipes, sound_replays
 from tmtrain.check.findings import Findings
-from tmtrain.check.prices import OBJECTIVES
+from tmtrain.check.prices import prices_of
 from tmtrain.check.replay_slices import check_slices
 from tmtrain.check.report import CheckReport
-from tmtrain.check.residency import follow_transfers
+from tmtrain.check.residency import follow_transfers, leaving_after
 from tmtrain.check.traffic import CLOSE, check_prediction, is_close, objective_value
 from tmtrain.check.walk import Walk, walk
 from tmtrain.errors import InfeasibleError, InputError
-from tmtrain.lower import Timeline, insert_replays, lower
+from tmtrain.lower import SLICE_SHARE, Timeline, insert_replays, lower
 from tmtrain.machine import Machine
 from tmtrain.plan.plan import Plan
 from tmtrain.trace import Trace, trace_fingerprint
@@ -27,9 +27,12 @@ class _Verdict:
     value: float | None = None
     peak_bytes: int = 0
     random_replays: int = 0
+    outside_class: int = 0
 
 
-def check_plan(trace: Trace, plan: Plan, *, machine: Machine) -> CheckReport:
+def check_plan(
+    trace: Trace, plan: Plan, *, machine: Machine, slice_share: float = SLICE_SHARE
+) -> CheckReport:
     """Verify a plan and its certificate against the step they claim to be for.
 
     Nothing of the planner is used: the step is followed slice by slice with the plan's transfers and replays, and the bound
@@ -39,6 +42,7 @@ def check_plan(trace: Trace, plan: Plan, *, machine: Machine) -> CheckReport:
         trace: The step.
         plan: What to check.
         machine: What the plan was made for.
+        slice_share: With which the step was lowered.
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.plan.example import example_plan
@@ -48,7 +52,7 @@ def check_plan(trace: Trace, plan: Plan, *, machine: Machine) -> CheckReport:
     (True, True, 20480)
     """
     verdict = _Verdict(found=Findings())
-    timeline = _lower(trace, plan, machine=machine, found=verdict.found)
+    timeline = _lower(trace, plan, machine=machine, slice_share=slice_share, found=verdict.found)
     if timeline is not None:
         walked = walk(timeline)
         _check_step(trace, plan, timeline, walked, machine=machine, verdict=verdict)
@@ -61,10 +65,13 @@ def check_plan(trace: Trace, plan: Plan, *, machine: Machine) -> CheckReport:
         value=verdict.value,
         peak_bytes=verdict.peak_bytes,
         random_replays=verdict.random_replays,
+        outside_class=verdict.outside_class,
     )
 
 
-def _lower(trace: Trace, plan: Plan, *, machine: Machine, found: Findings) -> Timeline | None:
+def _lower(
+    trace: Trace, plan: Plan, *, machine: Machine, slice_share: float, found: Findings
+) -> Timeline | None:
     """Lay the step on the machine as the plan has it; None where the plan is for something else."""
     fingerprint, page = trace_fingerprint(trace), machine.slow.page_bytes
     if plan.trace_fingerprint != fingerprint:
@@ -76,16 +83,17 @@ def _lower(trace: Trace, plan: Plan, *, machine: Machine, found: Findings) -> Ti
         where = f"{plan.fast_bytes} bytes of fast memory are not a whole number of pages of {page}"
         found.add("fit", where, plan.fast_bytes % page, "bytes")
     proof = plan.certificate
-    if plan.objective not in OBJECTIVES or (proof is not None and proof.objective != plan.objective):
+    if proof is not None and proof.objective != plan.objective:
         found.add(
             "fit", f"the plan minimises {plan.objective!r}, its certificate something else", 1, "objectives"
         )
     if len(found):
         return None
     try:
-        timeline = lower(trace, machine=machine, fast_bytes=plan.fast_bytes)
-    except InfeasibleError as error:
-        found.add("fit", f"{error}", 1, "capacities")
+        timeline = lower(trace, machine=machine, fast_bytes=plan.fast_bytes, slice_share=slice_share)
+        prices_of(plan.objective, timeline, machine=machine)
+    except (InfeasibleError, InputError) as error:
+        found.add("fit", f"{error}", 1, "steps")
         return None
     if proof is not None and len(proof.bound.capacity_price) != len(timeline.slices):
         planned, there = len(proof.bound.capacity_price), len(timeline.slices)
@@ -107,13 +115,16 @@ def _check_step(
     book = read_recipes(trace, timeline)
     check_content(trace, timeline, walked, book, replays, found=found)
     longer = insert_replays(timeline, plan.replays, machine=machine)
-    check_slices(timeline, longer, book, replays, found=found)
-    moved = follow_transfers(longer, walk(longer), plan.transfers, found=found)
+    places = check_slices(timeline, longer, book, replays, found=found)
+    longer_walked, before = walk(longer), len(found)
+    moved = follow_transfers(longer, longer_walked, plan.transfers, found=found)
+    if len(found) == before:
+        verdict.outside_class = leaving_after(longer_walked, plan.transfers, places)
     check_prediction(plan, timeline, longer, moved, machine=machine, found=found)
     is_random = trace.operators.is_random
     verdict.random_replays = sum(bool(is_random[book.ops[replay.recipe]].any()) for replay in replays)
     verdict.peak_bytes = moved.peak_pages * timeline.page_bytes
-    verdict.value = objective_value(plan, longer, objective=plan.objective, machine=machine)
+    verdict.value = objective_value(plan, timeline, longer, objective=plan.objective, machine=machine)
 
 
 def _check_proof(
@@ -141,7 +152,7 @@ def _check_proof(
         found.add("value", where, abs(proof.value - verdict.value), "of the objective")
     if verdict.value < bound - CLOSE * abs(bound):
         where = (
-            f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the plan is outside its class, or its "
-            "prediction too good"
+            f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the prediction is too good, or the plan "
+            f"outside the class ({verdict.outside_class} transfers leave between a replay and the use of what it had)"
         )
         found.add("proof", where, bound - verdict.value, "of the objective")

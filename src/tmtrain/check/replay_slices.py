@@ -12,18 +12,18 @@ _Run = tuple[int, int, int]
 
 def check_slices(
     timeline: Timeline, longer: Timeline, book: RecipeBook, replays: list[Replay], *, found: Findings
-) -> None:
-    """Compare `longer`, the step with `replays`, with what each replay must touch."""
+) -> set[int]:
+    """Compare `longer`, the step with `replays`, with what each replay must touch; return where its replays stand."""
     reader = _Reader(longer)
     of_op = _slices_of_operators(timeline)
     pages = _storage_pages(timeline)
     original = _Reader(timeline)
-    number = 0
+    places: set[int] = set()
     for replay in replays:
         for op, touches in zip(book.ops[replay.recipe], book.touches[replay.recipe], strict=True):
             for wanted in _wanted(replay, touches, of_op.get(op, []), original, pages):
-                place = replay.before + number
-                number += 1
+                place = replay.before + len(places)
+                places.add(place)
                 if place >= len(longer.slices) or int(longer.slices.op[place]) != op:
                     where = f"slice {place} should be operator {op} of replay {replay.row}"
                     found.add("replay-slice", where, 1, "slices")
@@ -32,11 +32,12 @@ def check_slices(
                 if missing:
                     where = f"slice {place} (replay {replay.row}, operator {op}) does not touch all pages of its rows"
                     found.add("replay-slice", where, missing)
-    extra = len(longer.slices) - len(timeline.slices) - number
+    extra = len(longer.slices) - len(timeline.slices) - len(places)
     if extra:
         found.add(
             "replay-slice", "the step has other slices than its own and the replays'", abs(extra), "slices"
         )
+    return places
 
 
 def _wanted(

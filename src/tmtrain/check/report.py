@@ -53,7 +53,7 @@ class CheckReport:
     violations: tuple[Violation, ...]
     objective: str
     bound: float | None
-    """What the stored multipliers prove, in the objective's unit; None without a certificate or where that is nothing."""
+    """What the multipliers prove, in the objective's unit; None without them or where they are of another step."""
     stored_bound: float | None
     value: float | None
     """The objective of what the plan predicts; None where the plan does not fit the step."""
@@ -61,6 +61,10 @@ class CheckReport:
     """The most fast memory that is in use while a slice runs."""
     random_replays: int
     """Replays of random operators: the run has to save the generator's state for them."""
+
+    outside_class: int
+    """Transfers that leave between a replay and the step's own use of the page. The class of the certificate knows none of
+    them (rule 3c in `tmtrain.plan.certificate`), so with them the value may come out below the bound."""
 
     @property
     def ok(self) -> bool:

@@ -79,7 +79,7 @@ def _sound_moves(timeline: Timeline, transfers: Transfers, *, num_slices: int, f
             found.add(
                 "transfer",
                 f"transfer {row} is written from slice {move.write} to {move.written}, leaves at {move.leave}, is fetched "
-                f"from {move.fetch} and is back at {move.back}: not in order",
+                f"at {move.fetch} and is back at {move.back}: not in order",
                 disorder,
                 "slices",
             )
@@ -90,6 +90,15 @@ def _sound_moves(timeline: Timeline, transfers: Transfers, *, num_slices: int, f
         if len(found) == before:
             moves.append(move)
     return moves
+
+
+def leaving_after(walked: Walk, transfers: Transfers, slices: set[int]) -> int:
+    """Count the transfers that leave between one of `slices` and the next use."""
+    count = 0
+    for extent, leave in zip(transfers.extent.tolist(), transfers.leave_slice.tolist(), strict=True):
+        number, _ = _before(walked.accesses[extent], leave, walked.num_slices)
+        count += walked.accesses[extent][number].slice in slices
+    return count
 
 
 def _disorder(move: Move) -> int:

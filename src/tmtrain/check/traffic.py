@@ -33,7 +33,7 @@ def check_prediction(
     if said.step_time_s < least * (1 - CLOSE):
         where = f"the step takes at least {least:.9g} s, {said.step_time_s:.9g} s are predicted"
         found.add("prediction", where, least - said.step_time_s, "s")
-    energy = objective_value(plan, longer, objective="energy", machine=machine)
+    energy = objective_value(plan, timeline, longer, objective="energy", machine=machine)
     _compare("joules", said.energy_j, energy, "J", found=found)
     proof = plan.certificate
     if proof is not None and proof.write_budget_bytes is not None and bytes_out > proof.write_budget_bytes:
@@ -41,9 +41,11 @@ def check_prediction(
         found.add("write-budget", where, bytes_out - proof.write_budget_bytes, "bytes")
 
 
-def objective_value(plan: Plan, longer: Timeline, *, objective: str, machine: Machine) -> float:
-    """Return the objective of the step that `plan` predicts."""
-    prices = prices_of(objective, machine=machine, fast_bytes=longer.fast_bytes)
+def objective_value(
+    plan: Plan, timeline: Timeline, longer: Timeline, *, objective: str, machine: Machine
+) -> float:
+    """Return the objective of the step that `plan` predicts; `longer` is `timeline` with its replays."""
+    prices = prices_of(objective, timeline, machine=machine)
     said = plan.prediction
     return (
         computing(prices, longer, machine=machine)

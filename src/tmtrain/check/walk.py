@@ -46,7 +46,7 @@ def walk(timeline: Timeline) -> Walk:
 
     >>> from tmtrain.check.example import example_step
     >>> len(walk(example_step()).gaps)
-    5
+    6
     """
     num_slices, access = len(timeline.slices), timeline.accesses
     per_extent: list[list[Access]] = [[] for _ in range(len(timeline.extents))]

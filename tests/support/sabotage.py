@@ -1,0 +1,102 @@
+"""Plans that break one rule each, made from a good one."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.check.walk import walk
+from tmtrain.lower import Replays, Timeline, insert_replays
+from tmtrain.machine import Machine
+from tmtrain.plan import Bound, Certificate, Plan, Transfers
+
+Sabotage: TypeAlias = Callable[[Plan], Plan]
+Choice: TypeAlias = NDArray[np.bool_] | int
+
+
+def change(plan: Plan, table: str, row: Choice, **by: int) -> Plan:
+    """Add numbers to columns of a row of "transfers" or "replays"."""
+    old: Any = getattr(plan, table)
+    columns = {name: getattr(old, name).copy() for name in by}
+    for name, amount in by.items():
+        columns[name][row] += amount
+    return replace(plan, **{table: replace(old, **columns)})
+
+
+def take(plan: Plan, table: str, order: NDArray[np.int64]) -> Plan:
+    """Keep the rows of a table that `order` names, in that order."""
+    old: Any = getattr(plan, table)
+    return replace(
+        plan, **{table: replace(old, **{f.name: getattr(old, f.name)[order] for f in fields(old)})}
+    )
+
+
+def without(plan: Plan, table: str, row: int) -> Plan:
+    """Remove a row of a table."""
+    return take(plan, table, np.delete(np.arange(len(getattr(plan, table))), row))
+
+
+def swapped(plan: Plan, table: str, one: int, other: int) -> Plan:
+    """Exchange two rows of a table."""
+    order = np.arange(len(getattr(plan, table)))
+    order[[one, other]] = order[[other, one]]
+    return take(plan, table, order)
+
+
+def predicting(plan: Plan, **changes: float) -> Plan:
+    """Change the prediction."""
+    return replace(plan, prediction=replace(plan.prediction, **changes))  # pyright: ignore[reportArgumentType]
+
+
+def certified(plan: Plan, **changes: object) -> Plan:
+    """Change the certificate."""
+    return replace(plan, certificate=replace(proof(plan), **changes))  # pyright: ignore[reportArgumentType]
+
+
+def bounded(plan: Plan, **changes: object) -> Plan:
+    """Change the bound of the certificate."""
+    bound: Bound = replace(proof(plan).bound, **changes)  # pyright: ignore[reportArgumentType]
+    return certified(plan, bound=bound)
+
+
+def proof(plan: Plan) -> Certificate:
+    """Return the certificate, which must be there."""
+    assert plan.certificate is not None
+    return plan.certificate
+
+
+def dirty_transfer(plan: Plan, timeline: Timeline, machine: Machine) -> int:
+    """Return a transfer whose content the step writes."""
+    walked = walk(insert_replays(timeline, plan.replays, machine=machine))
+    written = [any(access.writes for access in accesses) for accesses in walked.accesses]
+    return next(row for row, extent in enumerate(plan.transfers.extent.tolist()) if written[extent])
+
+
+def chained_replays(plan: Plan, timeline: Timeline) -> tuple[int, int]:
+    """Return two replays of one moment and the same rows, of which the second reads what the first makes."""
+    recipes, replays = timeline.recipes, plan.replays
+    for second in range(1, len(replays)):
+        for first in range(second):
+            made = _touched(timeline, int(replays.recipe[first]), recipes.touch_writes)
+            read = _touched(timeline, int(replays.recipe[second]), recipes.touch_reads)
+            if made & read and _same(replays, first, second):
+                return first, second
+    raise AssertionError("no chain of replays in this plan")
+
+
+def _same(replays: Replays, one: int, other: int) -> bool:
+    columns = (replays.before_slice, replays.first_row, replays.end_row)
+    return all(column[one] == column[other] for column in columns)
+
+
+def _touched(timeline: Timeline, recipe: int, how: NDArray[np.bool_]) -> set[int]:
+    recipes = timeline.recipes
+    begin, end = recipes.touch_ptr[recipes.op_ptr[[recipe, recipe + 1]]].tolist()
+    return set(recipes.touch_storage[begin:end][how[begin:end]].tolist())
+
+
+def no_transfers(plan: Plan) -> Transfers:
+    """Return an empty table of transfers."""
+    return take(plan, "transfers", np.zeros(0, np.int64)).transfers
