@@ -49,8 +49,12 @@ WRONG = {
     "simulate example.trace --fast 24KiB --perfetto step.txt": (".json or .json.gz",),
     "evaluate gpt2-xxl --out out": ("unknown model",),
     "evaluate example.trace --machine v5-slc --out out": ("no machine is called",),
-    "plan example.trace --objective joules": ("unknown objective 'joules'", "energy, time, bytes, writes", "a mix"),
-    "plan example.trace --fast 20KiB --write-budget 1B": ("[Wear]", "short", "smallest budget"),
+    "plan example.trace --objective joules": (
+        "unknown objective 'joules'",
+        "energy, time, bytes, writes",
+        "a mix",
+    ),
+    "plan example.trace --fast 20KiB --no-recompute --write-budget 1B": ("[Wear]", "short", "smallest budget"),
     "plan example.trace --write-budget lots": ("'lots' is not a size",),
     "plan example.trace --min-life 5": ("'5' is not a duration", "5y"),
     "plan example.trace --time-limit 0": ("--time-limit 0 leaves no time",),
@@ -61,7 +65,10 @@ WRONG = {
     "plan example.trace --pareto --objective time": ("leave --objective out",),
     "plan example.trace --max-slowdown 2": ("are for --min-fast",),
     "plan example.trace --min-fast --max-energy 0.1x": ("no fast memory is enough", "proved by the bound"),
-    "explain example.trace example.plan 0.weigth": ("no tensor or module '0.weigth'", "did you mean 0.weight"),
+    "explain example.trace example.plan 0.weigth": (
+        "no tensor or module '0.weigth'",
+        "did you mean 0.weight",
+    ),
     "report nowhere": ("nowhere/results.json", "tmtrain evaluate --out nowhere"),
     "machine show v5-slc": ("no machine is called 'v5-slc'",),
 }

@@ -35,7 +35,11 @@ def test_a_write_budget_is_kept_and_its_bound_is_higher() -> None:
     assert made.certificate is not None
     assert free.certificate is not None
     assert made.certificate.write_budget_bytes == budget
-    assert free.certificate.bound.value <= made.certificate.bound.value <= made.certificate.value * (1 + ROUNDING)
+    assert (
+        free.certificate.bound.value
+        <= made.certificate.bound.value
+        <= made.certificate.value * (1 + ROUNDING)
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -55,7 +59,9 @@ def test_a_write_budget_that_is_too_small_says_what_would_do() -> None:
         plan(timeline, machine=machine, write_budget_bytes=least / 2)
     named = re.search(r"\((\d+)B", str(caught.value))
     assert named is not None
-    assert plan(timeline, machine=machine, write_budget_bytes=float(named[1])).prediction.bytes_out <= float(named[1])
+    assert plan(timeline, machine=machine, write_budget_bytes=float(named[1])).prediction.bytes_out <= float(
+        named[1]
+    )
 
 
 def test_a_slice_that_does_not_fit_names_its_operator_and_what_is_missing() -> None:
@@ -65,7 +71,9 @@ def test_a_slice_that_does_not_fit_names_its_operator_and_what_is_missing() -> N
         plan(timeline, machine=narrow_machine(0))
 
 
-@pytest.mark.parametrize("key", ["slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth", "fast.bandwidth"])
+@pytest.mark.parametrize(
+    "key", ["slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth", "fast.bandwidth"]
+)
 def test_a_machine_without_bandwidth_is_refused(key: str, tmp_path: Path) -> None:
     file = tmp_path / "still.toml"
     file.write_text(f'schema = 1\nbase = "v4-slc"\n[{key.split(".")[0]}]\n{key.split(".")[1]} = "0 GB/s"\n')
@@ -145,7 +153,9 @@ def test_a_life_and_its_budget_are_each_others_inverse() -> None:
 def test_a_drive_kept_by_a_budget_lasts_at_least_as_long() -> None:
     timeline, machine = middle_timeline(2), narrow_machine(2)
     free: Plan = plan(timeline, machine=machine)
-    life_s = 1.05 * life_of_writes(machine, write_bytes=free.prediction.bytes_out, step_time_s=timeline.compute_s)
+    life_s = 1.05 * life_of_writes(
+        machine, write_bytes=free.prediction.bytes_out, step_time_s=timeline.compute_s
+    )
     budget = write_budget_of_life(machine, life_s=life_s, step_time_s=timeline.compute_s)
     made = plan(timeline, machine=machine, write_budget_bytes=budget).prediction
     assert life_of_writes(machine, write_bytes=made.bytes_out, step_time_s=made.step_time_s) >= life_s

@@ -36,13 +36,18 @@ def test_the_bound_of_a_mix_is_no_less_than_the_mix_of_bounds_and_no_more_than_a
     mixed = plan(timeline, machine=machine, objective=goal.name)
     assert mixed.certificate is not None
     pure = {name: plan(timeline, machine=machine, objective=name) for name in ("energy", "time", "writes")}
-    bounds = {name: made.certificate.bound.value for name, made in pure.items() if made.certificate is not None}
+    bounds = {
+        name: made.certificate.bound.value for name, made in pure.items() if made.certificate is not None
+    }
     parts = sum(term.factor * bounds[term.name] for term in goal.terms)
     assert mixed.certificate.bound.value >= parts - 1e-4 * abs(parts)
     for made in (*pure.values(), mixed):
         seen = made.prediction
         value = goal.measured(
-            energy_j=seen.energy_j, step_time_s=seen.step_time_s, bytes_in=seen.bytes_in, bytes_out=seen.bytes_out
+            energy_j=seen.energy_j,
+            step_time_s=seen.step_time_s,
+            bytes_in=seen.bytes_in,
+            bytes_out=seen.bytes_out,
         )
         assert value >= mixed.certificate.bound.value * (1 - ROUNDING)
 

@@ -122,7 +122,9 @@ def test_a_judge_that_finds_plans_worse_asks_for_more_memory() -> None:
 def test_a_limit_that_nothing_meets_says_what_comes_closest() -> None:
     trace, machine = _trace()
     limit = energy_limit(trace, machine=machine, text="0.5x")
-    with pytest.raises(InfeasibleError, match=r"no fast memory is enough for 0\.5 x .* proved by the bound: the least is"):
+    with pytest.raises(
+        InfeasibleError, match=r"no fast memory is enough for 0\.5 x .* proved by the bound: the least is"
+    ):
         min_fast(trace, machine=machine, limit=limit)
 
 

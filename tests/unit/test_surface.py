@@ -9,14 +9,15 @@ import pytest
 import tmtrain
 
 VERBS_AND_VALUES = [
-    "POLICIES", "ZOO", "__version__", "capture", "capture_function", "capture_model", "check_plan", "describe_machine",
-    "evaluate", "list_machines", "load_machine", "load_plan", "load_result", "load_trace", "lower", "make_policy", "parse_bytes",
-    "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result", "save_trace", "simulate",
-    "trace_of", "write_perfetto", "write_report",
+    "POLICIES", "ZOO", "__version__", "capture", "capture_function", "capture_model", "check_plan",
+    "describe_machine", "evaluate", "explain", "list_machines", "min_fast", "pareto", "load_machine", "load_plan",
+    "load_result", "load_trace", "lower", "make_policy", "parse_bytes", "parse_fast", "plan", "read_results",
+    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto",
+    "write_report",
 ]  # fmt: skip
 TYPES = [
-    "Certificate", "CheckReport", "Decision", "FastCapacity", "Machine", "Phase", "Plan", "Policy", "Prediction", "Result", "Results",
-    "Role", "Row", "StepOptions", "Study", "Timeline", "Trace", "Violation",
+    "Certificate", "CheckReport", "Decision", "FastCapacity", "Machine", "Phase", "Plan", "Policy", "Prediction",
+    "Result", "Results", "Role", "Row", "StepOptions", "Study", "Timeline", "Trace", "Violation",
 ]  # fmt: skip
 ERRORS = [
     "CaptureError", "FileFormatError", "InfeasibleError", "InputError", "MachineError", "PlanRefutedError",

@@ -154,14 +154,14 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
 
 class _Teller:
     def __init__(self, plan: Plan, trace: Trace, timeline: Timeline, machine: Machine) -> None:
-        proof = plan.certificate
-        if proof is None or not proof.bound.multipliers:
+        self._trace, self._timeline = trace, timeline
+        self._problem: Problem = build_problem(timeline)
+        proof, is_scarce = plan.certificate, bool((self._problem.over_pages > 0).any())
+        if proof is None or (is_scarce and not any(p.any() for p in proof.bound.multipliers.values())):
             raise InputError(
                 "the plan has no prices: it was made without a certificate, or the solver was out of time; "
                 "plan anew with a longer --time-limit"
             )
-        self._trace, self._timeline = trace, timeline
-        self._problem: Problem = build_problem(timeline)
         remaking = find_options(timeline, self._problem).remaking if proof.recomputes else Remaking()
         self._remaking = remaking
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)
