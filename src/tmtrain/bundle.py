@@ -6,6 +6,7 @@ and of itself, so that a truncated or edited bundle is refused instead of believ
 temporary name and renamed, so a half-written one never carries the final name.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -107,7 +108,8 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
             f"could not write {path}: {error.strerror or error}; nothing was left behind"
         ) from error
     finally:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or its folder is none: there is nothing to remove
+            staging.unlink()
 
 
 def fingerprint(tables: Mapping[str, pa.Table], meta: Mapping[str, Any]) -> str:

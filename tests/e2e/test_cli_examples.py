@@ -38,5 +38,18 @@ def test_how_little_memory() -> None:
     assert traffic == sorted(traffic)
 
 
+def test_selective_checkpointing() -> None:
+    lines = _run(EXAMPLES / "selective_checkpointing.py").splitlines()
+    kept = {
+        line.split(":")[0]: int(line.split()[-2].replace(",", ""))
+        for line in lines
+        if line.endswith(" bytes")
+    }
+    assert kept["kept for backward with the policy"] < kept["kept for backward without"]
+    assert lines[-1] == "losses of three steps: the same bit for bit"
+
+
 def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"own_model", "own_step", "how_little_memory"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "own_model", "own_step", "how_little_memory", "selective_checkpointing",
+    }  # fmt: skip

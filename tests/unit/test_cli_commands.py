@@ -220,3 +220,27 @@ def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str
     shown = _text(capsys, "machine", "show", "v4-slc")
     assert all(path in shown for path in constants)
     assert re.search(r"slow.program_energy +100 pJ/bit +[\d.]+ to [\d.]+", shown)
+
+
+@pytest.mark.parametrize(
+    ("to", "key", "words"),
+    [
+        ("table", "storages", "10 rows"),
+        ("checkpoint", "policy", "run again"),
+        ("fsdp2", "offloaded_bytes", "parameters, gradients and optimizer state"),
+        ("deepspeed", "zero_optimization", "what the configuration cannot say"),
+    ],
+)
+def test_export_writes_what_it_says(
+    to: str, key: str, words: str, trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, out = str(tmp_path / "example.plan"), str(tmp_path / "out.json")
+    assert main(["plan", trace, "--fast", "20KiB", "--out", made, "--json"]) == 0
+    capsys.readouterr()
+    options = ["--layers", "0|1"] if to == "checkpoint" else []
+    said = _json(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    assert said["to"] == to
+    assert key in said
+    assert said["files"][0] == out
+    assert all(Path(file).is_file() for file in said["files"])
+    assert words in _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)

@@ -37,6 +37,15 @@ WRONG = {
     "capture example.trace --batch 3": ("batch cannot be chosen for example.trace",),
     "capture gpt2-tiny --samples 3": ("--samples", "--batch"),
     "capture example.trace --out study": ("study exists and is not a tmtrain bundle",),
+    "export example.trace example.plan --to table --out example.plan": (
+        "holds a 'plan', not an older table",
+    ),
+    "export example.trace example.plan --to fsdp2 --out a.json --device cpu": ("a device is for deepspeed",),
+    "export example.trace example.plan --to checkpoint --out a.json --layers ((": (
+        "'((' is not a regular expression",
+    ),
+    "export gpt2-tiny example.plan --to table --out a": ("the plan was made for trace",),
+    "export example.trace nothing.plan --to table --out a": ("no such file: nothing.plan",),
     "plan example.trace --machine v5-slc": ("no machine is called 'v5-slc'", "v4-slc"),
     "plan example.trace --machine bad.toml": ("bad.toml", "slow.paige", "did you mean 'page'"),
     "plan example.trace --fast lots": ("'lots' is not a size",),
@@ -54,7 +63,11 @@ WRONG = {
         "energy, time, bytes, writes",
         "a mix",
     ),
-    "plan example.trace --fast 20KiB --no-recompute --write-budget 1B": ("[Wear]", "short", "smallest budget"),
+    "plan example.trace --fast 12KiB --no-recompute --write-budget 1B": (
+        "[Wear]",
+        "short",
+        "smallest budget",
+    ),
     "plan example.trace --write-budget lots": ("'lots' is not a size",),
     "plan example.trace --min-life 5": ("'5' is not a duration", "5y"),
     "plan example.trace --time-limit 0": ("--time-limit 0 leaves no time",),

@@ -26,6 +26,9 @@ SURFACE = {
     ),
     "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", *MODEL, "--json"),
     "check": ("TRACE", "PLAN", "--machine", "--json"),
+    "export": (
+        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", *MODEL, "--json",
+    ),
     "simulate": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         *MODEL, "--json",

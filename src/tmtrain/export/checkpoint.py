@@ -16,7 +16,8 @@ Note [What torch can do]
       run): such storages are always made again;
     * a random operator whose result is put in does not advance the generator. So it may be kept only if no later random
       operator of the layer runs again: otherwise that one would draw other numbers;
-    * an operator that updates buffers (running statistics) would update them twice. Its result is always kept;
+    * an operator that updates buffers (running statistics) updates them twice. Who applies the policy puts them back
+      (`tmtrain.export.torch_checkpoint`);
     * the inputs of a layer are kept, whatever made them. Their makers' results are kept too: that costs no memory and
       saves the operators;
     * operators whose results nobody needs again run again with the rest. `Tally.rerun_flops` counts them.
@@ -77,7 +78,6 @@ class _Maker:
         self._makers: dict[int, set[int]] = defaultdict(set)
         """Storage -> operators that allocate or write it in forward."""
         self._born: dict[int, set[int]] = defaultdict(set)
-        self._written: dict[int, set[int]] = defaultdict(set)
         operands, phase = trace.operands, trace.operators.phase
         for row in np.flatnonzero(np.isin(phase[operands.op], _FORWARD)).tolist():
             op, storage = int(operands.op[row]), int(operands.storage[row])
@@ -87,7 +87,6 @@ class _Maker:
                 self._born[op].add(storage)
             if operands.writes[row] or operands.allocates[row]:
                 self._makers[storage].add(op)
-                self._written[op].add(storage)
         self._choice = {op: _Choice() for layer in layers for op in layer.ops}
 
     def policy(self) -> SelectivePolicy:
@@ -151,16 +150,13 @@ class _Maker:
 
     def _apply_rules(self, layer: Layer, inputs: set[int]) -> None:
         """See Note [What torch can do]."""
-        operators, roles = self._ledger.trace.operators, self._ledger.trace.storages.role
+        operators = self._ledger.trace.operators
         random_runs_again = False
         for op in reversed(layer.ops):
             choice, alone = self._choice[op], all(self._makers[s] == {op} for s in self._born[op])
-            updates = any(roles[s] == Role.BUFFER for s in self._written[op])
             feeds_a_layer = bool(self._born[op] & inputs)
             if not alone:
                 choice.save = choice.offload = False
-            elif updates:
-                choice.save = True
             elif feeds_a_layer and not operators.is_view[op]:
                 choice.save, choice.offload = True, False
             if operators.is_random[op]:

@@ -34,9 +34,9 @@ def explain_config(facts: Facts, config: dict[str, Any], *, device: str) -> str:
     head = [
         f"DeepSpeed ZeRO-3 configuration from a tmtrain plan: {facts.model} on {facts.machine} with "
         f"{format_bytes(facts.fast_bytes)} of fast memory.",
-        f"The plan moves {format_bytes(facts.bytes_in)} in and {format_bytes(facts.bytes_out)} out per step. At some moment "
-        f"of the step, {facts.parameters_moved:.1%} of the parameters' bytes are away, {facts.gradients_moved:.1%} of the "
-        f"gradients' and {facts.optimizer_moved:.1%} of the optimizer state's.",
+        f"The plan moves {format_bytes(facts.bytes_in)} in and {format_bytes(facts.bytes_out)} out per step. At some "
+        f"moment of the step, {facts.parameters_moved:.1%} of the parameters' bytes are away, "
+        f"{facts.gradients_moved:.1%} of the gradients' and {facts.optimizer_moved:.1%} of the optimizer state's.",
     ]
     parts = [*head, "What the configuration says", *_says(facts, config["zero_optimization"], device)]
     parts += ["What it cannot say", *_cannot_say(facts, config)]

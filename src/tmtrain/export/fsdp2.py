@@ -163,7 +163,8 @@ def choose_whole(candidates: list[Candidate]) -> set[str]:
     """Choose which candidates are offloaded as a whole, so that their bytes match the sum of the shares.
 
     Largest first, of equals those with the larger share, as long as the sum is not exceeded; then the smallest of the
-    others, if that comes nearer. So the bytes chosen differ from the sum by at most half of the smallest that is left out.
+    others, if that comes nearer. So the bytes chosen are short by at most half of the smallest that is left out, and too
+    many by at most half of the one that was chosen last.
     A candidate of which nothing is moved is never chosen.
 
     >>> parts = {"a": (100, 0.9), "b": (60, 0.5), "c": (10, 0.0)}

@@ -1,8 +1,8 @@
 """The Ledger: what a plan does with each storage, in the units in which every export speaks of it.
 
 A storage has as many gaps as the step has stretches without it. Most programs know one decision per tensor, so the ledger
-also names its *long gap*: for each extent the gap that lasts longest, counted in seconds of computation. An extent without any
-gap, because the step never lets go of it for a whole slice, is kept.
+also names its *long gap*: for each extent the gap that lasts longest, counted in seconds of computation. An extent without
+any gap, because the step never lets go of it for a whole slice, is kept.
 """
 
 from dataclasses import dataclass

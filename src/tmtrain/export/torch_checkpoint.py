@@ -6,7 +6,8 @@
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -49,20 +50,39 @@ class PolicyFn:
         return self._away if call in layer.offload.get(name, ()) else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def context_fn(layer: LayerPolicy, *, path: str, offload: Offload = "save") -> Callable[[], tuple[Any, Any]]:
+def context_fn(
+    layer: LayerPolicy, *, path: str, offload: Offload = "save", buffers: Sequence[torch.Tensor] = ()
+) -> Callable[[], tuple[Any, Any]]:
     """Return the `context_fn` of one layer, for `torch.utils.checkpoint.checkpoint`.
 
     Args:
         layer: What becomes of its operators.
         path: Of the module, for messages.
         offload: What becomes of results that the plan moves.
+        buffers: What the layer may update: running statistics are put back after it ran again.
+
+    Raises:
+        InputError: this torch cannot offload.
     """
 
     def contexts() -> tuple[Any, Any]:
-        return create_selective_checkpoint_contexts(PolicyFn(layer, path=path, offload=offload))
+        first, again = create_selective_checkpoint_contexts(PolicyFn(layer, path=path, offload=offload))
+        return first, _puts_back(buffers, again) if buffers else again
 
     _offload_policy(offload)
     return contexts
+
+
+@contextmanager
+def _puts_back(buffers: Sequence[torch.Tensor], context: Any) -> Generator[None]:
+    before = [buffer.detach().clone() for buffer in buffers]
+    try:
+        with context:
+            yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            # Autograd, which holds on to buffers for backward, must not see a new version of them.
+            buffer.data.copy_(value)
 
 
 def apply_checkpoint_policy(
@@ -70,9 +90,9 @@ def apply_checkpoint_policy(
 ) -> None:
     """Wrap the forward of the layers that `policy` names, in place; all others stay as they are.
 
-    Training gives the same bits as without (random operators draw the same numbers again); only memory and time differ.
-    Known limitations: a layer must not keep a cache from its forward (transformers: ``use_cache=False``); results that the
-    plan moves are kept unless `offload` is "cpu", which eager torch 2.13 takes for "recompute": it is for `torch.compile`.
+    Training gives the same bits as without: random operators draw the same numbers again, buffers are put back. Known
+    limitations: a layer must not keep a cache from its forward (transformers: ``use_cache=False``); results that the plan
+    moves are kept unless `offload` is "cpu", which eager torch 2.13 takes for "recompute": it is for `torch.compile`.
 
     Args:
         model: The model of the step that was planned.
@@ -94,7 +114,8 @@ def apply_checkpoint_policy(
         raise InputError(f"module {wrapped[0]!r} has a checkpoint policy already: apply one, once")
     for path, layer in policy.layers.items():
         # The forward alone, as transformers does it: hooks of the module itself run once.
-        contexts = context_fn(layer, path=path, offload=offload)
+        buffers = tuple(modules[path].buffers())
+        contexts = context_fn(layer, path=path, offload=offload, buffers=buffers)
         modules[path].forward = _RunAgain(modules[path].forward, contexts)
 
 
