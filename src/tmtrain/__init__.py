@@ -1,8 +1,8 @@
 """tmtrain: plan, prove and simulate training on little fast memory and much flash.
 
 The verbs, in the order of the road: `capture` (or `capture_model`, `capture_function`), `lower`, `plan`, `make_policy` and
-`simulate`, `write_report`; `check_plan` verifies a plan and its proof; `evaluate` is all of them over models, machines,
-capacities and policies.
+`simulate`, `write_report`; `explain` says why a plan does what it does, `pareto` and `min_fast` search over many,
+`check_plan` verifies one and its proof; `evaluate` is all of them over models, machines, capacities and policies.
 
     >>> import tmtrain
     >>> machine = tmtrain.load_machine("v4-slc")
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from tmtrain.lower import Timeline, lower
     from tmtrain.machine import Machine, describe_machine, list_machines, load_machine
     from tmtrain.plan import Certificate, Plan, Prediction, plan
+    from tmtrain.plan.explain import explain
     from tmtrain.plan.file import load_plan, save_plan
+    from tmtrain.plan.min_fast import min_fast
+    from tmtrain.plan.pareto import pareto
     from tmtrain.policies import POLICIES, Decision, Policy, make_policy
     from tmtrain.report import read_results, results_table, write_perfetto, write_report
     from tmtrain.simulate import Result, load_result, save_result, simulate
@@ -55,10 +58,11 @@ __all__ = [
     "Result", "Results", "Role", "Row", "SolverError", "StepOptions", "Study", "Timeline", "TmtrainError", "Trace",
     "Violation",
     "__version__",
-    "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "export", "list_machines",
-    "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result", "load_trace", "lower",
-    "make_policy", "parse_bytes", "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result",
-    "save_trace", "simulate", "trace_of", "write_perfetto", "write_report",
+    "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "explain", "export",
+    "list_machines", "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result",
+    "load_trace", "lower", "make_policy", "min_fast", "pareto", "parse_bytes", "parse_fast", "plan", "read_results",
+    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto",
+    "write_report",
 ]  # fmt: skip
 
 _NAMES_BY_HOME = {
@@ -72,7 +76,10 @@ _NAMES_BY_HOME = {
     "lower": "Timeline lower",
     "machine": "Machine describe_machine list_machines load_machine",
     "plan": "Certificate Plan Prediction plan",
+    "plan.explain": "explain",
     "plan.file": "load_plan save_plan",
+    "plan.min_fast": "min_fast",
+    "plan.pareto": "pareto",
     "policies": "POLICIES Decision Policy make_policy",
     "report": "read_results results_table write_perfetto write_report",
     "simulate": "Result load_result save_result simulate",

@@ -105,7 +105,7 @@ def test_plan_finds_the_front_and_draws_it(
     said = _json(capsys, "plan", trace, "--fast", "20KiB", "--pareto", "--out", str(out))
     assert said["points"]
     assert json.loads((out / "pareto.json").read_text()) == said
-    assert (out / "pareto.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert (out / "pareto.svg").read_text().count('xmlns="http://www.w3.org/2000/svg"') == 1
     assert "life" in _text(capsys, "plan", trace, "--fast", "20KiB", "--pareto")
 
 
@@ -117,7 +117,7 @@ def test_plan_finds_the_least_fast_memory(
     assert said["impossible_bytes"] < said["achieved_bytes"] == load_plan(out).fast_bytes
     followed = _json(capsys, "simulate", trace, "--plan", out)
     assert followed["step_time_s"] == said["step_time_s"] <= 1.5 * followed["ideal_step_time_s"]
-    assert "certified" in _text(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5")
+    assert "impossible" in _text(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5")
 
 
 def test_explain_tells_the_gaps_of_a_tensor(

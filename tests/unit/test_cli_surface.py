@@ -20,7 +20,11 @@ MODEL = (
 )
 SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
-    "plan": ("SOURCE", "--machine", "--fast", "--objective", "--out", "--samples", *MODEL, "--json"),
+    "plan": (
+        "SOURCE", "--machine", "--fast", "--objective", "--no-recompute", "--out", "--samples", "--write-budget",
+        "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy", *MODEL, "--json",
+    ),
+    "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", *MODEL, "--json"),
     "check": ("TRACE", "PLAN", "--machine", "--json"),
     "export": (
         "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", *MODEL, "--json",

@@ -10,10 +10,10 @@ import tmtrain
 
 VERBS_AND_VALUES = [
     "POLICIES", "ZOO", "__version__", "capture", "capture_function", "capture_model", "check_plan",
-    "describe_machine", "evaluate", "export", "list_machines", "load_checkpoint_policy", "load_machine",
-    "load_offload_map", "load_plan", "load_result", "load_trace", "lower", "make_policy", "parse_bytes", "parse_fast",
-    "plan", "read_results", "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of",
-    "write_perfetto", "write_report",
+    "describe_machine", "evaluate", "explain", "export", "list_machines", "min_fast", "pareto",
+    "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result", "load_trace", "lower",
+    "make_policy", "parse_bytes", "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result",
+    "save_trace", "simulate", "trace_of", "write_perfetto", "write_report",
 ]  # fmt: skip
 TYPES = [
     "Certificate", "CheckReport", "Decision", "Exported", "FastCapacity", "Machine", "Phase", "Plan", "Policy",

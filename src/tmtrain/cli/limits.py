@@ -26,6 +26,19 @@ class PlanLimits:
     time_limit: float | None = None
     """Seconds that the solver may take for each programme; then a simpler plan with the gap that is true for it."""
 
+    def check(self) -> None:
+        """Refuse what makes no sense, before anything is computed.
+
+        Raises:
+            InputError: not a size, a duration, or a time.
+        """
+        if self.write_budget is not None:
+            parse_bytes(self.write_budget)
+        if self.min_life is not None:
+            parse_duration(self.min_life)
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"--time-limit {self.time_limit:g} leaves no time: give seconds above 0")
+
     def write_budget_bytes(self, timeline: Timeline, machine: Machine) -> float | None:
         """Return the smaller of the two budgets.
 
@@ -37,17 +50,6 @@ class PlanLimits:
             life_s = parse_duration(self.min_life)
             budgets.append(write_budget_of_life(machine, life_s=life_s, step_time_s=timeline.compute_s))
         return min(budgets, default=None)
-
-    @property
-    def time_limit_s(self) -> float | None:
-        """Seconds for each programme.
-
-        Raises:
-            InputError: not positive.
-        """
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"--time-limit {self.time_limit:g} leaves no time: give seconds above 0")
-        return self.time_limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,7 @@ def plan(
         json: Print JSON.
     """
     limits, search = limits or PlanLimits(), search or PlanSearch()
+    limits.check()
     search.check(limits)
     _refuse_ignored(search, fast=fast, objective=objective)
     check_objective(objective or "energy")
@@ -65,7 +66,7 @@ def plan(
             made = make_plan(
                 scene.timeline, machine=scene.machine, objective=objective or "energy", recompute=not no_recompute,
                 write_budget_bytes=limits.write_budget_bytes(scene.timeline, scene.machine),
-                time_limit_s=limits.time_limit_s,
+                time_limit_s=limits.time_limit,
             )  # fmt: skip
             if out is not None:
                 save_plan(made, out)

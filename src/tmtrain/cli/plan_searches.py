@@ -120,7 +120,7 @@ def find_front(
     """Make the plans of the front; write ``pareto.json`` and ``pareto.svg`` to `out`."""
     assert search.pareto
     front = pareto(
-        scene.timeline, machine=scene.machine, recompute=recompute, time_limit_s=limits.time_limit_s, tell=tell,
+        scene.timeline, machine=scene.machine, recompute=recompute, time_limit_s=limits.time_limit, tell=tell,
         write_budget_bytes=limits.write_budget_bytes(scene.timeline, scene.machine),
     )  # fmt: skip
     found = FrontSummary(
@@ -148,7 +148,7 @@ def find_least_fast(
     """Find the smallest fast memory, judging plans by the simulator; write the plan to `out`."""
     limit = search.limit(limits, trace=scene.trace, machine=scene.machine)
     found = min_fast(
-        scene.trace, machine=scene.machine, limit=limit, recompute=recompute, time_limit_s=limits.time_limit_s,
+        scene.trace, machine=scene.machine, limit=limit, recompute=recompute, time_limit_s=limits.time_limit,
         judge=partial(_simulated, machine=scene.machine), tell=tell,
     )  # fmt: skip
     if out is not None and found.achieved.plan is not None:

@@ -113,7 +113,7 @@ def explain(plan: Plan, tensor: str, *, trace: Trace, timeline: Timeline, machin
     >>> machine = load_machine("v4-slc")
     >>> told = explain(example_plan(), "0.weight", trace=example_trace(), timeline=example_timeline(), machine=machine)
     >>> [gap.before.phase for gap in told.storages[0].gaps]
-    ['optimizer', 'forward']
+    ['optimizer']
     """
     check_plan_fits(plan, timeline)
     wanted = find_storages(trace, tensor)
@@ -134,7 +134,7 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
 
     >>> from tmtrain.trace import example_trace
     >>> find_storages(example_trace(), "state:*")
-    [3, 4]
+    [1]
     """
     names, modules = trace.storages.name, trace.storages.module
     pairs = list(enumerate(zip(names, modules, strict=True)))
@@ -154,14 +154,14 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
 
 class _Teller:
     def __init__(self, plan: Plan, trace: Trace, timeline: Timeline, machine: Machine) -> None:
-        proof = plan.certificate
-        if proof is None or not proof.bound.multipliers:
+        self._trace, self._timeline = trace, timeline
+        self._problem: Problem = build_problem(timeline)
+        proof, is_scarce = plan.certificate, bool((self._problem.over_pages > 0).any())
+        if proof is None or (is_scarce and not any(p.any() for p in proof.bound.multipliers.values())):
             raise InputError(
                 "the plan has no prices: it was made without a certificate, or the solver was out of time; "
                 "plan anew with a longer --time-limit"
             )
-        self._trace, self._timeline = trace, timeline
-        self._problem: Problem = build_problem(timeline)
         remaking = find_options(timeline, self._problem).remaking if proof.recomputes else Remaking()
         self._remaking = remaking
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)

@@ -269,7 +269,7 @@ class _Search:
 
     def _never(self) -> InfeasibleError:
         tried = [p for p in self.probes.values() if p.plan is not None]
-        limit, name = self._limit, self._limit.objective
+        limit, unit = self._limit, {"time": "s", "energy": "J", "writes": "B"}[self._limit.objective]
         if not tried:
             return InfeasibleError(
                 f"the step of {self._trace.model} fits into no capacity tried, up to its footprint"
@@ -279,8 +279,8 @@ class _Search:
             "proved by the bound" if min(p.bound for p in tried) > limit.value else "as far as was found"
         )
         return InfeasibleError(
-            f"no fast memory is enough for {limit.words} ({limit.value:.4g} of {name} a step), {ruled_out}: "
-            f"the least is {best.value:.4g}, with {format_bytes(best.fast_bytes)}. Allow more"
+            f"no fast memory is enough for {limit.words} ({limit.value:.4g} {unit} a step), {ruled_out}: "
+            f"the least is {best.value:.4g} {unit}, with {format_bytes(best.fast_bytes)}. Allow more"
         )
 
 

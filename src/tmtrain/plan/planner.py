@@ -17,10 +17,10 @@ from tmtrain.errors import InfeasibleError, TimeLimitError
 from tmtrain.lower.replay import Replays, insert_replays, no_replays
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.bins import bin_edges
 from tmtrain.plan.blocks import Blocks, StorageLife, find_blocks, storage_life
 from tmtrain.plan.certificate import certify
 from tmtrain.plan.greedy import largest_first
+from tmtrain.plan.model import build_model
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.plan.plan import Bound, Plan, Prediction
 from tmtrain.plan.problem import Problem, build_problem
@@ -28,6 +28,7 @@ from tmtrain.plan.realise import Pace, realise
 from tmtrain.plan.remaking import Remaking, find_remaking
 from tmtrain.plan.replaying import choose_replays
 from tmtrain.plan.solve import Limits, Placement, solve
+from tmtrain.plan.solve import bound_of as prove
 from tmtrain.plan.wear import too_few_writes
 from tmtrain.units import format_bytes
 
@@ -199,14 +200,12 @@ def _greedy(task: Task) -> Plan:
 
 
 def _trivial_bound(task: Task) -> Bound:
-    """No plan is faster than its computation, which needs no solver to say."""
-    compute_s = task.timeline.compute_s
-    return Bound(
-        value=task.objective.value(step_time_s=compute_s, bytes_in=0, bytes_out=0),
-        multipliers={},
-        capacity_price=np.zeros(len(task.timeline.slices)),
-        edges=bin_edges(task.timeline),
-    )
+    """No plan is faster than its computation: what multipliers of zero prove, which no solver has to find."""
+    model = build_model(
+        task.problem, timeline=task.timeline, machine=task.machine, objective=task.objective,
+        write_budget_bytes=task.limits.write_budget_bytes,
+    )  # fmt: skip
+    return prove(model, np.zeros(model.programme.num_rows))
 
 
 def _certified(task: Task, made: Plan, bound: Bound, options: Options | None) -> Plan:
