@@ -147,6 +147,17 @@ def test_moved_results_go_to_the_cpu_where_that_is_asked_for() -> None:
     assert [eager(None, mm) for _ in range(3)] == [kept, kept, again]
     assert [compiled(None, mm) for _ in range(3)] == [kept, CheckpointPolicy.MUST_CPU_OFFLOAD, again]
     assert eager(None, torch.ops.aten.detach.default) == again
+    assert eager(None, torch.ops.prim.device.default) == again
+
+
+def test_an_unknown_operator_is_refused_and_a_known_foreign_one_obeys() -> None:
+    foreign = "flash.attention.default"
+    layer = LayerPolicy(calls={foreign: 1}, save={foreign: (0,)}, offload={})
+    decide = PolicyFn(layer, path="0")
+    assert decide(None, "collective.wait.default") == CheckpointPolicy.PREFER_RECOMPUTE
+    assert decide(None, foreign) == CheckpointPolicy.MUST_SAVE
+    with pytest.raises(InputError, match=r"'0' calls aten\.mm\.default more often"):
+        decide(None, torch.ops.aten.mm.default)
 
 
 def _saved(policy: SelectivePolicy, path: str) -> set[tuple[str, int]]:
