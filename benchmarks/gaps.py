@@ -91,7 +91,7 @@ def _compare(made: Plan, result: Result) -> dict[str, float]:
 
 def _table(cases: list[Case]) -> str:
     lines = [
-        "| model | machine | fast | objective | class | simulated | GiB | gap | predicted time, bytes, joules off by | plan |",
+        "| model | machine | fast | objective | class | simulated | GiB | gap | off by: time, bytes, joules | plan |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for c in cases:

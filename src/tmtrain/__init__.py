@@ -1,7 +1,8 @@
 """tmtrain: plan, prove and simulate training on little fast memory and much flash.
 
 The verbs, in the order of the road: `capture` (or `capture_model`, `capture_function`), `lower`, `plan`, `make_policy` and
-`simulate`, `write_report`; `check_plan` verifies a plan and its proof; `evaluate` is all of them over models, machines, capacities and policies.
+`simulate`, `write_report`; `check_plan` verifies a plan and its proof; `evaluate` is all of them over models, machines,
+capacities and policies.
 
     >>> import tmtrain
     >>> machine = tmtrain.load_machine("v4-slc")

@@ -79,11 +79,51 @@ def test_plan_tells_what_the_plan_says(
     made = plan(scene.timeline, machine=scene.machine, objective="bytes")
     assert made.certificate is not None
     assert said["prediction"] == dataclasses.asdict(made.prediction)
-    assert said["certificate"]["bound"] == made.certificate.bound
+    assert said["certificate"]["bound"] == made.certificate.bound.value
+    assert said["certificate"]["recomputes"]
     assert said["certificate"]["gap"] == made.certificate.gap
     assert said["transfers"] == len(load_plan(out).transfers) == len(made.transfers)
     text = _text(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes")
     assert all(word in text for word in ("lower bound", "gap", "transfers", "example"))
+
+
+def test_plan_takes_a_mix_and_limits(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = _json(capsys, "plan", trace, "--fast", "20KiB", "--objective", "energy:1,time:0.5", "--write-budget", "1MiB")
+    assert mixed["objective"] == "energy:1,time:0.5"
+    assert mixed["certificate"]["write_budget_bytes"] == 1 << 20
+    assert 1 < mixed["certificate"]["bound"] <= mixed["certificate"]["value"] * (1 + 1e-6)
+    text = _text(capsys, "plan", trace, "--fast", "20KiB", "--min-life", "1s", "--time-limit", "60")
+    assert "keeping, moving and recomputing, at most" in text
+
+
+def test_plan_finds_the_front_and_draws_it(trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "front"
+    said = _json(capsys, "plan", trace, "--fast", "20KiB", "--pareto", "--out", str(out))
+    assert said["points"]
+    assert json.loads((out / "pareto.json").read_text()) == said
+    assert (out / "pareto.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert "life" in _text(capsys, "plan", trace, "--fast", "20KiB", "--pareto")
+
+
+def test_plan_finds_the_least_fast_memory(trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "least.plan")
+    said = _json(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5", "--out", out)
+    assert said["impossible_bytes"] < said["achieved_bytes"] == load_plan(out).fast_bytes
+    followed = _json(capsys, "simulate", trace, "--plan", out)
+    assert followed["step_time_s"] == said["step_time_s"] <= 1.5 * followed["ideal_step_time_s"]
+    assert "certified" in _text(capsys, "plan", trace, "--min-fast", "--max-slowdown", "1.5")
+
+
+def test_explain_tells_the_gaps_of_a_tensor(trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = str(tmp_path / "example.plan")
+    _text(capsys, "plan", trace, "--fast", "20KiB", "--out", saved)
+    said = _json(capsys, "explain", trace, saved, "0.weight")
+    (storage,) = said["storages"]
+    assert storage["name"] == "0.weight"
+    for gap in storage["gaps"]:
+        assert gap["kept_bytes"] + gap["moved_bytes"] + gap["recomputed_bytes"] == gap["bytes"]
+    text = _text(capsys, "explain", trace, saved, "*")
+    assert all(words in text for words in ("to keep", "to move", "the plan", "0.weight", "state:"))
 
 
 def test_simulate_follows_a_plan_from_a_file(

@@ -199,3 +199,50 @@ def _normalised_policy() -> SelectivePolicy:
     timeline = lower(captured.trace, machine=machine, fast_bytes=fast_bytes)
     made = plan(timeline, machine=machine)
     return make_checkpoint_policy(open_ledger(made, trace=captured.trace, timeline=timeline, machine=machine))
+
+
+class _Noisy(torch.nn.Module):
+    """Multiplies by random numbers that one operator makes, twice: what a fused dropout does on an accelerator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.nn.functional.gelu(self.first(x))
+        x = x * torch.bernoulli(torch.full_like(x, 0.9))
+        x = torch.nn.functional.gelu(self.second(x))
+        return x * torch.bernoulli(torch.full_like(x, 0.9))
+
+
+def _noisy_losses(layers: dict[str, LayerPolicy]) -> list[float]:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(_Noisy() for _ in range(3)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
+    data = torch.randn(256, 64)
+    empty = make_checkpoint_policy(gpt2_ledger("60%"))
+    parts = {name: getattr(empty, name) for name in empty.__struct_fields__} | {"layers": layers}
+    apply_checkpoint_policy(model, SelectivePolicy(**parts))
+    losses: list[float] = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(data).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def _keeping(*calls: int) -> dict[str, LayerPolicy]:
+    names = {"t": 2, "addmm": 2, "gelu": 2, "full_like": 2, "bernoulli": 2}
+    counts = {f"aten.{name}.default": number for name, number in names.items()} | {"aten.mul.Tensor": 2}
+    layer = LayerPolicy(calls=counts, save={"aten.bernoulli.default": calls}, offload={})
+    return {str(i): layer for i in range(3)}
+
+
+def test_why_a_random_result_is_not_kept_before_one_that_is_drawn_again() -> None:
+    """Torch does not draw what was kept, so what follows would be drawn from another state of the generator."""
+    plain = _noisy_losses({})
+    for allowed in ((), (1,), (0, 1)):
+        assert _noisy_losses(_keeping(*allowed)) == plain
+    assert _noisy_losses(_keeping(0)) != plain

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from tmtrain.errors import FileFormatError, InputError
+from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.machine import describe_machine
 from tmtrain.report import read_results, write_report
 from tmtrain.report.block import blocks
 from tmtrain.report.example import write_example
 from tmtrain.report.table import table_lines
+from tmtrain.units import format_bytes
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -52,9 +54,18 @@ def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> No
         for line in table_lines(block):
             for cell in line.cells:
                 assert f">{cell}</td>" in page
-    assert _figures(page) == ["rivals", "memory", "overlap", "sensitivity"] * len(found)
+    assert _figures(page) == ["rivals", "memory", "overlap", "prices", "sensitivity"] * len(found)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> None:
+    page = write_report(folder).read_text()
+    for group in load_fates(folder / "runs/made-up-small.example.12.5%.tmtrain.fates").groups:
+        assert f"<td>{group.role}</td><td>{group.module}</td>" in page
+        assert f"<td>{format_bytes(group.bytes)}</td>" in page or group.remade_bytes
+    shutil.rmtree(folder / "runs/made-up-small.example.12.5%.tmtrain.fates")
+    assert _figures(write_report(folder).read_text()).count("prices") == 1
 
 
 def test_the_headline_of_the_paper_is_labelled(folder: Path) -> None:

@@ -208,8 +208,8 @@ class _Follower:
                 for begin, end, version in versions.of(rows):
                     if version is not None and version not in expected:
                         where = (
-                            f"slice {t} reads rows {begin} to {end} of storage {self._storage[extent]}, where a replay left "
-                            f"{_named(version)} instead of {_named(version_before(writers, op))}"
+                            f"slice {t} reads rows {begin} to {end} of storage {self._storage[extent]}, where a replay "
+                            f"left {_named(version)} instead of {_named(version_before(writers, op))}"
                         )
                         self._found.add("content", where, float(end - begin), "of the storage")
             if access.writes:

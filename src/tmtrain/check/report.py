@@ -53,7 +53,7 @@ class CheckReport:
     violations: tuple[Violation, ...]
     objective: str
     bound: float | None
-    """What the stored multipliers prove, in the objective's unit; None without a certificate or where they prove nothing."""
+    """What the stored multipliers prove, in the objective's unit; None without a certificate or where that is nothing."""
     stored_bound: float | None
     value: float | None
     """The objective of what the plan predicts; None where the plan does not fit the step."""

@@ -78,8 +78,8 @@ def _sound_moves(timeline: Timeline, transfers: Transfers, *, num_slices: int, f
         if disorder > 0:
             found.add(
                 "transfer",
-                f"transfer {row} is written from slice {move.write} to {move.written}, leaves at {move.leave}, is fetched at "
-                f"{move.fetch} and is back at {move.back}: not in order",
+                f"transfer {row} is written from slice {move.write} to {move.written}, leaves at {move.leave}, is fetched "
+                f"from {move.fetch} and is back at {move.back}: not in order",
                 disorder,
                 "slices",
             )

@@ -8,6 +8,7 @@ rows; a strip ends where an extent of something made in the group does.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import gcd
 
 from tmtrain.check.blocks import Blocks
@@ -216,7 +217,7 @@ class _Finder:
                 if pages * row // rows == first:
                     edges.add(row)
         order = sorted(edges)
-        strips = list(zip(order[:-1], order[1:], strict=True))
+        strips = list(pairwise(order))
         return strips if all(self._nest(storage, strips, rows) for storage in made) else [(0, rows)]
 
     def _nest(self, storage: int, strips: list[tuple[int, int]], rows: int) -> bool:

@@ -159,8 +159,8 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
         raise InputError(
-            f"replay {row} of the plan runs recipe {replays.recipe[row]} before slice {replays.before_slice[row]}; the step "
-            f"has {len(timeline.recipes)} recipes and {len(timeline.slices)} slices: plan it anew"
+            f"replay {row} of the plan runs recipe {replays.recipe[row]} before slice {replays.before_slice[row]}; "
+            f"the step has {len(timeline.recipes)} recipes and {len(timeline.slices)} slices: plan it anew"
         )
 
 

@@ -140,7 +140,7 @@ def parse_objective(text: str) -> dict[ObjectiveName, float]:
     weights: dict[ObjectiveName, float] = {}
     for part in text.split(","):
         written, colon, number = part.partition(":")
-        name = next((one for one in NAMES if one == written.strip()), None)
+        name: ObjectiveName | None = next((one for one in NAMES if one == written.strip()), None)
         if name is None:
             known = f"{', '.join(NAMES)}, or a mix such as energy:1,time:0.5"
             raise InputError(f"unknown objective {written.strip()!r}: choose one of {known}")

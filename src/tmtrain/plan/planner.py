@@ -149,8 +149,10 @@ def _round(task: Task, options: Options | None, placement: Placement, *, write_s
     else:
         longer = timeline
     made = make_plan(
-        problem, placement.moved, timeline=longer, machine=machine, objective=goal.name, pace=placement.pace,
-        stall_s=placement.stall_s, replays=replays, replay_s=longer.compute_s - timeline.compute_s,
+        problem, placement.moved, timeline=longer, machine=machine, objective=goal.name,
+        # Where seconds are free, those of the programme are of no consequence, and of no use for a schedule.
+        pace=placement.pace if goal.per_second else None, stall_s=placement.stall_s if goal.per_second else 0.0,
+        replays=replays, replay_s=longer.compute_s - timeline.compute_s,
     )  # fmt: skip
     return _within_budget(made, task)
 

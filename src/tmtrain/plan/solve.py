@@ -84,10 +84,10 @@ def solve(
         budget = limits.write_budget_bytes
         limit = "" if budget is None else f", within a write budget of {format_bytes(int(budget))} per step"
         raise InfeasibleError(f"no plan fits {format_bytes(timeline.fast_bytes)}{limit}: {error}") from error
-    return _read(model, solution, problem, timeline=timeline)
+    return _read(model, solution, problem)
 
 
-def _read(model: Model, solution: Solution, problem: Problem, *, timeline: Timeline) -> Placement:
+def _read(model: Model, solution: Solution, problem: Problem) -> Placement:
     columns, x = model.programme.columns, solution.x
     exact = np.zeros(len(problem.gaps))
     exact[model.gaps] = x[columns["moved"]] * model.page_unit

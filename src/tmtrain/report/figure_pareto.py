@@ -101,7 +101,7 @@ def _against_life(axes: Axes, front: Front) -> None:
     axes.set_xlim(*_range([p.energy_j for p in front.points]))
     axes.set_ylabel("drive life (years)")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda *_: "")
+    axes.yaxis.set_minor_formatter(lambda _value, _place: "")
     axes.set_title("energy and drive life")
     _energy_axis(axes)
 
