@@ -147,6 +147,17 @@ def test_moved_results_go_to_the_cpu_where_that_is_asked_for() -> None:
     assert [eager(None, mm) for _ in range(3)] == [kept, kept, again]
     assert [compiled(None, mm) for _ in range(3)] == [kept, CheckpointPolicy.MUST_CPU_OFFLOAD, again]
     assert eager(None, torch.ops.aten.detach.default) == again
+    assert eager(None, torch.ops.prim.device.default) == again
+
+
+def test_an_unknown_operator_is_refused_and_a_known_foreign_one_obeys() -> None:
+    foreign = "flash.attention.default"
+    layer = LayerPolicy(calls={foreign: 1}, save={foreign: (0,)}, offload={})
+    decide = PolicyFn(layer, path="0")
+    assert decide(None, "collective.wait.default") == CheckpointPolicy.PREFER_RECOMPUTE
+    assert decide(None, foreign) == CheckpointPolicy.MUST_SAVE
+    with pytest.raises(InputError, match=r"'0' calls aten\.mm\.default more often"):
+        decide(None, torch.ops.aten.mm.default)
 
 
 def _saved(policy: SelectivePolicy, path: str) -> set[tuple[str, int]]:
@@ -188,3 +199,50 @@ def _normalised_policy() -> SelectivePolicy:
     timeline = lower(captured.trace, machine=machine, fast_bytes=fast_bytes)
     made = plan(timeline, machine=machine)
     return make_checkpoint_policy(open_ledger(made, trace=captured.trace, timeline=timeline, machine=machine))
+
+
+class _Noisy(torch.nn.Module):
+    """Multiplies by random numbers that one operator makes, twice: what a fused dropout does on an accelerator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.nn.functional.gelu(self.first(x))
+        x = x * torch.bernoulli(torch.full_like(x, 0.9))
+        x = torch.nn.functional.gelu(self.second(x))
+        return x * torch.bernoulli(torch.full_like(x, 0.9))
+
+
+def _noisy_losses(layers: dict[str, LayerPolicy]) -> list[float]:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(_Noisy() for _ in range(3)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=False)
+    data = torch.randn(256, 64)
+    empty = make_checkpoint_policy(gpt2_ledger("60%"))
+    parts = {name: getattr(empty, name) for name in empty.__struct_fields__} | {"layers": layers}
+    apply_checkpoint_policy(model, SelectivePolicy(**parts))
+    losses: list[float] = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = model(data).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def _keeping(*calls: int) -> dict[str, LayerPolicy]:
+    names = {"t": 2, "addmm": 2, "gelu": 2, "full_like": 2, "bernoulli": 2}
+    counts = {f"aten.{name}.default": number for name, number in names.items()} | {"aten.mul.Tensor": 2}
+    layer = LayerPolicy(calls=counts, save={"aten.bernoulli.default": calls}, offload={})
+    return {str(i): layer for i in range(3)}
+
+
+def test_why_a_random_result_is_not_kept_before_one_that_is_drawn_again() -> None:
+    """Torch does not draw what was kept, so what follows would be drawn from another state of the generator."""
+    plain = _noisy_losses({})
+    for allowed in ((), (1,), (0, 1)):
+        assert _noisy_losses(_keeping(*allowed)) == plain
+    assert _noisy_losses(_keeping(0)) != plain

@@ -33,6 +33,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     offloaded_bytes: int
     recomputed_bytes: int
     rerun_flops: int
+    """Of a policy: at most; torch stops in each layer when it has all that backward asks for."""
 
 
 class Losses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -36,7 +36,8 @@ class PolicyFn:
             InputError: the layer runs an operator that the policy does not know, or more calls of it.
         """
         name, layer = str(op), self._layer
-        if name in UNSEEN or not name.startswith("aten."):
+        # What is no operator of torch's own may be there for other reasons than the model (profilers, collectives).
+        if name in UNSEEN or (name not in layer.calls and not name.startswith("aten.")):
             return CheckpointPolicy.PREFER_RECOMPUTE
         call, most = self._seen[name], layer.calls.get(name, 0)
         self._seen[name] += 1
