@@ -52,7 +52,7 @@ def test_an_unknown_name_is_refused_before_anything_is_computed(
 def test_too_little_fast_memory_is_refused_with_need_and_have(tmp_path: Path) -> None:
     study = replace(STUDY, fasts=(FastCapacity(bytes=8192),))
     with pytest.raises(
-        InfeasibleError, match=r"operator \d+ \(aten\..*needs .* has 8.00 KiB: give it at least"
+        InfeasibleError, match=r"operator \d+ \(aten\..*needs .* has 8.00 KiB, .* short: give it at least"
     ):
         evaluate(study, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -74,6 +74,7 @@ def _whole_runs(out: Path) -> int:
     """Check that `out` holds runs that can be loaded and nothing else; return how many."""
     assert [path.name for path in out.iterdir()] in ([], ["runs"])
     runs = list((out / "runs").iterdir()) if (out / "runs").exists() else []
+    runs = [path for path in runs if path.suffix not in {".fates", ".plan"}]
     for path in runs:
         load_result(path)
     return len(runs)

@@ -509,7 +509,8 @@ class _Builder:
                 (self._bin_of(stretch.lo), self._bin_of(stretch.hi)) if edges else (stretch.lo, stretch.hi)
             )
             factor = np.broadcast_to(np.asarray(stretch.factor, np.float64), lo.shape)
-            at_zero = np.where(stretch.wraps, hi > 0, (lo == 0) & (hi > 0))
+            # A stretch that wraps and begins at 0 goes all the way round, wherever it ends.
+            at_zero = np.where(stretch.wraps, (hi > 0) | (lo == 0), (lo == 0) & (hi > 0))
             enters, leaves = (lo > 0) & (lo < period), (hi > 0) & (hi < period)
             programme.put(rows[lo[enters]], stretch.columns[enters], -factor[enters])
             programme.put(rows[hi[leaves]], stretch.columns[leaves], factor[leaves])
