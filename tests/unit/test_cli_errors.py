@@ -68,7 +68,6 @@ WRONG = {
         "short",
         "smallest budget",
     ),
-    "plan example.trace --fast 20KiB --write-budget 1B": ("[Wear]", "short", "smallest budget"),
     "plan example.trace --write-budget lots": ("'lots' is not a size",),
     "plan example.trace --min-life 5": ("'5' is not a duration", "5y"),
     "plan example.trace --time-limit 0": ("--time-limit 0 leaves no time",),
