@@ -44,7 +44,6 @@ WRONG = {
     "export example.trace example.plan --to checkpoint --out a.json --layers ((": (
         "'((' is not a regular expression",
     ),
-    "export gpt2-tiny example.plan --to table --out a": ("the plan was made for trace",),
     "export example.trace nothing.plan --to table --out a": ("no such file: nothing.plan",),
     "plan example.trace --machine v5-slc": ("no machine is called 'v5-slc'", "v4-slc"),
     "plan example.trace --machine bad.toml": ("bad.toml", "slow.paige", "did you mean 'page'"),

@@ -24,7 +24,7 @@ def _working_step() -> Timeline:
         sram_bytes=np.array([1e9, 0.0, 5e9]),
         fast_bytes=np.array([2e9, 2e9, 3e9]),
     )
-    return replace(idle, slices=work)
+    return replace(idle, slices=work, machine=MACHINE.name)
 
 
 def test_each_component_is_its_amount_times_its_constant() -> None:

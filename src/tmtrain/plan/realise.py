@@ -177,7 +177,7 @@ def _paced_writes(
         room = rate[b]
         while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            if left > room:
+            if left > room + HALF_A_PAGE:
                 heapq.heappush(queue, (leave, born, i, left - room))
             elif born == 1:
                 end[i] = int(pace.edges[b]) + step * T
