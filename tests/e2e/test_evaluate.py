@@ -23,9 +23,11 @@ from tmtrain.evaluate import (
     trace_of,
 )
 from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
+from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.evaluate.sensitivity import KNOBS
 from tmtrain.lower.energy import COMPONENTS
 from tmtrain.machine import load_machine, value_of
+from tmtrain.plan.file import load_plan
 from tmtrain.policies import POLICIES
 from tmtrain.simulate import load_result
 from tmtrain.units import FastCapacity
@@ -144,8 +146,20 @@ def test_the_run_of_every_row_can_be_loaded_and_is_that_row(folder: Path, rows: 
 
 def test_nothing_else_is_left(folder: Path, rows: list[Row]) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["results.json", "runs", "sensitivity.json"]
-    kept = [f"runs/{p.name}" for p in (folder / "runs").iterdir() if p.suffix not in {".fates", ".plan"}]
-    assert sorted(kept) == sorted(str(r.run) for r in rows)
+    kept = {str(row.run) for row in rows}
+    ours = {str(row.run) for row in rows if row.policy in ("tmtrain", "tmtrain-move")}
+    beside = {f"{run}.{kind}" for run in ours for kind in ("plan", "fates")}
+    assert {f"runs/{p.name}" for p in (folder / "runs").iterdir()} == kept | beside
+
+
+def test_the_fates_beside_a_run_are_those_of_its_plan(folder: Path, rows: list[Row]) -> None:
+    for row in rows:
+        if row.policy == "tmtrain":
+            record, plan = load_fates(folder / f"{row.run}.fates"), load_plan(folder / f"{row.run}.plan")
+            assert plan.certificate is not None
+            price = plan.certificate.bound.capacity_price.sum() / 4096
+            assert record.series.price_per_byte.sum() == pytest.approx(price)
+            assert any(group.remade_bytes for group in record.groups) == bool(len(plan.replays))
 
 
 def test_progress_is_told_before_each_piece_of_work(folder: Path, told: list[str]) -> None:

@@ -7,7 +7,8 @@ from tmtrain.check import CheckReport, Violation
 from tmtrain.report.quantity import percent
 from tmtrain.units import format_bytes
 
-_UNITS = {"energy": "J", "time": "s"}
+_UNITS = {"energy": "J", "time": "s", "bytes": "bytes", "writes": "bytes"}
+"""A mix has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class CheckSummary:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values as people read them."""
-        unit = _UNITS.get(self.objective, "bytes")
+        unit = _UNITS.get(self.objective, "")
         if self.value is not None:
             yield "objective", f"{self.objective}: {self.value:.9g} {unit}"
         if self.stored_bound is not None:
