@@ -28,7 +28,7 @@ from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
 MANY_COLUMNS = 60_000
 """From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
 
-AS_GOOD = 1e-6
+AS_GOOD = 1e-8
 """Relative difference of two objectives that are equal."""
 _OUT_OF_TIME, _INFEASIBLE = 1, 2
 """What scipy's ``linprog`` says."""
@@ -132,7 +132,7 @@ class Programme:
         """
         value = found.value - self.constant
         x, _ = self._run(cost, value + AS_GOOD * max(abs(value), 1e-9), time_limit_s)
-        return Solution(x=x, y=found.y, value=self.constant + float(_joined(self._cost) @ x))
+        return Solution(x=x, y=found.y, value=found.value)
 
     def _run(
         self, cost: NDArray[np.float64], most: float | None, time_limit_s: float | None
