@@ -190,6 +190,12 @@ def test_flash_that_is_never_written_has_no_lifetime() -> None:
     assert run_policy(setting, "lru").row.lifetime_years is not None
 
 
+ROUNDS_BY_ROWS = pytest.mark.xfail(
+    reason="joint plans of a tiny model change in steps of whole rows", strict=False
+)
+OURS = pytest.param("tmtrain", marks=ROUNDS_BY_ROWS)
+
+
 class TestSensitivity:
     def test_every_knob_is_turned_for_every_policy_with_the_nominal_value_among_the_points(
         self, cases: list[Case], rows: list[Row]
@@ -213,8 +219,7 @@ class TestSensitivity:
                 assert (values[0], values[-1]) == pytest.approx((turned[0].low, turned[0].high))
         assert len({(c.constant, c.policy) for c in cases}) == len(KNOBS) * len(SENSITIVITY_POLICIES)
 
-    @pytest.mark.xfail(reason="joint plans of a tiny model change in steps of whole rows", strict=False)
-    @pytest.mark.parametrize("policy", SENSITIVITY_POLICIES)
+    @pytest.mark.parametrize("policy", [OURS if p == "tmtrain" else p for p in SENSITIVITY_POLICIES])
     @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS])
     def test_dearer_is_never_better_and_faster_never_worse(
         self, cases: list[Case], knob: str, policy: str

@@ -32,10 +32,18 @@ def broken(report: CheckReport) -> list[Violation]:
     return [violation for violation in report.violations if violation.rule != "proof"]
 
 
-@pytest.mark.xfail(
+LEAVES_ITS_CLASS = pytest.mark.xfail(
     reason="known fault, see the note of issue 4: the final placement may leave its class", strict=False
 )
-@pytest.mark.parametrize("objective", [*OBJECTIVES, "energy:1,time:0.5"])
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        pytest.param(name, marks=LEAVES_ITS_CLASS) if name in {"bytes", "writes"} else name
+        for name in [*OBJECTIVES, "energy:1,time:0.5"]
+    ],
+)
 def test_plans_with_replays(objective: str) -> None:
     recomputed = 0
     for seed in range(30):
