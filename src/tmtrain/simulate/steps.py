@@ -72,7 +72,7 @@ def run_steps(
     >>> timeline = example_timeline()
     >>> calm = Conditions(duration_s=timeline.slices.duration_s, machine=load_machine("v4-slc"))
     >>> [record.bytes_in for record in run_steps(repeat(calm, 4), timeline=timeline, plan=example_plan())]
-    [24576, 4096, 8192, 8192]
+    [20480, 8192, 8192, 8192]
     """
     engine: Engine | None = None
     observation: Observation | None = None
