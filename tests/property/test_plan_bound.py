@@ -14,7 +14,7 @@ from tmtrain.plan import bound_of, plan
 from tmtrain.plan.certificate import certify
 from tmtrain.plan.model import Model, build_model
 from tmtrain.plan.objective import make_objective
-from tmtrain.plan.planner import make_plan
+from tmtrain.plan.prediction import make_plan
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.solve import bound_of as proven_by
 from tmtrain.plan.solve import solve

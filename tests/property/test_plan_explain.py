@@ -19,7 +19,7 @@ from tmtrain.plan.alternatives import Alternatives, Costs
 from tmtrain.plan.fates import find_fates
 from tmtrain.plan.model import build_model
 from tmtrain.plan.objective import make_objective
-from tmtrain.plan.planner import find_options
+from tmtrain.plan.options import find_options
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.remaking import Remaking
 from tmtrain.plan.solve import bound_of
@@ -45,7 +45,7 @@ def _step(seed: int) -> tuple[Timeline, Machine]:
 
 def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Iterator[Priced]:
     problem = build_problem(timeline)
-    remaking = find_options(timeline, problem).remaking if recompute else Remaking()
+    remaking = find_options(timeline, problem)[0].remaking if recompute else Remaking()
     goal = make_objective(objective, timeline=timeline, machine=machine)
     model = build_model(problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking)
     solution = model.programme.solve()

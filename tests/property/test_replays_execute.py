@@ -17,7 +17,7 @@ from tmtrain.machine import Machine
 from tmtrain.plan.blocks import find_blocks, storage_life
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.remaking import Remaking, find_remaking
-from tmtrain.plan.replaying import _row_masks, choose_replays
+from tmtrain.plan.replaying import ROUNDINGS, _row_masks, choose_replays
 from tmtrain.trace import Phase
 
 SHARES = (1.0, 0.26)
@@ -53,7 +53,9 @@ class Rewritten:
         blocks = find_blocks(self.before, life, holding=rng.choice((0.0, 0.25, 4.0, 50.0)))
         remaking = find_remaking(self.before, build_problem(self.before), life=life, blocks=blocks)
         shares = feasible_shares(remaking, rng)
-        self.replays: Replays = choose_replays(remaking, shares, timeline=self.before, life=life)
+        self.replays: Replays = choose_replays(
+            remaking, shares, timeline=self.before, life=life, rounding=ROUNDINGS[0]
+        )
         self.after: Timeline = insert_replays(self.before, self.replays, machine=self.machine)
 
 
@@ -164,7 +166,7 @@ def test_rows_are_nested_as_their_shares_are() -> None:
         blocks = find_blocks(timeline, life, holding=0.25)
         remaking = find_remaking(timeline, build_problem(timeline), life=life, blocks=blocks)
         shares = feasible_shares(remaking, rng)
-        masks = _row_masks(remaking, shares)
+        masks = _row_masks(remaking, shares, down=False)
         order = np.argsort(shares, kind="stable").tolist()
         for small, large in pairwise(order):
             if remaking.replay_strip[small] == remaking.replay_strip[large]:

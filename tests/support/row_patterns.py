@@ -75,9 +75,11 @@ class Patterns:
         self.wanted = [w for name in step.pages if (w := self._want(name)) is not None]
 
     def _block_of(self, ops: tuple[int, ...]) -> int:
-        """The block in which all of a recipe lies, if it has a moment; else -1."""
+        """The block in which a recipe and all uses in forward of its results lie, if it has a moment; else -1."""
+        made = {name for i in ops for name in self._step.ops[i].makes}
+        last = max([ops[-1], *(t for name in made for t in self._forward_uses(name))])
         for b, (first, end) in enumerate(zip(self._cuts[:-1], self._cuts[1:], strict=True)):
-            if first <= ops[0] and ops[-1] < end:
+            if first <= ops[0] and last < end:
                 return b if self._moment[b] >= 0 else -1
         return -1
 

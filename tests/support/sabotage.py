@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from tmtrain.check.walk import walk
 from tmtrain.lower import Replays, Timeline, insert_replays
+from tmtrain.lower.replay import places_of_slices
 from tmtrain.machine import Machine
 from tmtrain.plan import Bound, Certificate, Plan, Transfers
 
@@ -72,6 +74,25 @@ def dirty_transfer(plan: Plan, timeline: Timeline, machine: Machine) -> int:
     walked = walk(insert_replays(timeline, plan.replays, machine=machine))
     written = [any(access.writes for access in accesses) for accesses in walked.accesses]
     return next(row for row, extent in enumerate(plan.transfers.extent.tolist()) if written[extent])
+
+
+def leaving_after_a_replay(plan: Plan, timeline: Timeline, machine: Machine) -> Plan:
+    """Return the plan in which a page made again leaves once more before it is used."""
+    longer = insert_replays(timeline, plan.replays, machine=machine)
+    replays = set(range(len(longer.slices))) - set(places_of_slices(longer, of=timeline).tolist())
+    for extent, accesses in enumerate(walk(longer).accesses):
+        for made, used in pairwise(accesses):
+            if made.slice in replays and made.writes and used.needs and used.slice > made.slice + 1:
+                times = dict.fromkeys(("write_slice", "written_slice", "leave_slice"), made.slice + 1)
+                more = {"extent": extent, "first_page": 0, "pages": 1} | times
+                more |= dict.fromkeys(("fetch_slice", "return_slice"), used.slice)
+                moves = plan.transfers
+                columns = {
+                    name: np.append(getattr(moves, name), np.array(more[name], getattr(moves, name).dtype))
+                    for name in moves.__slots__
+                }
+                return replace(plan, transfers=replace(moves, **columns))
+    raise AssertionError("what is made again is used at once")
 
 
 def chained_replays(plan: Plan, timeline: Timeline) -> tuple[int, int]:

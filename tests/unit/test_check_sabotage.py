@@ -66,6 +66,7 @@ def _transfers() -> Iterator[tuple[str, Rule, Plan]]:
         GOOD, "transfers", DIRTY, return_slice=STEP_SLICES, fetch_slice=STEP_SLICES
     )  # fmt: skip
     yield "one page too many", "capacity", _one_page_too_many()
+    yield "away again after its replay", "class", do.leaving_after_a_replay(GOOD, TIMELINE, MACHINE)
     yield "the back leaves first", "front", _the_back_leaves()
 
 

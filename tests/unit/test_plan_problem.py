@@ -12,7 +12,7 @@ from tests.support.timelines import make_timeline
 from tmtrain.errors import InfeasibleError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.plan.objective import make_objective
-from tmtrain.plan.planner import channel_seconds, predict
+from tmtrain.plan.prediction import channel_seconds, predict
 from tmtrain.plan.problem import build_problem, cover, framework_peak_pages
 
 

@@ -77,7 +77,7 @@ def read_blocks(timeline: Timeline, walked: Walk, cuts: list[int]) -> Blocks:
     moments = [_moment(lives, cuts[block], cuts[block + 1]) for block in range(len(cuts) - 1)]
     return Blocks(
         cuts=cuts, lives=lives, uses=uses, moments=moments,
-        recipes=_recipes_of_blocks(timeline, cuts, moments),
+        recipes=_recipes_of_blocks(timeline, cuts, moments, [[lives[s] for s in use.results] for use in uses]),
     )  # fmt: skip
 
 
@@ -134,7 +134,9 @@ def _moment(lives: list[Life], begin: int, end: int) -> int:
     return min(needed, default=-1)
 
 
-def _recipes_of_blocks(timeline: Timeline, cuts: list[int], moments: list[int]) -> dict[int, list[int]]:
+def _recipes_of_blocks(
+    timeline: Timeline, cuts: list[int], moments: list[int], results: list[list[Life]]
+) -> dict[int, list[int]]:
     recipes, op = timeline.recipes, timeline.slices.op
     found: dict[int, list[int]] = defaultdict(list)
     for recipe in range(len(recipes)):
@@ -142,6 +144,7 @@ def _recipes_of_blocks(timeline: Timeline, cuts: list[int], moments: list[int]) 
         first, end = int(op.searchsorted(ops[0])), int(op.searchsorted(ops[-1], side="right"))
         for block, moment in enumerate(moments):
             inside = cuts[block] <= first < cuts[block + 1] and end <= cuts[block + 1]
+            inside &= all(life.last_forward < cuts[block + 1] for life in results[recipe])
             if inside and moment >= 0 and int(recipes.valid_until_op[recipe]) > int(op[moment]):
                 found[block].append(recipe)
     return found

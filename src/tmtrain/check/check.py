@@ -8,7 +8,7 @@ from tmtrain.check.findings import Findings
 from tmtrain.check.prices import prices_of
 from tmtrain.check.replay_slices import check_slices
 from tmtrain.check.report import CheckReport
-from tmtrain.check.residency import follow_transfers, leaving_after
+from tmtrain.check.residency import check_class, follow_transfers
 from tmtrain.check.traffic import CLOSE, check_prediction, is_close, objective_value
 from tmtrain.check.walk import Walk, walk
 from tmtrain.errors import InfeasibleError, InputError
@@ -27,7 +27,6 @@ class _Verdict:
     value: float | None = None
     peak_bytes: int = 0
     random_replays: int = 0
-    outside_class: int = 0
 
 
 def check_plan(
@@ -65,7 +64,6 @@ def check_plan(
         value=verdict.value,
         peak_bytes=verdict.peak_bytes,
         random_replays=verdict.random_replays,
-        outside_class=verdict.outside_class,
     )
 
 
@@ -118,8 +116,8 @@ def _check_step(
     places = check_slices(timeline, longer, book, replays, found=found)
     longer_walked, before = walk(longer), len(found)
     moved = follow_transfers(longer, longer_walked, plan.transfers, found=found)
-    if len(found) == before:
-        verdict.outside_class = leaving_after(longer_walked, plan.transfers, places)
+    if len(found) == before and plan.certificate is not None:
+        check_class(longer, longer_walked, plan.transfers, places, found=found)
     check_prediction(plan, timeline, longer, moved, machine=machine, found=found)
     is_random = trace.operators.is_random
     verdict.random_replays = sum(bool(is_random[book.ops[replay.recipe]].any()) for replay in replays)
@@ -151,8 +149,5 @@ def _check_proof(
         )
         found.add("value", where, abs(proof.value - verdict.value), "of the objective")
     if verdict.value < bound - CLOSE * abs(bound):
-        where = (
-            f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the prediction is too good, or the plan "
-            f"outside the class ({verdict.outside_class} transfers leave between a replay and the use of what it had)"
-        )
+        where = f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the prediction is too good"
         found.add("proof", where, bound - verdict.value, "of the objective")

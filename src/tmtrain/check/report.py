@@ -17,6 +17,7 @@ Rule = Literal[
     "capacity",
     "cycle",
     "prediction",
+    "class",
     "write-budget",
     "value",
     "multipliers",
@@ -61,10 +62,6 @@ class CheckReport:
     """The most fast memory that is in use while a slice runs."""
     random_replays: int
     """Replays of random operators: the run has to save the generator's state for them."""
-
-    outside_class: int
-    """Transfers that leave between a replay and the step's own use of the page. The class of the certificate knows none of
-    them (rule 3c in `tmtrain.plan.certificate`), so with them the value may come out below the bound."""
 
     @property
     def ok(self) -> bool:

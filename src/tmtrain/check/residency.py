@@ -92,13 +92,26 @@ def _sound_moves(timeline: Timeline, transfers: Transfers, *, num_slices: int, f
     return moves
 
 
-def leaving_after(walked: Walk, transfers: Transfers, slices: set[int]) -> int:
-    """Count the transfers that leave between one of `slices` and the next use."""
-    count = 0
-    for extent, leave in zip(transfers.extent.tolist(), transfers.leave_slice.tolist(), strict=True):
+def check_class(
+    timeline: Timeline, walked: Walk, transfers: Transfers, replays: set[int], *, found: Findings
+) -> None:
+    """Rule 3c of the class: what the step has made and a replay had stays until the step has used it.
+
+    Args:
+        timeline: The step with its replays.
+        walked: The same, walked.
+        transfers: Well-formed.
+        replays: Slices that are replays.
+        found: Where to note what leaves.
+    """
+    extents = timeline.extents
+    for row, (extent, leave) in enumerate(
+        zip(transfers.extent.tolist(), transfers.leave_slice.tolist(), strict=True)
+    ):
         number, _ = _before(walked.accesses[extent], leave, walked.num_slices)
-        count += walked.accesses[extent][number].slice in slices
-    return count
+        if walked.accesses[extent][number].slice in replays and not extents.persistent[extent]:
+            where = f"transfer {row} takes pages of storage {extents.storage[extent]} away between a replay and their use"
+            found.add("class", where, int(transfers.pages[row]))
 
 
 def _disorder(move: Move) -> int:

@@ -26,7 +26,6 @@ class CheckSummary:
     gap: float | None
     peak_bytes: int
     random_replays: int
-    outside_class: int
     violations: tuple[Violation, ...]
 
     shown = 20
@@ -45,11 +44,6 @@ class CheckSummary:
         yield "fast memory in use", f"{format_bytes(self.peak_bytes)} at its peak"
         if self.random_replays:
             yield "random replays", f"{self.random_replays:,}: need the generator state of the first run"
-        if self.outside_class:
-            yield (
-                "outside the class",
-                f"{self.outside_class:,} transfers between a replay and the use of what it had",
-            )
 
 
 def summarise_check(report: CheckReport) -> CheckSummary:
@@ -63,6 +57,5 @@ def summarise_check(report: CheckReport) -> CheckSummary:
         gap=report.gap,
         peak_bytes=report.peak_bytes,
         random_replays=report.random_replays,
-        outside_class=report.outside_class,
         violations=report.violations,
     )

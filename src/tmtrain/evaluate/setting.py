@@ -41,9 +41,7 @@ def make_setting(
     timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
     lower_s = time.perf_counter() - begin
     bounds = {
-        name: max(
-            bound_of(timeline, machine=machine, objective=name).value, 0.0
-        )  # rounding may prove less than nothing
+        name: bound_of(timeline, machine=machine, objective=name).value
         for name in dict.fromkeys(("energy", "time", "bytes", objective))
     }
     return Setting(

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from tmtrain.lower.timeline import Timeline
 from tmtrain.trace import Phase
 
-HOLDING = 0.25
-"""Price of holding a block's bytes, relative to moving bytes across a cut."""
+HOLDINGS = (0.5, 0.1)
+"""Prices of holding a block's bytes, relative to moving bytes across a cut, that are worth trying."""
 SMALL_BYTES = 65536
 """Storages below this size are left out of account: they are always there."""
 
@@ -48,7 +48,8 @@ class Blocks:
     moment: NDArray[np.int64]
     """Of each block: slice before which its replays run; -1 where backward needs nothing of it."""
     of_recipe: NDArray[np.int32]
-    """Block of each recipe; -1 where a cut divides its operators or its inputs do not last until the moment."""
+    """Block of each recipe; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs do
+    not last until the moment."""
 
     def __len__(self) -> int:
         return len(self.moment)
@@ -72,7 +73,7 @@ def storage_life(timeline: Timeline) -> StorageLife:
     return StorageLife(pages=pages, born=born, last_forward=last, needed=needed)
 
 
-def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float = HOLDING) -> Blocks:
+def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float) -> Blocks:
     """Cut forward into blocks.
 
     Args:
@@ -80,24 +81,45 @@ def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float = HOLDI
         life: Its `storage_life`.
         holding: Weight of the memory that a block holds; 0 makes one block of everything, more makes more blocks.
     """
+    end = int(_span_of_recipes(timeline)[1].max(initial=0))
+    cuts = _choose_cuts(timeline, life, _made_by(timeline), end=end, holding=holding)
+    return blocks_between(cuts, timeline, life)
+
+
+def blocks_between(cuts: NDArray[np.int64], timeline: Timeline, life: StorageLife) -> Blocks:
+    """Return the blocks that these `cuts` make."""
     recipes, T = timeline.recipes, len(timeline.slices)
-    op = timeline.slices.op
-    starts = np.searchsorted(op, recipes.op[recipes.op_ptr[:-1]])
-    ends = np.searchsorted(op, recipes.op[recipes.op_ptr[1:] - 1], side="right")
-    forward_end = int(ends.max(initial=0))
-    made = _made_by(timeline)
-    cuts = _choose_cuts(timeline, life, made, end=forward_end, holding=holding)
+    starts, ends = _span_of_recipes(timeline)
     block = np.searchsorted(cuts, starts, side="right") - 1
     inside = ends <= cuts[np.minimum(block + 1, len(cuts) - 1)]
-    moment = _moments(timeline, life, made, cuts)
+    moment = _moments(timeline, life, _made_by(timeline), cuts)
     at = (
         np.where(block >= 0, moment[np.minimum(block, len(moment) - 1)], -1)
         if len(moment)
         else np.full(len(block), -1)
     )
-    lasts = recipes.valid_until_op > op[np.clip(at, 0, T - 1)] if T else inside
-    usable = inside & (at >= 0) & lasts
+    lasts = recipes.valid_until_op > timeline.slices.op[np.clip(at, 0, T - 1)] if T else inside
+    usable = inside & (at >= 0) & lasts & ~_makes_what_crosses(timeline, life, cuts, block)
     return Blocks(cuts=cuts, moment=moment, of_recipe=np.where(usable, block, -1).astype(np.int32))
+
+
+def _makes_what_crosses(
+    timeline: Timeline, life: StorageLife, cuts: NDArray[np.int64], block: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Recipes with a result that later blocks use: it is kept or moved, and they do not run again for others of theirs."""
+    recipes = timeline.recipes
+    owner = np.repeat(np.arange(len(recipes)), np.diff(recipes.touch_ptr[recipes.op_ptr]))
+    owner, storage = owner[recipes.touch_writes], recipes.touch_storage[recipes.touch_writes]
+    end = cuts[np.minimum(block[owner] + 1, len(cuts) - 1)]
+    crosses = (life.last_forward[storage] >= end) & (life.pages[storage] * timeline.page_bytes >= SMALL_BYTES)
+    return np.isin(np.arange(len(recipes)), owner[crosses])
+
+
+def _span_of_recipes(timeline: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first slice of each recipe, and the slice after its last one."""
+    recipes, op = timeline.recipes, timeline.slices.op
+    starts = np.searchsorted(op, recipes.op[recipes.op_ptr[:-1]])
+    return starts, np.searchsorted(op, recipes.op[recipes.op_ptr[1:] - 1], side="right")
 
 
 def _made_by(timeline: Timeline) -> NDArray[np.bool_]:

@@ -8,17 +8,14 @@ Note [The class]
     3. and, where the certificate says that it recomputes, may run recipes again, deciding row by row, so that
 
        a. the replays of a block run together at its moment, once (`tmtrain.plan.blocks`; the cuts are in the plan file);
-       b. they read what is there then: remade in the same block and row, kept, or fetched;
+       b. they read what is there then: remade in the same block and row, kept, or fetched; what crosses a cut is kept or
+          moved, and operators that make such contents do not run again;
        c. what has come back for a replay, or out of one, stays until the step has used it;
        d. contents that the step itself has no more use for are held for replays only if they cross a cut.
 
     So the bound covers all policies without recomputation, and activation checkpointing with blocks no coarser than ours,
     under any placement. It does not cover plans that recompute a storage twice in one gap, replays that span a cut or run
     later than the moment, changes of the order of operators, or compression. Between rows anything may be mixed.
-
-    Known limitation: the last step of planning places pages anew around the chosen replays, and is free to move out again
-    between the moment and the use what rule c. holds there. Such a plan is better than its class allows; on coarse random
-    steps one in twenty-four undercut the bound, by 3 % at most; no plan of a real model did.
 
     The bound follows from multipliers alone (Note [Weak duality] in `tmtrain.plan.programme`): nothing looks at the plan.
 """

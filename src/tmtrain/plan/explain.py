@@ -15,8 +15,8 @@ from tmtrain.plan.alternatives import Alternatives, Costs
 from tmtrain.plan.fates import Fates, find_fates
 from tmtrain.plan.file import check_plan_fits
 from tmtrain.plan.objective import make_objective
+from tmtrain.plan.options import options_of
 from tmtrain.plan.plan import Plan
-from tmtrain.plan.planner import find_options
 from tmtrain.plan.problem import Problem, build_problem
 from tmtrain.plan.remaking import Remaking
 from tmtrain.trace import Phase, Role, Trace
@@ -162,7 +162,9 @@ class _Teller:
                 "the plan has no prices: it was made without a certificate, or the solver was out of time; "
                 "plan anew with a longer --time-limit"
             )
-        remaking = find_options(timeline, self._problem).remaking if proof.recomputes else Remaking()
+        remaking = Remaking()
+        if proof.recomputes:
+            remaking = options_of(proof.cuts, timeline, self._problem).remaking
         self._remaking = remaking
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)
         self._prices = Alternatives(

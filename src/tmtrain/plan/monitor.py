@@ -20,7 +20,8 @@ from tmtrain.plan.drift import Drift
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.plan.observation import Observation
 from tmtrain.plan.plan import Plan, Prediction
-from tmtrain.plan.planner import make_plan, plan
+from tmtrain.plan.planner import plan
+from tmtrain.plan.prediction import make_plan
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.steering import exchange, measured_slack_s, moved_pages
 

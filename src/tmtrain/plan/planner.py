@@ -4,29 +4,32 @@
 2. Round the replays to rows and put them into the step (`choose_replays`, `insert_replays`).
 3. Solve the placement of that step, round it to pages, schedule it (`realise`).
 
+There are two partitions into blocks to choose from: 1 is solved for both, and the one with the lesser bound goes on.
+
 Out of time in 1: the same without recomputation, then largest first with what the computation alone proves. Later: largest
 first, with the bound of 1. A write budget that rounding exceeds: again with a tighter one, then the plan of fewest writes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.errors import InfeasibleError, TimeLimitError
-from tmtrain.lower.replay import Replays, insert_replays, no_replays
+from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
+from tmtrain.lower.replay import insert_replays, no_replays, places_of_slices
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.blocks import Blocks, StorageLife, find_blocks, storage_life
 from tmtrain.plan.certificate import certify
 from tmtrain.plan.greedy import largest_first
 from tmtrain.plan.model import build_model
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.plan.plan import Bound, Plan, Prediction
+from tmtrain.plan.options import Options, find_options
+from tmtrain.plan.plan import Bound, Plan
+from tmtrain.plan.prediction import at_best, make_plan, predict
 from tmtrain.plan.problem import Problem, build_problem
-from tmtrain.plan.realise import Pace, realise
-from tmtrain.plan.remaking import Remaking, find_remaking
-from tmtrain.plan.replaying import choose_replays
+from tmtrain.plan.remaking import Remaking
+from tmtrain.plan.replaying import ROUNDINGS, Rounding, choose_replays
 from tmtrain.plan.solve import Limits, Placement, solve
 from tmtrain.plan.solve import bound_of as prove
 from tmtrain.plan.wear import too_few_writes
@@ -34,6 +37,8 @@ from tmtrain.units import format_bytes
 
 WRITE_SHARES = (1.0, 0.98, 0.9, 0.75)
 """Of a write budget: rounding to whole rows and pages may write more than planned, a tighter plan leaves room for that."""
+ROUNDS_WELL = 0.01
+"""A plan this close to its bound is kept without looking at others."""
 
 
 def plan(
@@ -69,16 +74,7 @@ def plan(
         objective=make_objective(objective, timeline=timeline, machine=machine),
         limits=Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s),
     )
-    return _plan(task, find_options(timeline, task.problem) if recompute else None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What may be recomputed in a step."""
-
-    life: StorageLife
-    blocks: Blocks
-    remaking: Remaking
+    return _plan(task, find_options(timeline, task.problem) if recompute else [None])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,51 +96,103 @@ class Task:
         )  # fmt: skip
 
 
-def _plan(task: Task, options: Options | None) -> Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proof:
+    """A solved programme: what its class can at best do."""
+
+    options: Options | None
+    """The partition whose replays it may use; None: keep and move only."""
+    placement: Placement
+
+
+def _plan(task: Task, choices: Sequence[Options | None]) -> Plan:
     """Prove, then plan; where time is short, for a smaller class and by simpler means."""
     limited = task.limits.write_budget_bytes is not None
     try:
-        relaxed = task.solve(options.remaking if options else None)
+        proofs = _prove(task, choices)
     except TimeLimitError:
-        return _plan(task, None) if options else _certified(task, _greedy(task), _trivial_bound(task), None)
+        return _certified(task, _greedy(task), _trivial_bound(task), None)
     except InfeasibleError as error:
-        raise _too_few_writes(task, _fewest_writes(task, options)) if limited else error from error
+        raise _too_few_writes(task, _fewest_writes(task, choices)) if limited else error from error
     try:
-        made = _carry_out(task, options, relaxed)
+        return _best(task, proofs)
     except TimeLimitError:
         made = _greedy(task)
     except InfeasibleError:
         if not limited:
             raise
-        made = _fewest_writes(task, options)
+        made = _fewest_writes(task, choices)
         if not _keeps_budget(made, task):
             raise _too_few_writes(task, made) from None
-    return _certified(task, made, relaxed.bound, options)
+    return _certified(task, made, proofs[0].placement.bound, proofs[0].options)
 
 
-def _carry_out(task: Task, options: Options | None, relaxed: Placement) -> Plan:
+def _prove(task: Task, choices: Sequence[Options | None]) -> list[_Proof]:
+    """Solve the programme of each choice, for which there is time, or that without recomputation; least bound first."""
+    proofs: list[_Proof] = []
+    for options in choices:
+        try:
+            proofs.append(
+                _Proof(options=options, placement=task.solve(options.remaking if options else None))
+            )
+        except TimeLimitError:
+            continue
+    if not proofs:
+        if None in choices:
+            raise TimeLimitError("no programme was solved in time")
+        return _prove(task, [None])
+    return sorted(proofs, key=lambda proof: proof.placement.bound.value)
+
+
+def _best(task: Task, proofs: Sequence[_Proof]) -> Plan:
+    """Round the most promising proof; where that costs more than `ROUNDS_WELL`, also the others, and moves alone."""
+    made: list[Plan] = []
+    failed: TmtrainError | None = None
+    for proof in proofs:
+        try:
+            made.append(_certified(task, _carry_out(task, proof), proof.placement.bound, proof.options))
+        except (InfeasibleError, TimeLimitError) as error:
+            failed = error
+        if made and made[0].certificate and made[0].certificate.gap <= ROUNDS_WELL:
+            return made[0]
+    if proofs[0].options:  # such plans are in every class
+        try:
+            moves = _carry_out(task, _Proof(options=None, placement=task.solve(None)))
+            made.append(_certified(task, moves, proofs[0].placement.bound, proofs[0].options))
+        except (InfeasibleError, TimeLimitError) as error:
+            failed = failed or error
+    if not made:
+        raise failed or AssertionError("unreachable")
+    return min(made, key=lambda plan: plan.certificate.value if plan.certificate else np.inf)
+
+
+def _carry_out(task: Task, proof: _Proof) -> Plan:
     """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try."""
     failed: InfeasibleError | None = None
+    remaking = proof.options.remaking if proof.options else None
     for share in WRITE_SHARES if task.limits.write_budget_bytes is not None else (1.0,):
-        placement = (
-            relaxed if share == 1.0 else task.solve(options.remaking if options else None, write_share=share)
-        )
-        try:
-            return _round(task, options, placement, write_share=share)
-        except InfeasibleError as error:
-            failed = error
-    if options and task.limits.write_budget_bytes is None:  # a replay that does not fit into so little memory
-        return _round(task, None, task.solve(None), write_share=1.0)
+        placement = proof.placement if share == 1.0 else task.solve(remaking, write_share=share)
+        for rounding in ROUNDINGS if proof.options else ROUNDINGS[:1]:
+            try:
+                return _round(task, proof.options, placement, write_share=share, rounding=rounding)
+            except InfeasibleError as error:
+                failed = error
     raise failed or AssertionError("unreachable")
 
 
-def _round(task: Task, options: Options | None, placement: Placement, *, write_share: float) -> Plan:
+def _round(
+    task: Task, options: Options | None, placement: Placement, *, write_share: float, rounding: Rounding
+) -> Plan:
     timeline, machine, goal, problem = task.timeline, task.machine, task.objective, task.problem
     replays = no_replays()
     if options:
-        replays = choose_replays(options.remaking, placement.shares, timeline=timeline, life=options.life)
+        replays = choose_replays(
+            options.remaking, placement.shares, timeline=timeline, life=options.life, rounding=rounding
+        )
         longer = insert_replays(timeline, replays, machine=machine)
-        problem, goal = build_problem(longer), goal.computing(longer.slices, machine=machine)
+        goal = goal.computing(longer.slices, machine=machine)
+        problem = build_problem(longer)
+        problem = problem.hold(_comes_back_early(problem, longer, task, options.remaking))
         limits = task.limits.of(write_share)
         placement = solve(problem, timeline=longer, machine=machine, objective=goal, limits=limits)
     else:
@@ -154,6 +202,16 @@ def _round(task: Task, options: Options | None, placement: Placement, *, write_s
         pace=placement.pace, stall_s=placement.stall_s, replays=replays, replay_s=longer.compute_s - timeline.compute_s,
     )  # fmt: skip
     return _within_budget(made, task)
+
+
+def _comes_back_early(
+    problem: Problem, longer: Timeline, task: Task, remaking: Remaking
+) -> NDArray[np.bool_]:
+    """Gaps between a replay and the use of what it made or read: the class keeps them (`tmtrain.plan.certificate`, 3c)."""
+    is_replay = np.ones(len(longer.slices), bool)
+    is_replay[places_of_slices(longer, of=task.timeline)] = False
+    of_unit = np.isin(longer.extents.storage[problem.gaps.extent], remaking.unit_storage)
+    return is_replay[problem.gaps.start] & of_unit
 
 
 def _keeps_budget(made: Plan, task: Task) -> bool:
@@ -169,12 +227,12 @@ def _within_budget(made: Plan, task: Task) -> Plan:
     return made
 
 
-def _fewest_writes(task: Task, options: Options | None) -> Plan:
+def _fewest_writes(task: Task, choices: Sequence[Options | None]) -> Plan:
     """Plan for writes alone: what keeps a write budget if anything that we find does."""
     goal = make_objective("writes", timeline=task.timeline, machine=task.machine)
     limits = Limits(time_limit_s=task.limits.time_limit_s)
     return replace(
-        _plan(replace(task, objective=goal, limits=limits), options), objective=task.objective.name
+        _plan(replace(task, objective=goal, limits=limits), choices), objective=task.objective.name
     )
 
 
@@ -210,20 +268,13 @@ def _trivial_bound(task: Task) -> Bound:
 
 def _certified(task: Task, made: Plan, bound: Bound, options: Options | None) -> Plan:
     longer = insert_replays(task.timeline, made.replays, machine=task.machine)
+    goal = task.objective.computing(longer.slices, machine=task.machine)
+    promised = at_best(made.prediction, bound, objective=goal, timeline=longer, machine=task.machine)
     proof = certify(
-        bound, made.prediction, objective=task.objective.computing(longer.slices, machine=task.machine),
-        blocks=options.blocks if options else None, write_budget_bytes=task.limits.write_budget_bytes,
+        bound, promised, objective=goal, blocks=options.blocks if options else None,
+        write_budget_bytes=task.limits.write_budget_bytes,
     )  # fmt: skip
-    return replace(made, certificate=proof)
-
-
-def find_options(timeline: Timeline, problem: Problem) -> Options:
-    """Find the blocks of a step and what may be made again in them."""
-    life = storage_life(timeline)
-    blocks = find_blocks(timeline, life)
-    return Options(
-        life=life, blocks=blocks, remaking=find_remaking(timeline, problem, life=life, blocks=blocks)
-    )
+    return replace(made, prediction=promised, certificate=proof)
 
 
 def bound_of(
@@ -235,81 +286,11 @@ def bound_of(
     """
     goal = make_objective(objective, timeline=timeline, machine=machine)
     problem = build_problem(timeline)
-    remaking = find_options(timeline, problem).remaking if recompute else None
-    return solve(problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking).bound
-
-
-def make_plan(
-    problem: Problem,
-    moved: NDArray[np.int64],
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: str,
-    pace: Pace | None = None,
-    stall_s: float = 0.0,
-    replays: Replays | None = None,
-    replay_s: float = 0.0,
-) -> Plan:
-    """Turn a feasible placement, ours or a rival's, into a plan without certificate.
-
-    Args:
-        problem: The gaps of `timeline`.
-        moved: Whole pages per gap.
-        timeline: The step, with the replays in it.
-        machine: Rates and energies.
-        objective: What the placement is good for.
-        pace: How the link was planned.
-        stall_s: Seconds of waiting foreseen.
-        replays: What was put into the step.
-        replay_s: Seconds of them.
-    """
-    return Plan(
-        trace_fingerprint=timeline.trace_fingerprint,
-        machine=machine.name,
-        fast_bytes=timeline.fast_bytes,
-        objective=objective,
-        replays=no_replays() if replays is None else replays,
-        transfers=realise(problem, moved, timeline=timeline, machine=machine, pace=pace),
-        prediction=predict(
-            problem, moved, timeline=timeline, machine=machine, stall_s=stall_s, replay_s=replay_s
-        ),
-        certificate=None,
-    )
-
-
-def predict(
-    problem: Problem,
-    moved: NDArray[np.int64],
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    stall_s: float = 0.0,
-    replay_s: float = 0.0,
-) -> Prediction:
-    """Predict one steady step of a placement that moves `moved[g]` pages in gap g and waits `stall_s` seconds."""
-    gaps = problem.gaps
-    written = np.zeros(problem.num_epochs, np.int64)
-    dirty = gaps.epoch >= 0
-    np.maximum.at(written, gaps.epoch[dirty], moved[dirty])
-    bytes_in = int(moved.sum()) * timeline.page_bytes
-    bytes_out = int(written.sum()) * timeline.page_bytes
-    busy_s = channel_seconds(machine, bytes_in=bytes_in, bytes_out=bytes_out)
-    step_time_s = max(timeline.compute_s + stall_s, busy_s)
-    energy = make_objective("energy", timeline=timeline, machine=machine)
-    return Prediction(
-        bytes_in=bytes_in,
-        bytes_out=bytes_out,
-        step_time_s=step_time_s,
-        energy_j=energy.value(step_time_s=step_time_s, bytes_in=bytes_in, bytes_out=bytes_out),
-        replay_s=replay_s,
-    )
-
-
-def channel_seconds(machine: Machine, *, bytes_in: int, bytes_out: int) -> float:
-    """Return the seconds that the busiest of the read, the write and the shared channel needs."""
-    return max(
-        bytes_in / machine.read_bytes_per_s,
-        bytes_out / machine.write_bytes_per_s,
-        (bytes_in + bytes_out) / machine.shared_bytes_per_s,
-    )
+    choices = find_options(timeline, problem) if recompute else [None]
+    bounds = [
+        solve(
+            problem, timeline=timeline, machine=machine, objective=goal, remaking=options.remaking if options else None
+        ).bound
+        for options in choices
+    ]  # fmt: skip
+    return min(bounds, key=lambda bound: bound.value)

@@ -8,7 +8,7 @@ Legend
     over_t   pages beyond the capacity at t if every gap kept everything
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class Gaps:
     def __len__(self) -> int:
         return len(self.extent)
 
+    def of(self, chosen: NDArray[np.bool_]) -> "Gaps":
+        """Return the chosen rows."""
+        return Gaps(**{name: getattr(self, name)[chosen] for name in self.__slots__})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -52,6 +56,10 @@ class Problem:
     def absent_pages(self, moved: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the pages absent at each slice, shape (T,), if gap g moves `moved[g]` pages."""
         return cover(self.gaps.start, self.gaps.end, moved, num_slices=self.num_slices)
+
+    def hold(self, gaps: NDArray[np.bool_]) -> "Problem":
+        """Return the problem in which these gaps are kept: they are no longer among its gaps, their pages take room."""
+        return replace(self, gaps=self.gaps.of(~gaps))
 
 
 def build_problem(timeline: Timeline) -> Problem:

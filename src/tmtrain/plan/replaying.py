@@ -3,10 +3,11 @@
 The rows of a strip are numbered; replay q runs for row i where its share exceeds ``(i + offset) / rows``, the same
 threshold for all replays of the strip, so that every replay finds the rows it needs (Note [Nested rows] in
 `tmtrain.plan.remaking`). Where a block has one row only, a share of 0.3 can not be had in it; the offset differs from strip
-to strip, evenly spread over (0, 1), so that it is had on average over the blocks.
+to strip, evenly spread over (0, 1), so that it is had on average over the blocks. Where memory does not allow that: down.
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,31 @@ from tmtrain.plan.remaking import Remaking
 
 GOLDEN = 0.6180339887498949
 """Multiples of it, modulo 1, are spread evenly, however many there are."""
-PIECE_SHARE = 1 / 32
-"""What a replay holds only while it runs should need at most this share of the fast tier."""
 SURE = 1e-6
 """Shares closer to a whole number are one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """How shares become rows."""
+
+    piece_share: float
+    """Of the fast tier: what replays hold only while they run. Small pieces cost latency, large ones memory."""
+    down: bool
+    """Never to more rows than the share says, which may be the whole storage where a block has one row."""
+
+
+ROUNDINGS = (Rounding(piece_share=1 / 8, down=False), Rounding(piece_share=1 / 32, down=True))
+"""The one that costs least time, and the one that needs least memory."""
+
+
 def choose_replays(
-    remaking: Remaking, shares: NDArray[np.float64], *, timeline: Timeline, life: StorageLife
+    remaking: Remaking,
+    shares: NDArray[np.float64],
+    *,
+    timeline: Timeline,
+    life: StorageLife,
+    rounding: Rounding,
 ) -> Replays:
     """Return the replays that run.
 
@@ -34,8 +52,10 @@ def choose_replays(
         shares: Of each replay, shape (replays,), as the programme found them.
         timeline: The step, for the recipes.
         life: Of its storages.
+        rounding: To rows and pieces.
     """
-    masks = _row_masks(remaking, shares)
+    masks = _row_masks(remaking, shares, down=rounding.down)
+    most = max(1, int(rounding.piece_share * timeline.fast_pages))
     if not masks:
         return no_replays()
     by_moment: dict[int, list[int]] = defaultdict(list)
@@ -47,7 +67,7 @@ def choose_replays(
         recipes = sorted(by_moment[moment])
         _complete(masks, recipes, moment_of, moment, timeline=timeline, life=life)
         chosen = sorted(r for r in masks if moment_of[r] == moment)
-        rows += _pieces(masks, chosen, moment, timeline=timeline, life=life)
+        rows += _pieces(masks, chosen, moment, timeline=timeline, life=life, most=most)
     columns = np.array(rows, np.int64).reshape(-1, 5).T
     return Replays(
         recipe=columns[0].astype(np.int32), before_slice=columns[1].astype(np.int32),
@@ -55,14 +75,17 @@ def choose_replays(
     )  # fmt: skip
 
 
-def _row_masks(remaking: Remaking, shares: NDArray[np.float64]) -> dict[int, NDArray[np.bool_]]:
+def _row_masks(
+    remaking: Remaking, shares: NDArray[np.float64], *, down: bool
+) -> dict[int, NDArray[np.bool_]]:
     """Return the rows of each recipe that are made again; recipes without any are left out."""
     masks: dict[int, NDArray[np.bool_]] = {}
     for q, share in enumerate(shares.tolist()):
         if share <= SURE:
             continue
         first, end, count = remaking.replay_rows[q]
-        offset = (remaking.replay_strip[q] * GOLDEN) % 1.0 * (1 - 2 * SURE) + SURE
+        offset = 1.0 if down else (remaking.replay_strip[q] * GOLDEN) % 1.0
+        offset = offset * (1 - 2 * SURE) + SURE
         chosen = int(np.ceil((end - first) * min(share, 1.0) - offset)) if share < 1 - SURE else end - first
         if chosen > 0:
             mask = masks.setdefault(remaking.replay_recipe[q], np.zeros(count, bool))
@@ -125,14 +148,14 @@ def _pieces(
     *,
     timeline: Timeline,
     life: StorageLife,
+    most: int,
 ) -> list[tuple[int, int, int, int, int]]:
-    """Cut the replays of a moment into pieces of rows, each run through all recipes before the next."""
+    """Cut the replays of a moment into pieces of rows that hold `most` pages, one after the other through all recipes."""
     table = timeline.recipes
     passing = 0
     for recipe in recipes:
         results = {int(table.touch_storage[t]) for t in _touches(timeline, recipe) if table.touch_writes[t]}
         passing += sum(int(life.pages[s]) for s in results if life.needed[s] == len(timeline.slices))
-    most = max(1, int(PIECE_SHARE * timeline.fast_pages))
     wanted = max(1, -(-passing // most))
     rows: list[tuple[int, int, int, int, int]] = []
     counts = {len(masks[r]) for r in recipes}

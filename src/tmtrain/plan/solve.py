@@ -125,7 +125,7 @@ def bound_of(model: Model, y: NDArray[np.float64]) -> Bound:
     price = np.maximum(reduced, 0.0)
     price[model.edges[1:] - 1] += np.maximum(y[programme.rows["room"]], 0.0)
     return Bound(
-        value=programme.bound(y),
+        value=max(programme.bound(y), 0.0),  # no objective is ever negative, multipliers are rounded
         multipliers={name: y[rows] for name, rows in programme.rows.items()},
         capacity_price=price / model.page_unit,
         edges=model.edges,

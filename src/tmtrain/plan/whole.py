@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.plan import Plan
-from tmtrain.plan.planner import make_plan, plan
+from tmtrain.plan.planner import plan
+from tmtrain.plan.prediction import make_plan
 from tmtrain.plan.problem import Problem, build_problem, cover
 from tmtrain.plan.steering import moved_pages
 
