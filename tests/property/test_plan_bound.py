@@ -97,14 +97,12 @@ def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int,
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, objective=objectives)
 def test_middle_plans_are_close_to_their_bound(seed: int, objective: str) -> None:
-    """Rounding costs at most a page per gap; here far less, because few gaps are split.
-
-    It may also save some: the prediction waits as long as the programme does, for a page less here and there.
-    """
+    """Rounding costs at most a page per gap; here far less, because few gaps are split. Of 30 pages, 3 may be that."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
     proof = plan(timeline, machine=machine, objective=objective).certificate
     assert proof is not None
-    assert -0.05 < proof.gap < 0.05
+    bound, page = proof.bound.value, timeline.page_bytes if objective in {"bytes", "writes"} else 0
+    assert bound * (1 - 1e-9) <= proof.value <= 1.05 * bound + 3 * page
 
 
 def test_the_bound_does_not_look_at_the_plan() -> None:

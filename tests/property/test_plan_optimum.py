@@ -177,10 +177,6 @@ def test_middle_steps_that_write_before_every_gap_agree_with_a_min_cost_flow(see
     )
 
 
-@pytest.mark.xfail(
-    reason="known fault, see the note of issue 4: the tie-break costs the bound half a per cent here",
-    strict=False,
-)
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, objective=st.sampled_from(["energy", "bytes"]))
 def test_the_bound_reaches_the_optimum(seed: int, objective: str) -> None:

@@ -86,10 +86,6 @@ def _compare(name: str, *, fraction: float, machine: Machine) -> None:
     assert (ours.bytes_in, ours.bytes_out) == (predicted.prediction.bytes_in, predicted.prediction.bytes_out)
 
 
-@pytest.mark.xfail(
-    reason="known fault, see the note of issue 4: joint plans of tiny models round by whole rows",
-    strict=False,
-)
 @pytest.mark.parametrize("fraction", [0.125, 0.3, 0.7])
 @pytest.mark.parametrize("name", ["gpt2-tiny", "gpt2-tiny eager fp32"])
 def test_on_real_steps_too(name: str, fraction: float) -> None:

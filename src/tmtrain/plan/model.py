@@ -75,6 +75,8 @@ class Model:
     page_bytes: int
     second: float
     """Seconds per unit of the stall columns."""
+    replay_s: NDArray[np.float64]
+    """Seconds of each replay."""
     gaps: NDArray[np.int64]
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
@@ -119,7 +121,7 @@ def build_model(
     builder.add_link()
     return Model(
         programme=builder.programme, page_unit=builder.page_unit, page_bytes=timeline.page_bytes,
-        second=builder.second, gaps=builder.gap_numbers, edges=builder.edges,
+        second=builder.second, replay_s=builder.replay_s, gaps=builder.gap_numbers, edges=builder.edges,
     )  # fmt: skip
 
 
@@ -189,12 +191,6 @@ class _Builder:
             objective.per_second * self._unit_bytes / machine.shared_bytes_per_s,
         )
         self._tie_break = TIE_BREAK * dearest
-        # Where time is free, of two equal plans still the faster one: a second counts a fraction of the bytes that it could
-        # move, so that a long wait does not outweigh what the objective is about; nor does the computation of a whole step.
-        units_per_s = min(
-            machine.shared_bytes_per_s / self._unit_bytes, 500 / max(timeline.compute_s, 1e-300)
-        )
-        self._free_second = 0.0 if objective.per_second else 0.02 * self._tie_break * units_per_s
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
@@ -266,12 +262,11 @@ class _Builder:
         """R_q, its cost, and [Rows]."""
         remaking, programme = self._remaking, self.programme
         seconds, joules = replay_costs(self._timeline, self._machine, remaking)
-        self._replay_s = seconds
+        self.replay_s = seconds
         self._replay_moment = np.array(remaking.replay_moment, np.int64)
         self._R = programme.add_columns(
             "replayed", len(seconds), upper=np.array(remaking.replay_possible, np.float64),
             cost=self._objective.per_second * seconds + self._objective.per_joule * joules,
-            nudge=self._free_second * seconds,
         )  # fmt: skip
         makes = np.array(remaking.makes, np.int64).reshape(-1, 2)
         q, u = makes.T
@@ -408,7 +403,6 @@ class _Builder:
             B,
             upper=longest / second,
             cost=self._objective.per_second * second,
-            nudge=self._free_second * second,
         )
         channels = (
             ("read", machine.read_bytes_per_s, (came,)),
@@ -421,7 +415,7 @@ class _Builder:
             for columns in moved:
                 programme.put(rows, columns, self._unit_bytes / rate / second)
             programme.put(rows, stall, -1.0)
-            programme.put(rows[busy], self._R, -self._replay_s / second)
+            programme.put(rows[busy], self._R, -self.replay_s / second)
         due = np.add.reduceat(self._due_in_slice, self.edges[:-1])
         rows = programme.add_rows("reads ahead", B, lower=-due, upper=-due)
         self._carry(rows, self._ahead)
@@ -457,7 +451,7 @@ class _Builder:
             )
         moment = self._replay_moment
         first = np.searchsorted(at, moment)
-        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self._replay_s * scale)
+        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self.replay_s * scale)
 
     def _put_ranges(
         self,

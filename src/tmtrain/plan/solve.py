@@ -80,9 +80,7 @@ def solve(
     )  # fmt: skip
     try:
         solution = model.programme.solve(time_limit_s=limits.time_limit_s)
-        if (
-            not objective.per_second
-        ):  # seconds are free: of the plans that are as good, take one that does not waste them
+        if not objective.per_second:
             solution = _hurry(model, solution, time_limit_s=limits.time_limit_s)
     except InfeasibleError as error:
         budget = limits.write_budget_bytes
@@ -92,9 +90,11 @@ def solve(
 
 
 def _hurry(model: Model, solution: Solution, *, time_limit_s: float | None) -> Solution:
+    """Where seconds are free: of the plans that are as good, take one that does not waste them."""
     programme = model.programme
     seconds = np.zeros(programme.num_columns)
-    seconds[programme.columns["stall"]] = 1.0
+    seconds[programme.columns["stall"]] = model.second
+    seconds[programme.columns["replayed"]] = model.replay_s
     return programme.settle(solution, cost=seconds, time_limit_s=time_limit_s)
 
 
