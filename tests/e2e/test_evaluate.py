@@ -1,7 +1,7 @@
 """`evaluate` over a tiny model at two capacities: what it leaves in its folder, and that the numbers agree."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tmtrain.evaluate import (
 )
 from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
 from tmtrain.evaluate.fate_record import load_fates
-from tmtrain.evaluate.sensitivity import KNOBS
+from tmtrain.evaluate.sensitivity import KNOBS, sweep
 from tmtrain.lower.energy import COMPONENTS
 from tmtrain.machine import load_machine, value_of
 from tmtrain.plan.file import load_plan
@@ -113,11 +113,10 @@ def test_nothing_beats_the_bounds_but_what_has_all_the_memory(rows: list[Row]) -
         assert row.traffic_bytes >= row.bounds.traffic_bytes
 
 
-@pytest.mark.xfail(reason="on two tiny layers rounding the replays costs more than they gain", strict=False)
 def test_ours_is_first_at_either_capacity(rows: list[Row]) -> None:
     for at in (rows[: len(POLICIES)], rows[len(POLICIES) :]):
         tiered = {row.policy: row.energy_j for row in at if row.policy != "all-fast"}
-        assert min(tiered, key=tiered.__getitem__) == "tmtrain"
+        assert tiered["tmtrain"] == min(tiered.values())
 
 
 def test_more_fast_memory_never_costs_bytes(rows: list[Row]) -> None:
@@ -190,10 +189,15 @@ def test_flash_that_is_never_written_has_no_lifetime() -> None:
     assert run_policy(setting, "lru").row.lifetime_years is not None
 
 
-ROUNDS_BY_ROWS = pytest.mark.xfail(
-    reason="joint plans of a tiny model change in steps of whole rows", strict=False
-)
-OURS = pytest.param("tmtrain", marks=ROUNDS_BY_ROWS)
+@pytest.fixture(scope="module")
+def flowing() -> list[Case]:
+    """On a link without latency: of a step as tiny as this it makes half, and no plan foresees it."""
+    machine = load_machine("v4-slc")
+    machine = replace(machine, slow=replace(machine.slow, read_latency_s=0.0, write_latency_s=0.0))
+    setting = make_setting(
+        trace_of("gpt2-tiny"), machine=machine, fast=FastCapacity(fraction=0.125), objective="energy"
+    )
+    return sweep(setting, policies=SENSITIVITY_POLICIES)
 
 
 class TestSensitivity:
@@ -219,15 +223,15 @@ class TestSensitivity:
                 assert (values[0], values[-1]) == pytest.approx((turned[0].low, turned[0].high))
         assert len({(c.constant, c.policy) for c in cases}) == len(KNOBS) * len(SENSITIVITY_POLICIES)
 
-    @pytest.mark.parametrize("policy", [OURS if p == "tmtrain" else p for p in SENSITIVITY_POLICIES])
+    @pytest.mark.parametrize("policy", SENSITIVITY_POLICIES)
     @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS])
     def test_dearer_is_never_better_and_faster_never_worse(
-        self, cases: list[Case], knob: str, policy: str
+        self, flowing: list[Case], knob: str, policy: str
     ) -> None:
-        samples_per_j = [c.samples_per_j for c in cases if (c.constant, c.policy) == (knob, policy)]
+        samples_per_j = [c.samples_per_j for c in flowing if (c.constant, c.policy) == (knob, policy)]
         ups = samples_per_j if knob == "flash bandwidth" else samples_per_j[::-1]
-        # Ours plans anew for each value, by predicted joules; stalls that it does not foresee may differ by a little.
-        slack = 0.02 if policy == "tmtrain" else 1e-9
+        # Ours plans anew for each value, by predicted joules.
+        slack = 1e-3 if policy == "tmtrain" else 1e-9
         assert all(b >= a * (1 - slack) for a, b in pairwise(ups))
         assert ups[-1] > ups[0]
 
