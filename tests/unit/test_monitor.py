@@ -201,27 +201,28 @@ def test_ten_steps_after_a_drift_it_does_as_well_as_perfect_knowledge(
 
 
 def test_a_static_plan_does_not() -> None:
-    """So the test above can fail: there is a step in which staying with the plan costs 5 %."""
-    timeline, machine = _balanced(0)
+    """So the test above can fail: there is a step in which staying with the plan costs a quarter more stalls."""
+    timeline, machine = _balanced(9, 2.0)
     struck = Drift(first_step=20, factor=1.3)
     static = plan(timeline, machine=machine, objective="time")
     records = list(run_steps(_conditions(timeline, machine, [struck]), timeline=timeline, plan=static))
     perfect = _perfect_stall_s(timeline, machine, struck, first=30)
-    assert np.mean([record.stall_s for record in records[30:34]]) > 1.04 * perfect
+    assert np.mean([record.stall_s for record in records[30:34]]) > 1.15 * perfect
 
 
-def test_steering_never_ends_worse_than_the_programme() -> None:
+def test_steering_finds_what_the_programme_does_not_see() -> None:
     # Without any disturbance: the bytes are the same to the programme, the moments at which they are due are not.
-    timeline, machine = _balanced(2)
+    timeline, machine = _balanced(4, 8.0)
     watched = _watch(timeline, machine)
     static = _perfect_stall_s(timeline, machine, first=30)
-    assert watched.stall_s(30) <= static
+    assert watched.stall_s(30) < 0.9 * static
 
 
 def test_a_steered_plan_that_does_not_pay_returns() -> None:
-    timeline, machine = _balanced(0, 0.5)
+    timeline, machine = _balanced(0, 2.0)
     watched = _watch(timeline, machine)
-    assert max(watched.changes, default=0) < 25
+    assert len(watched.changes) > 0
+    assert max(watched.changes) < 25
     assert watched.stall_s(30) <= 1.001 * _perfect_stall_s(timeline, machine, first=30)
 
 
