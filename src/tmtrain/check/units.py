@@ -182,7 +182,7 @@ class _Finder:
         made = [
             storage
             for recipe in group
-            for storage in self._blocks.uses[recipe].results
+            for storage in sorted(self._blocks.uses[recipe].results)
             if self._blocks.is_inside(storage, block)
         ]
         strips = self._strips(made, rows)
@@ -242,7 +242,7 @@ class _Finder:
 
     def _tie(self, block: int, recipe: int, strip: int) -> None:
         replay, uses = self._replays_of[recipe][strip], self._blocks.uses[recipe]
-        for storage in uses.results:
+        for storage in sorted(uses.results):
             if self._blocks.is_inside(storage, block) and storage in self._units_of:
                 unit = self._units_of[storage][strip]
                 if unit is not None:

@@ -230,7 +230,7 @@ class _Finder:
         results = {recipe: self._uses(recipe)[1] for recipe in members}
         pages = [int(self._life.pages[s]) for found in results.values() for s in found]
         count = _rows(int(np.gcd.reduce(recipes.rows[members])), most=min([MOST_ROWS, *pages]))
-        inside = [s for found in results.values() for s in found if self._is_inside(s, block)]
+        inside = [s for found in results.values() for s in sorted(found) if self._is_inside(s, block)]
         strips = self._cut_strips(inside, count)
         first_strip = len(self._out.replay_strip)
         for recipe in members:
@@ -314,7 +314,7 @@ class _Finder:
         """Say what replay `q` of `recipe` makes and what it needs."""
         out, place = self._out, self._replays_of[recipe].index(q)
         inputs, results = self._uses(recipe)
-        for storage in results:
+        for storage in sorted(results):
             if self._is_inside(storage, block) and storage in self._units_of:
                 unit = self._units_of[storage][place]
                 if unit >= 0:
