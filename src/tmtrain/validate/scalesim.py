@@ -55,8 +55,7 @@ def compare() -> list[Comparison]:
 
 def read_rows(table: str) -> list[dict[str, str]]:
     """Return the runs of a table, by column."""
-    with (_FOLDER / f"{table}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader((_FOLDER / f"{table}.csv").read_text(encoding="utf-8").splitlines()))
 
 
 def counts_of(row: dict[str, str], *, table: str) -> Iterator[Count]:
