@@ -1,5 +1,7 @@
 """Published runs: what is counted is what the papers count, what is claimed holds."""
 
+from pathlib import Path
+
 import pytest
 
 from tmtrain.machine import load_machine
@@ -9,6 +11,7 @@ from tmtrain.validate.published import LEAST_W, MOST_W, compare, megatron_run
 from tmtrain.validate.resnet50 import convolutions, images_per_s, trained_products
 
 RUNS = ["22B", "175B", "530B", "1T"]
+DOCUMENT = Path(__file__).parents[2] / "docs" / "validation.md"
 
 
 def test_what_is_claimed_holds() -> None:
@@ -22,6 +25,13 @@ def test_the_calibration_and_resnet_are_no_claims() -> None:
     assert [row.case.split(",")[0] for row in shown] == ["Megatron 175B", *["ResNet-50"] * 3]
     assert abs(shown[0].error) < 0.01
     assert all(abs(row.error) < 0.35 for row in shown)
+
+
+def test_the_document_shows_these_numbers() -> None:
+    text = DOCUMENT.read_text()
+    for row in compare():
+        numbers = f"{row.model:.4g} | {row.reference:.4g} | {row.error:+.1%}"
+        assert f"| {row.case} | {row.quantity} | {numbers} |" in text, row.case
 
 
 def test_the_power_lies_in_the_measured_band() -> None:

@@ -4,9 +4,10 @@ Published measurements are of whole programs, so one number stands for all that 
 every model and machine: Note [Efficiency].
 
 Note [Efficiency]: products take 1/0.70 of their systolic time. The number is calibrated on a single measurement, Megatron
-175B with full recomputation on A100s, and nothing else is calibrated. Single large products reach 0.869 there
-(ml-engineering, "max achievable matmul"); the rest is what thread blocks that do not divide the result, and a clock under
-the power limit, cost in a long run (assumed, not separated).
+175B with full recomputation on A100s, and nothing else is calibrated; but the other seven times of that paper were known
+when what a layer does was written down. Single large products reach 0.869 there (ml-engineering, "max achievable matmul");
+the rest is what thread blocks that do not divide the result, and a clock under the power limit, cost in a long run
+(assumed, not separated).
 """
 
 import numpy as np

@@ -15,6 +15,9 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import resources
+from typing import Any
+
+from numpy.typing import NDArray
 
 from tmtrain.machine import Compute, Dataflow, load_machine, matrix_cycles
 from tmtrain.machine.arrays import Convolution, Products, Window, dram_elements, sram_elements
@@ -66,10 +69,10 @@ def counts_of(row: dict[str, str], *, table: str) -> Iterator[Count]:
     products = convolution.products() if convolution else _product_of(reported)
     case = f"{table} on {compute.array_rows}x{compute.array_columns}, {compute.dataflow}-stationary"
 
-    def count(quantity: str, model: object, reference: int) -> Count:
-        return Count(case=case, quantity=quantity, model=int(str(model)), reference=reference)
+    def count(quantity: str, model: NDArray[Any], reference: int) -> Count:
+        return Count(case=case, quantity=quantity, model=int(model), reference=reference)
 
-    cycles = int(matrix_cycles(compute=compute, **products.sizes))
+    cycles = matrix_cycles(compute=compute, **products.sizes)
     yield count("cycles", cycles, reported["total_cycles"] - reported["stall_cycles"] + 1)
     sram = sram_elements(products, compute=compute)
     yield count("SRAM reads of activations", sram.activation_reads, reported["sram_ifmap_reads"])
