@@ -23,7 +23,7 @@ from tmtrain.machine import Compute, Dataflow, load_machine, matrix_cycles
 from tmtrain.machine.arrays import Convolution, Products, Window, dram_elements, sram_elements
 from tmtrain.validate.comparison import Comparison
 
-SOURCE = "SCALE-Sim 3.0.0 (PyPI), our own runs"
+SOURCE = "SCALE-Sim 3.0.0, our own runs"
 TABLES = ("gemm", "conv", "gemm_bw")
 
 _FOLDER = resources.files("tmtrain.validate") / "data" / "scalesim"
