@@ -46,7 +46,7 @@ def test_commands_are_understood(line: list[str]) -> None:
     command, bound, unused = app.parse_args(line, print_error=True, exit_on_error=False)[:3]
     assert command.__name__.strip("_") in line
     assert not unused
-    assert bound.args or "doctor" in line
+    assert bound.args or {"doctor", "validate"} & set(line)
 
 
 @pytest.mark.parametrize("line", _commands("make"), ids=" ".join)

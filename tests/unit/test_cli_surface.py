@@ -39,6 +39,7 @@ SURFACE = {
     "report": ("FOLDER", "--json"),
     "machine list": ("--json",),
     "machine show": ("NAME_OR_FILE", "--json"),
+    "machine validate": ("--json",),
     "doctor": ("--json",),
 }  # fmt: skip
 

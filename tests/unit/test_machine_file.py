@@ -75,7 +75,7 @@ def refusal(folder: Path, text: str) -> str:
 def test_a_complete_file_needs_no_source_and_fills_in_two_numbers(tmp_path: Path) -> None:
     machine = load_machine(write(tmp_path, COMPLETE))
     assert machine.name == "mine"
-    assert machine.compute.weight_load == "serial"
+    assert (machine.compute.weight_load, machine.compute.dataflow) == ("serial", "weight")
     assert machine.slow.write_bandwidth_bytes_per_s == 1e9
     assert machine.slow.shared_bandwidth_bytes_per_s == pytest.approx(3e9)
     assert machine.slow.retention_factor == 1
@@ -146,6 +146,7 @@ def _without(text: str, *, section: str, key: str) -> str:
         ("value = 1000", 'value = "1000"', "slow.write_bandwidth: Expected `float`, got `str`"),
         ('"serial"', '"eager"', "compute.weight_load is 'eager': write weight_load = "),
         ('"serial"', "1", "compute.weight_load is 1: write weight_load"),
+        ('"serial"', '"serial"\ndataflow = "row"', "compute.dataflow is 'row': write dataflow = \"weight\" or"),
         ("schema = 1", "schema = 2", "has schema version 2, this release reads 1"),
         ("schema = 1", 'schema = 1\nlink = "fast"', "not TOML"),
         ("schema = 1", "schema = 1\nname = 5", "Expected `str | null`, got `int`"),

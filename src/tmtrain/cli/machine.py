@@ -7,7 +7,9 @@ from rich.text import Text
 
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
+from tmtrain.cli.validation import record_of, table_of, verdict
 from tmtrain.machine import Constant, describe_machine, list_machines, load_machine
+from tmtrain.validate import validate as validate_models
 
 machine = App(name="machine", help="Machines, and the source of each of their numbers.")
 
@@ -36,6 +38,18 @@ def show(name_or_file: str, /, *, json: Flag = False) -> None:
     constants = describe_machine(name_or_file)
     record = {"name": loaded.name, "description": loaded.description, "constants": constants}
     emit(record, f"{loaded.name}: {loaded.description}", _table(constants), as_json=json)
+
+
+@machine.command
+def validate(*, json: Flag = False) -> int:
+    """Compare the models of the parts with simulators and published measurements; exit code 1 if a claim does not hold.
+
+    Args:
+        json: Print JSON.
+    """
+    rows = validate_models()
+    emit([record_of(row) for row in rows], table_of(rows), verdict(rows), as_json=json)
+    return int(any(row.is_claimed and not row.holds for row in rows))
 
 
 def _table(constants: tuple[Constant, ...]) -> Table:

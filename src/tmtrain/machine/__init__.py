@@ -1,10 +1,20 @@
 """machine: an NPU with fast memory and flash, its constants, and the closed forms of its parts."""
 
+from tmtrain.machine.arrays import matrix_cycles, matrix_seconds, sram_bytes
 from tmtrain.machine.constant import Constant
 from tmtrain.machine.load import describe_machine, load_machine
-from tmtrain.machine.machine import Compute, FastTier, Link, Machine, Paging, Price, SlowTier, WeightLoad
+from tmtrain.machine.machine import (
+    Compute,
+    Dataflow,
+    FastTier,
+    Link,
+    Machine,
+    Paging,
+    Price,
+    SlowTier,
+    WeightLoad,
+)
 from tmtrain.machine.sheet import DEFAULT_MACHINE, list_machines
-from tmtrain.machine.systolic import matrix_cycles, matrix_seconds, sram_bytes
 from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd
 from tmtrain.machine.vary import value_of, with_constant
 
@@ -12,6 +22,7 @@ __all__ = [
     "DEFAULT_MACHINE",
     "Compute",
     "Constant",
+    "Dataflow",
     "FastTier",
     "Link",
     "Machine",

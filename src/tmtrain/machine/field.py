@@ -8,8 +8,9 @@ as the end of its name (``read_bandwidth_bytes_per_s``), a file carries it besid
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import get_args
 
-from tmtrain.machine.machine import Compute, FastTier, Link, Paging, Price, SlowTier
+from tmtrain.machine.machine import Compute, Dataflow, FastTier, Link, Paging, Price, SlowTier, WeightLoad
 from tmtrain.machine.quantity import Dimension, dimension_of, without_unit
 
 
@@ -119,6 +120,9 @@ FIELDS = {
     for path in [f"{section}.{without_unit(attribute.name)}"]
 }
 """Every number of a machine but its prices, by path and in the order of the dataclasses."""
+
+CHOICES: dict[str, tuple[str, ...]] = {"weight_load": get_args(WeightLoad), "dataflow": get_args(Dataflow)}
+"""What of the compute section is a word and no number, with the words that it may be."""
 
 
 def price_fields(label: str) -> dict[str, Field]:

@@ -9,11 +9,9 @@ import msgspec
 from tmtrain.errors import MachineError
 from tmtrain.machine.check import check_machine
 from tmtrain.machine.constant import Constant
-from tmtrain.machine.field import FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.field import CHOICES, FIELDS, SECTIONS, Field, price_fields
 from tmtrain.machine.machine import Machine
 from tmtrain.machine.sheet import Sheet, read_sheet
-
-_WEIGHT_LOADS = 'write weight_load = "pipelined" or "serial"'
 
 
 def load_machine(name_or_path: str | Path) -> Machine:
@@ -55,15 +53,21 @@ def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
     for section in SECTIONS:
         fields = {path: field for path, field in FIELDS.items() if field.section == section}
         tree[section] = _values(fields, constants)
-    tree["compute"]["weight_load"] = sheet.weight_load
-    try:
-        machine = msgspec.convert(tree, Machine)
-    except msgspec.ValidationError as error:
-        raise MachineError(
-            f"{sheet.file}: compute.weight_load is {sheet.weight_load!r}: {_WEIGHT_LOADS}"
-        ) from error
+    tree["compute"] |= _choices(sheet)
+    machine = msgspec.convert(tree, Machine)
     check_machine(machine, file=sheet.file)
     return machine
+
+
+def _choices(sheet: Sheet) -> dict[str, object]:
+    """Return the words of the compute section; files from before there was a choice of dataflow say none."""
+    chosen = {"dataflow": "weight"} | sheet.choices
+    for key, words in CHOICES.items():
+        if chosen.get(key) not in words:
+            said = f"is {chosen[key]!r}" if key in chosen else "is missing"
+            choice = " or ".join(f'"{word}"' for word in words)
+            raise MachineError(f"{sheet.file}: compute.{key} {said}: write {key} = {choice}")
+    return chosen
 
 
 def _complete(sheet: Sheet) -> dict[str, Constant]:
@@ -80,8 +84,6 @@ def _complete(sheet: Sheet) -> dict[str, Constant]:
                 f"{sheet.file}: {path} is missing: write for example {field.example}, "
                 'or take what you do not give from a preset with base = "v4-slc"'
             )
-    if sheet.weight_load is None:
-        raise MachineError(f"{sheet.file}: compute.weight_load is missing: {_WEIGHT_LOADS}")
     both = constants["slow.read_bandwidth"].value_si + constants["slow.write_bandwidth"].value_si
     source = "read_bandwidth + write_bandwidth: the two directions do not share"
     _default(constants, "slow.shared_bandwidth", value_si=both, source=source)

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 
 WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
+Dataflow: TypeAlias = Literal["weight", "input", "output"]
+"""Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +21,10 @@ class Compute:
     array_rows: int
     """Rows of one systolic array: the inner (k) dimension of a weight tile."""
     array_columns: int
+    """Columns of one systolic array: the columns (n) of a weight tile."""
     clock_hz: float
     weight_load: WeightLoad
+    """For input- and output-stationary arrays: of the tile that stays."""
     fp32_passes: float
     """Passes of the matrix unit per fp32 product, relative to bf16."""
     vector_ops_per_s: float
@@ -30,6 +34,7 @@ class Compute:
     matrix_energy_j_per_flop: float
     vector_energy_j_per_op: float
     sram_energy_j_per_byte: float
+    dataflow: Dataflow = "weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import msgspec
 
 from tmtrain.errors import MachineError
 from tmtrain.machine.constant import Constant, read_constant
-from tmtrain.machine.field import FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.field import CHOICES, FIELDS, SECTIONS, Field, price_fields
 
 SCHEMA = 1
 """Version of the machine file format."""
@@ -29,7 +29,8 @@ class Sheet:
     """As messages call it: the preset's name or the path."""
     name: str
     description: str
-    weight_load: str | None
+    choices: dict[str, object]
+    """What is a word in the compute section, as given, by key."""
     constants: dict[str, Constant]
     """By path; prices in the order in which their dates count."""
 
@@ -72,7 +73,7 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
         file=file,
         name=content.name or name,
         description=content.description or "",
-        weight_load=content.compute.get("weight_load"),
+        choices={key: content.compute[key] for key in CHOICES if key in content.compute},
         constants=_constants_of(content, file=file),
     )
     return (
@@ -81,12 +82,12 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
 
 
 def _completed(own: Sheet, base: Sheet) -> Sheet:
-    changes = [*own.constants, *(["compute.weight_load"] if own.weight_load is not None else [])]
+    changes = [*own.constants, *(f"compute.{key}" for key in own.choices)]
     changed = f"{base.name} with changed {', '.join(changes)}" if changes else base.description
     return replace(
         own,
         description=own.description or changed,
-        weight_load=base.weight_load if own.weight_load is None else own.weight_load,
+        choices=base.choices | own.choices,
         # Own numbers come first, so that own price dates do too: the first date is the default.
         constants=own.constants | {p: c for p, c in base.constants.items() if p not in own.constants},
     )
@@ -141,7 +142,7 @@ def _constants_of(content: _File, *, file: str) -> dict[str, Constant]:
     for section in SECTIONS:
         fields = {path: field for path, field in FIELDS.items() if field.section == section}
         table = getattr(content, section)
-        extra = ("weight_load",) if section == "compute" else ()
+        extra = tuple(CHOICES) if section == "compute" else ()
         constants |= _read_section(table, fields=fields, prefix=f"{section}.", extra=extra, file=file)
     for label, table in content.prices.items():
         if not isinstance(table, dict):

@@ -21,6 +21,8 @@ class Comparison:
     """Largest relative error that counts as agreement; 0: exact."""
     source: str
     """Who measured or computed the reference."""
+    is_claimed: bool = True
+    """Whether agreement is claimed; otherwise the row is there to show how far off the model is."""
 
     @property
     def error(self) -> float:

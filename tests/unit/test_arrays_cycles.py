@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmtrain.machine import Compute, WeightLoad, load_machine, matrix_cycles, matrix_seconds, sram_bytes
+from tmtrain.errors import InputError
+from tmtrain.machine import (
+    Compute,
+    Dataflow,
+    WeightLoad,
+    load_machine,
+    matrix_cycles,
+    matrix_seconds,
+    sram_bytes,
+)
+from tmtrain.machine.arrays import Products
 
 # SCALE-Sim 3.0.0 (PyPI), one GEMM per run, dataflow ws, bandwidth mode CALC, our own runs. Columns: M, N, K,
 # array rows, array columns, "Total Cycles" (the index of the last cycle), SRAM reads of ifmap and filter,
@@ -28,9 +38,18 @@ SCALE_SIM = [
 ]
 
 
-def make_arrays(*, num: int, rows: int, columns: int, weight_load: WeightLoad) -> Compute:
+def make_arrays(
+    *, num: int, rows: int, columns: int, weight_load: WeightLoad, dataflow: Dataflow = "weight"
+) -> Compute:
     base = load_machine("v4-slc").compute
-    return replace(base, num_arrays=num, array_rows=rows, array_columns=columns, weight_load=weight_load)
+    return replace(
+        base,
+        num_arrays=num,
+        array_rows=rows,
+        array_columns=columns,
+        weight_load=weight_load,
+        dataflow=dataflow,
+    )
 
 
 SIZES = st.integers(1, 600)
@@ -40,6 +59,7 @@ ARRAYS = st.builds(
     rows=st.integers(1, 64),
     columns=st.integers(1, 64),
     weight_load=st.sampled_from(["serial", "pipelined"]),
+    dataflow=st.sampled_from(["weight", "input", "output"]),
 )
 
 
@@ -89,6 +109,7 @@ def test_pipelining_and_more_arrays_never_hurt(arrays: Compute, batch: int, m: i
 @given(arrays=ARRAYS, batch=st.integers(1, 20), m=SIZES, n=SIZES, k=SIZES)
 def test_the_best_split_of_the_rows_counts(arrays: Compute, batch: int, m: int, n: int, k: int) -> None:
     rows, columns, num = arrays.array_rows, arrays.array_columns, arrays.num_arrays
+    arrays = replace(arrays, dataflow="weight")
     tiles = batch * -(-k // rows) * -(-n // columns)
     by_hand = []
     for parts in range(1, num + 1):
@@ -129,3 +150,36 @@ def test_an_empty_product_takes_nothing(empty: str, weight_load: WeightLoad) -> 
     shape = {"batch": 2, "m": 5, "n": 6, "k": 7, empty: 0}
     assert float(matrix_cycles(compute=compute, **shape)) == 0
     assert float(sram_bytes(compute=compute, **shape)) == 0
+
+
+@given(arrays=ARRAYS, batch=st.integers(1, 20), m=SIZES, n=SIZES, k=SIZES)
+def test_input_stationary_is_weight_stationary_of_the_transposed_product(
+    arrays: Compute, batch: int, m: int, n: int, k: int
+) -> None:
+    by_input, by_weight = replace(arrays, dataflow="input"), replace(arrays, dataflow="weight")
+    assert cycles(by_input, batch=batch, m=m, n=n, k=k) == cycles(by_weight, batch=batch, m=n, n=m, k=k)
+
+
+@pytest.mark.parametrize(("weight_load", "expected"), [("serial", 2 * 708), ("pipelined", 2 * 678 + 30)])
+def test_output_tiles_are_dealt_over_arrays_and_their_stream_is_not_cut(
+    weight_load: WeightLoad, expected: int
+) -> None:
+    """5 x 3 tiles of 16 x 16 on 8 arrays: two in the busiest one; one tile stays on one array."""
+    arrays = make_arrays(num=8, rows=16, columns=16, weight_load=weight_load, dataflow="output")
+    assert cycles(arrays, m=80, n=48, k=678) == expected
+    assert cycles(arrays, m=16, n=16, k=678) == cycles(replace(arrays, num_arrays=1), m=16, n=16, k=678)
+
+
+@pytest.mark.parametrize("size", [-1, 2.5, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["batch", "m", "n", "k"])
+def test_sizes_that_make_no_sense_are_refused(name: str, size: float) -> None:
+    shape = {"batch": 1, "m": 2, "n": 3, "k": 4, name: np.array([1.0, size])}
+    with pytest.raises(InputError, match=f"{name} of a matrix product is .*whole numbers of at least 0"):
+        matrix_cycles(compute=load_machine("v4-slc").compute, **shape)
+
+
+def test_the_gradients_of_a_product_cost_two_products() -> None:
+    forward = Products.of(batch=3, m=[5, 6], n=7, k=11)
+    assert forward.backward.flops.tolist() == [*forward.flops, *forward.flops]
+    both = Products.joined([forward, forward.backward])
+    assert [size.shape for size in both.sizes.values()] == [(6,)] * 4

@@ -1,0 +1,173 @@
+"""How a matrix product is cut to pass through on-chip SRAM, and what that moves to and from fast memory.
+
+Legend: a product of M x K activations by K x N weights, in tiles of m x n x k: ceil(M/m) ceil(N/n) ceil(K/k) steps, each
+with a tile of activations, one of weights and one of sums in SRAM.
+
+Note [Loop order]: a tile stays while the steps that follow need the same one, so the matrix that the innermost loop does
+not index crosses once (with the innermost loop along n, the activations: each of their tiles meets all its weights). The
+other two cross once per step of the loop that does not index them. Which of the outer loops comes first is immaterial, but
+where the innermost loop has one step only; then the same tiling counts under the next loop's name.
+
+Note [Sums]: a tile of sums that leaves unfinished is written, and read back at its next step, in full precision; finished,
+it is written once, as an operand of whatever follows.
+
+Note [Double buffering]: while a step computes, the tiles of the next one come in: SRAM holds every tile twice, except of a
+matrix that is one tile. The traffic then hides behind compute, or compute behind traffic.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.errors import InputError
+from tmtrain.machine.arrays.traffic import OPERAND_BYTES, PARTIAL_SUM_BYTES
+from tmtrain.machine.machine import Compute
+
+Loop: TypeAlias = Literal["m", "n", "k"]
+_LOOPS: tuple[Loop, Loop, Loop] = ("m", "n", "k")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratchpad:
+    """SRAM as a tiling sees it."""
+
+    capacity_bytes: int
+    buffers: int = 2
+    """Copies of each tile. Note [Double buffering]."""
+    granule: tuple[int, int, int] = (1, 1, 1)
+    """Tiles are multiples of this in m, n and k, but for what is left at the end."""
+    operand_bytes: int = OPERAND_BYTES
+    sum_bytes: int = PARTIAL_SUM_BYTES
+
+    @classmethod
+    def of(cls, compute: Compute) -> "Scratchpad":
+        """Return the SRAM of a machine: whole tiles of its arrays, so that tiling costs no cycles but drains."""
+        R, C = compute.array_rows, compute.array_columns
+        columns = {"weight": "n", "input": "m", "output": "n"}[compute.dataflow]
+        m, n, k = (C if loop == columns else R for loop in ("m", "n", "k"))
+        return cls(capacity_bytes=compute.sram_bytes, granule=(m, n, k))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """A product cut into tiles, and the bytes that it moves between fast memory and SRAM, all equal products together."""
+
+    m: int
+    n: int
+    k: int
+    innermost: Loop
+    """Note [Loop order]."""
+    used_bytes: int
+    """Of SRAM."""
+    activation_bytes: int
+    weight_bytes: int
+    result_bytes: int
+    """Written, and partial sums written and read back."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that crosses."""
+        return self.activation_bytes + self.weight_bytes + self.result_bytes
+
+
+def compulsory_bytes(*, batch: int, m: int, n: int, k: int, operand_bytes: int = OPERAND_BYTES) -> int:
+    """Return the least that any tiling moves: every operand once.
+
+    >>> compulsory_bytes(batch=1, m=2, n=3, k=4)
+    52
+    """
+    return operand_bytes * batch * (m * k + k * n + m * n)
+
+
+def best_tiling(*, scratchpad: Scratchpad, batch: int, m: int, n: int, k: int) -> Tiling:
+    """Return the tiling that moves the fewest bytes; of several such, one with the fewest steps.
+
+    All tile sizes that differ in their number of steps are tried, in every order of loops. Equal products follow one
+    another and share nothing.
+
+    Raises:
+        InputError: a size is below 1, or SRAM does not hold the smallest tiles.
+
+    >>> from tmtrain.machine import load_machine
+    >>> tpu = Scratchpad.of(load_machine("v4-slc").compute)
+    >>> best = best_tiling(scratchpad=tpu, batch=1, m=65536, n=16384, k=16384)
+    >>> (best.m, best.n, best.k, best.innermost, round(best.total_bytes / 1e9, 2))
+    (4736, 4096, 256, 'k', 18.25)
+    """
+    for name, size in (("batch", batch), ("m", m), ("n", n), ("k", k)):
+        if size < 1:
+            raise InputError(f"{name} of a product to be tiled is {size}: give at least 1")
+    sizes = np.array([m, n, k])
+    tiles = _all_tiles(sizes, granule=scratchpad.granule)
+    steps = -(-sizes[:, None] // tiles)
+    used = _used_bytes(tiles, steps, scratchpad=scratchpad)
+    fits = np.flatnonzero(used <= scratchpad.capacity_bytes)
+    if not len(fits):
+        raise InputError(
+            f"the smallest tiles of a product of {m} x {n} x {k} take {used.min()} B of SRAM, there are "
+            f"{scratchpad.capacity_bytes} B: give the machine more SRAM or smaller arrays"
+        )
+    moved = batch * _moved_bytes(sizes, steps[:, fits], scratchpad=scratchpad)
+    order, column = _least(moved.sum(axis=1), steps[:, fits].prod(axis=0))
+    chosen = fits[column]
+    tile_m, tile_n, tile_k = tiles[:, chosen].tolist()
+    activations, weights, results = moved[order, :, column].tolist()
+    return Tiling(
+        m=tile_m,
+        n=tile_n,
+        k=tile_k,
+        innermost=_LOOPS[order],
+        used_bytes=int(used[chosen]),
+        activation_bytes=activations,
+        weight_bytes=weights,
+        result_bytes=results,
+    )
+
+
+def _all_tiles(sizes: NDArray[np.int64], *, granule: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Return m, n and k of all tilings that differ in steps, shape (3, tilings)."""
+    per_loop = [_tile_sizes(size, grain) for size, grain in zip(sizes.tolist(), granule, strict=True)]
+    return np.stack([axis.ravel() for axis in np.meshgrid(*per_loop, indexing="ij")])
+
+
+def _tile_sizes(size: int, granule: int) -> NDArray[np.int64]:
+    """Return the smallest tile for each number of steps, in whole granules."""
+    granules = -(-size // granule)
+    per_tile = np.unique(-(-granules // np.arange(1, granules + 1)))
+    return np.minimum(per_tile * granule, size)
+
+
+def _used_bytes(
+    tiles: NDArray[np.int64], steps: NDArray[np.int64], *, scratchpad: Scratchpad
+) -> NDArray[np.int64]:
+    """Return the SRAM that each tiling takes. Note [Double buffering]."""
+    m, n, k = tiles
+    of_m, of_n, of_k = steps
+    copies = scratchpad.buffers
+    activations = m * k * np.minimum(of_m * of_k, copies)
+    weights = k * n * np.minimum(of_k * of_n, copies)
+    sums = m * n * np.minimum(of_m * of_n, copies)
+    return scratchpad.operand_bytes * (activations + weights) + scratchpad.sum_bytes * sums
+
+
+def _moved_bytes(
+    sizes: NDArray[np.int64], steps: NDArray[np.int64], *, scratchpad: Scratchpad
+) -> NDArray[np.int64]:
+    """Return the bytes of activations, weights and results, shape (innermost loop, matrix, tilings). Note [Loop order]."""
+    M, N, K = sizes.tolist()
+    of_m, of_n, of_k = steps
+    once = np.ones_like(of_m)
+    crossings = np.array([[of_n, once, of_k], [once, of_m, of_k], [of_n, of_m, once]])
+    activations = scratchpad.operand_bytes * M * K * crossings[:, 0]
+    weights = scratchpad.operand_bytes * K * N * crossings[:, 1]
+    unfinished = 2 * scratchpad.sum_bytes * (crossings[:, 2] - 1)  # Note [Sums]
+    return np.stack([activations, weights, M * N * (scratchpad.operand_bytes + unfinished)], axis=1)
+
+
+def _least(cost: NDArray[np.int64], steps: NDArray[np.int64]) -> tuple[int, int]:
+    """Return where `cost` is least, shape (loops, tilings), and of equals where `steps` are fewest."""
+    loops, tilings = np.nonzero(cost == cost.min())
+    best = steps[tilings].argmin()
+    return int(loops[best]), int(tilings[best])
