@@ -64,6 +64,7 @@ def make_timeline(
     return Timeline(
         trace_fingerprint="0" * 64,
         machine=machine,
+        machine_fingerprint="1" * 64,
         page_bytes=page_bytes,
         fast_bytes=fast_pages * page_bytes,
         footprint_bytes=sum(pages.values()) * page_bytes,

@@ -114,6 +114,7 @@ def _claims() -> Iterator[tuple[str, Rule, Plan]]:
     unpaired = {name: values[:-1] for name, values in bound.multipliers.items()}
     yield "another trace", "fit", replace(GOOD, trace_fingerprint="f" * 64)
     yield "another machine", "fit", replace(GOOD, machine="abacus")
+    yield "another machine of that name", "fit", replace(GOOD, machine_fingerprint="f" * 64)
     yield "half a page of capacity", "fit", replace(GOOD, fast_bytes=GOOD.fast_bytes - PAGE // 2)
     yield "less capacity than a slice needs", "fit", replace(GOOD, fast_bytes=GOOD.fast_bytes - PAGE)
     yield "more capacity", "bound", replace(GOOD, fast_bytes=GOOD.fast_bytes + PAGE)

@@ -77,6 +77,9 @@ def _lower(
         found.add("fit", where, 1, "traces")
     if plan.machine != machine.name:
         found.add("fit", f"the plan is for {plan.machine!r}, this is {machine.name!r}", 1, "machines")
+    elif plan.machine_fingerprint != machine.fingerprint:
+        where = f"the plan is for a machine {plan.machine!r} with other constants than this one has"
+        found.add("fit", where, 1, "machines")
     if plan.fast_bytes <= 0 or plan.fast_bytes % page:
         where = f"{plan.fast_bytes} bytes of fast memory are not a whole number of pages of {page}"
         found.add("fit", where, plan.fast_bytes % page, "bytes")

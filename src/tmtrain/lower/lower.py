@@ -61,6 +61,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
     return Timeline(
         trace_fingerprint=trace_fingerprint(trace),
         machine=machine.name,
+        machine_fingerprint=machine.fingerprint,
         page_bytes=page,
         fast_bytes=fast_bytes // page * page,
         footprint_bytes=trace.footprint_bytes,

@@ -78,6 +78,7 @@ class Timeline:
 
     trace_fingerprint: str
     machine: str
+    machine_fingerprint: str
     page_bytes: int
     fast_bytes: int
     """Capacity of the fast tier, whole pages."""

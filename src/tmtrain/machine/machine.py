@@ -4,8 +4,11 @@ Units are in the names. What a number means and how it is used stands at the fie
 beside the number in the preset (`tmtrain.machine.presets`).
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
@@ -114,6 +117,19 @@ class Machine:
     paging: Paging
     prices: dict[str, Price]
     """By date label, e.g. "2025Q3"; the first is the default."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 over all that decides what a step does here: every constant, but neither names nor prices.
+
+        >>> from tmtrain.machine import load_machine, with_constant
+        >>> machine = load_machine("v4-slc")
+        >>> dearer = with_constant(machine, path="slow.read_energy", value=1e-9)
+        >>> machine.fingerprint == load_machine("v4-slc").fingerprint != dearer.fingerprint
+        True
+        """
+        parts = (self.compute, self.fast, self.slow, self.link, self.paging)
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     @property
     def read_bytes_per_s(self) -> float:

@@ -61,6 +61,7 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     trace_fingerprint: str
     machine: str
+    machine_fingerprint: str
     fast_bytes: int
     objective: str
     prediction: Prediction
@@ -117,6 +118,7 @@ def load_plan(path: Path | str) -> Plan:
     return Plan(
         trace_fingerprint=meta.trace_fingerprint,
         machine=meta.machine,
+        machine_fingerprint=meta.machine_fingerprint,
         fast_bytes=meta.fast_bytes,
         objective=meta.objective,
         replays=replays,
@@ -143,6 +145,10 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
     if plan.machine != timeline.machine:
         raise InputError(
             f"the plan was made for machine {plan.machine!r}, the step runs on {timeline.machine!r}: plan it anew"
+        )
+    if plan.machine_fingerprint != timeline.machine_fingerprint:
+        raise InputError(
+            f"the plan was made for a machine {plan.machine!r} with other constants than this one has: plan it anew"
         )
     if plan.fast_bytes != timeline.fast_bytes:
         raise InputError(
@@ -187,6 +193,7 @@ def _meta(plan: Plan) -> dict[str, Any]:
     meta = _Meta(
         trace_fingerprint=plan.trace_fingerprint,
         machine=plan.machine,
+        machine_fingerprint=plan.machine_fingerprint,
         fast_bytes=plan.fast_bytes,
         objective=plan.objective,
         prediction=plan.prediction,

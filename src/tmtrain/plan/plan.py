@@ -91,6 +91,8 @@ class Plan:
 
     trace_fingerprint: str
     machine: str
+    machine_fingerprint: str
+    """Of the constants (`tmtrain.machine.Machine.fingerprint`) that the step was lowered with."""
     fast_bytes: int
     objective: str
     replays: Replays

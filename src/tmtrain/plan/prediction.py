@@ -41,7 +41,8 @@ def make_plan(
     """
     return Plan(
         trace_fingerprint=timeline.trace_fingerprint,
-        machine=machine.name,
+        machine=timeline.machine,
+        machine_fingerprint=timeline.machine_fingerprint,
         fast_bytes=timeline.fast_bytes,
         objective=objective,
         replays=no_replays() if replays is None else replays,
