@@ -192,6 +192,7 @@ def differing(**changes: object) -> Plan:
     [
         pytest.param(differing(trace_fingerprint="f" * 64), r"made for trace f{12}\.\.\., the step is trace", id="trace"),
         pytest.param(differing(machine="abacus"), "machine 'abacus', the step runs on 'v4-slc'", id="machine"),
+        pytest.param(differing(machine_fingerprint="f" * 64), "with other constants", id="constants of the machine"),
         pytest.param(differing(fast_bytes=4096), r"4\.00 KiB .*20\.00 KiB", id="capacity"),
     ],
 )  # fmt: skip
