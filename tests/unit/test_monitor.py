@@ -105,6 +105,15 @@ def _balanced(seed: int, pages_per_s: float = 4.0) -> tuple[Timeline, Machine]:
     return middle_timeline(seed), machine
 
 
+def _large(seed: int) -> tuple[Timeline, Machine]:
+    """Three times as many gaps, on a link that is fast enough for a page to matter little."""
+    rate = 8 * 12.0
+    machine = toy_machine(
+        read_bytes_per_s=rate, write_bytes_per_s=rate, shared_bytes_per_s=2 * rate, page_bytes=8
+    )
+    return middle_timeline(seed, extents=120), machine
+
+
 HIDDEN = step(
     ["a:r", "", "t:new", "", "", ""], pages={"a": 1, "t": 1}, fast_pages=1, frees={2: "t"}
 ), pages_per_second()  # fmt: skip
@@ -189,11 +198,11 @@ def test_one_slice_that_alone_has_changed_is_seen_through_the_jitter_of_the_othe
 
 @pytest.mark.parametrize("sigma", [0.0, 0.1])
 @pytest.mark.parametrize("factor", [0.7, 1.3])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_ten_steps_after_a_drift_it_does_as_well_as_perfect_knowledge(
     seed: int, factor: float, sigma: float
 ) -> None:
-    timeline, machine = _balanced(seed)
+    timeline, machine = _large(seed)
     struck = (Jitter(sigma=sigma), Drift(first_step=20, factor=factor))
     watched = _watch(timeline, machine, *struck, seed=seed)
     perfect = _perfect_stall_s(timeline, machine, *struck, first=30, seed=seed)
@@ -212,7 +221,7 @@ def test_a_static_plan_does_not() -> None:
 
 def test_steering_finds_what_the_programme_does_not_see() -> None:
     # Without any disturbance: the bytes are the same to the programme, the moments at which they are due are not.
-    timeline, machine = _balanced(4, 8.0)
+    timeline, machine = _large(2)
     watched = _watch(timeline, machine)
     static = _perfect_stall_s(timeline, machine, first=30)
     assert watched.stall_s(30) < 0.9 * static

@@ -177,7 +177,7 @@ class _Builder:
     ) -> None:
         self.programme = Programme(constant=objective.constant + objective.per_second * timeline.compute_s)
         self.page_unit = max(timeline.fast_pages / UNIT, 1.0)
-        self.edges = bin_edges(timeline)
+        self.edges = bin_edges(timeline, problem.over_pages)
         self.second = max(timeline.compute_s / (len(self.edges) - 1), 1e-12)
         self._problem, self._timeline, self._machine = problem, timeline, machine
         self._objective, self._remaking = objective, remaking
