@@ -96,7 +96,7 @@ def _greedy_amplification(device: FlashDevice) -> float:
     2012.
     """
     g, layer = device.geometry, device.translation
-    blocks = g.blocks_per_plane - layer.collect_below_blocks
+    blocks = g.blocks_per_plane - layer.collect_below_blocks - layer.table_blocks
     u = device.host_pages / (g.planes * blocks * g.pages_per_block)
     if u >= 1:
         return math.inf

@@ -20,9 +20,9 @@ _njit = cast(Any, njit)
 
 def compiled(function: Function) -> Function:
     """Compile a function that other compiled ones call."""
-    return _njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return _njit(_nrt=False, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def entry(function: Function) -> Function:
     """Compile the outermost function."""
-    return _njit(_nrt=False)(function)
+    return _njit(_nrt=False, error_model="numpy")(function)
