@@ -36,7 +36,8 @@ def _print_case(case: str) -> None:
     last = [row for row in times if "makespan" in row.quantity][-1]
     worst = max(times, key=lambda row: abs(row.error))
     print(
-        f"| {case} | {copied.model:.0f} | {copied.reference:.0f} | {amplification.model:.5f} | {amplification.reference:.5f} "
+        f"| {case} | {copied.model:.0f} | {copied.reference:.0f} "
+        f"| {amplification.model:.5f} | {amplification.reference:.5f} "
         f"| {last.model:.6f} | {last.reference:.6f} | {worst.error:+.4%} |"
     )
 

@@ -109,8 +109,6 @@ def test_time_is_causal_and_busy_parts_are_not_overbooked(requests: Requests, qu
     assert (np.diff(result.admitted_s[done]) >= 0).all(), "in order of arrival"
     assert (result.channel_busy_s <= result.end_s * (1 + 1e-9) + 1e-4).all()
     assert (result.die_busy_s <= result.end_s * (1 + 1e-9)).all()
-    inside = np.sort(np.concatenate([result.admitted_s[done], result.completed_s[done]]))
-    assert len(inside) == 2 * done.sum()
 
 
 @settings(max_examples=15, deadline=None)

@@ -99,7 +99,7 @@ def test_the_layer_needs_room_to_collect() -> None:
     with pytest.raises(InputError, match=r"over_provisioning is 1: a share"):
         Translation(over_provisioning=1)
     with pytest.raises(
-        InputError, match=r"over_provisioning is 0.07, which leaves 1 of geometry.blocks_per_plane, 16, .* 4"
+        InputError, match=r"the host fills 15 and the table 0. That leaves 1, but the log layout needs 4"
     ):
         example_device(translation=Translation(over_provisioning=0.07))
 
@@ -128,3 +128,15 @@ def test_a_device_is_a_value() -> None:
     assert example_device() == DEVICE
     assert isinstance(hash(DEVICE), int)
     assert isinstance(DEVICE, FlashDevice)
+
+
+def test_the_table_takes_room_from_any_layout() -> None:
+    with pytest.raises(
+        InputError,
+        match=r"the host fills 16 and the table 1. That leaves -1, but the grouped layout needs 0",
+    ):
+        example_device(
+            translation=Translation(layout="grouped", over_provisioning=0, reserve_blocks=0, table_blocks=1)
+        )
+    with pytest.raises(InputError, match=r"geometry.planes_per_die is 64, more than 62"):
+        replace(GEOMETRY, planes_per_die=64)

@@ -1,6 +1,6 @@
 """Drives, modelled from their dies and their link, beside what their makers promise.
 
-Makers publish the cell, the capacity and the link; channels and their rate are assumed (`_Drive.assumed`), and nothing is
+Makers publish the cell, the capacity and the link; channels and their rate are assumed (said beside each), and nothing is
 fitted: all PCIe links carry 128 bytes a packet, with 28 more. Blocks are fewer than in the drives, which no bandwidth here
 depends on. Dies whose planes read independently of each other stand as one die per plane.
 
@@ -40,8 +40,6 @@ class _Drive:
     device: FlashDevice
     source: str
     """Of the promises."""
-    assumed: str
-    """What is not published."""
     read_bytes_per_s: float
     write_bytes_per_s: float | None = None
     random_reads_per_s: float | None = None
@@ -106,7 +104,7 @@ def _drives() -> tuple[_Drive, ...]:
         _Drive(
             device=_device("SZ985", _geometry(8, 16, 2, 4 * _KIB), znand, _pcie(3)),
             source="Samsung, Tom's Hardware 2018",
-            assumed="8 channels of 800 MT/s, 128 dies of 64 Gbit with 2 planes of 4 KiB",
+            # Assumed: 8 channels of 800 MT/s, 128 dies of 64 Gbit with 2 planes of 4 KiB.
             read_bytes_per_s=3.2e9,
             write_bytes_per_s=3.2e9,
             random_reads_per_s=750e3,
@@ -114,7 +112,7 @@ def _drives() -> tuple[_Drive, ...]:
         _Drive(
             device=_device("FL6 3.2 TB", _geometry(16, 16, 16, 4 * _KIB), xl_flash, _pcie(4)),
             source="Kioxia, ComputerBase 2021-09",
-            assumed="16 channels of 800 MT/s, 256 dies of 128 Gbit",
+            # Assumed: 16 channels of 800 MT/s, 256 dies of 128 Gbit.
             read_bytes_per_s=6.2e9,
             write_bytes_per_s=5.8e9,
             random_reads_per_s=1500e3,
@@ -122,7 +120,7 @@ def _drives() -> tuple[_Drive, ...]:
         _Drive(
             device=_device("9550 7.68 TB", _geometry(16, 16, 1, 16 * _KIB), tlc, _pcie(5)),
             source="Micron, 2025-07",
-            assumed="16 channels of 2.4 GT/s, 64 dies of 1 Tbit with 4 independent planes, tR 50 us (32 to 106)",
+            # Assumed: 16 channels of 2.4 GT/s, 64 dies of 1 Tbit with 4 independent planes, tR 50 us (32 to 106).
             read_bytes_per_s=14e9,
             write_bytes_per_s=10e9,
             random_reads_per_s=3300e3,
@@ -130,13 +128,13 @@ def _drives() -> tuple[_Drive, ...]:
         _Drive(
             device=_stack("Z-NAND stack", znand, planes=4),
             source="Son and Kyung, CAL 2026",
-            assumed="16 dies with 4 planes of 4 KiB, a channel each that does not bind",
+            # Assumed: 16 dies with 4 planes of 4 KiB, a channel each that does not bind.
             read_bytes_per_s=87.4e9,
         ),
         _Drive(
             device=_stack("XL-FLASH stack", xl_flash, planes=16),
             source="Son and Kyung, CAL 2026",
-            assumed="16 dies, a channel each that does not bind",
+            # Assumed: 16 dies, a channel each that does not bind.
             read_bytes_per_s=262e9,
         ),
     )

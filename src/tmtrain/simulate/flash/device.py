@@ -12,6 +12,7 @@ Layout: TypeAlias = Literal["log", "grouped"]
 ``grouped``: one open block per plane and death group; only blocks of which nothing lives are erased, nothing is copied.
 """
 
+_MOST_PLANES = 62  # a command's planes are bits of an integer
 _LARGEST_PAGE = 2**31 - 2  # pages are numbered in 32 bits
 
 
@@ -48,6 +49,11 @@ class Geometry:
 
     def __post_init__(self) -> None:
         _require_positive(self, "geometry")
+        if self.planes_per_die > _MOST_PLANES:
+            raise InputError(
+                f"geometry.planes_per_die is {self.planes_per_die}, more than {_MOST_PLANES} can join in a command: "
+                "make dies of them"
+            )
         if self.block_bytes % self.page_bytes:
             raise InputError(
                 f"geometry.block_bytes is {self.block_bytes}, not a multiple of geometry.page_bytes, "
@@ -278,15 +284,13 @@ class FlashDevice:
 
     def _check_spare(self) -> None:
         """The log needs a block to write to, one to copy to, and the reserve, beside what the host can fill."""
-        if self.translation.layout != "log":
-            return
         geometry = self.geometry
         filled = -(-self.host_pages // (geometry.planes * geometry.pages_per_block))
         spare = geometry.blocks_per_plane - self.translation.table_blocks - filled
-        needed = self.translation.reserve_blocks + 2
+        needed = self.translation.reserve_blocks + 2 if self.translation.layout == "log" else 0
         if spare < needed:
             raise InputError(
-                f"translation.over_provisioning is {self.translation.over_provisioning:g}, which leaves {spare} of "
-                f"geometry.blocks_per_plane, {geometry.blocks_per_plane}, but collection needs {needed} (2 open and "
-                f"translation.reserve_blocks, {self.translation.reserve_blocks}): export less"
+                f"translation.over_provisioning is {self.translation.over_provisioning:g}: of geometry.blocks_per_plane, "
+                f"{geometry.blocks_per_plane}, the host fills {filled} and the table {self.translation.table_blocks}. "
+                f"That leaves {spare}, but the {self.translation.layout} layout needs {needed}: export less"
             )

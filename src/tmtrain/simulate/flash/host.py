@@ -6,6 +6,7 @@ fetches the data of writes, sends those of reads, and fetches the next command a
 
 from tmtrain.simulate.flash.compiled import compiled
 from tmtrain.simulate.flash.heap import push_event
+from tmtrain.simulate.flash.requests import RequestKind
 from tmtrain.simulate.flash.state import (
     Setup,
     State,
@@ -15,7 +16,7 @@ from tmtrain.simulate.flash.state import (
 ARRIVAL, DOORBELL, FETCH_SENT, COMMAND_CAME, ASK_SENT, DATA_CAME, CHANNEL_FREE, DIE_DONE = range(8)
 KINDS = 8
 
-READ, WRITE, DISCARD_REQUEST = range(3)
+READ, WRITE = int(RequestKind.READ), int(RequestKind.WRITE)
 
 
 @compiled
