@@ -5,10 +5,7 @@ Usage: python benchmarks/flash_accuracy.py > benchmarks/flash_accuracy.md
 
 from collections.abc import Sequence
 
-from tmtrain.validate import Comparison
-from tmtrain.validate.drives import validate_drives
-from tmtrain.validate.flash_estimates import validate_estimates
-from tmtrain.validate.mqsim import validate_mqsim
+from tmtrain.validate import Comparison, drives, flash_estimates, mqsim
 from tmtrain.validate.mqsim_traces import CASES
 
 
@@ -24,13 +21,13 @@ def main() -> None:
     for case in CASES:
         _print_case(case)
     print("\nDrives modelled from their dies, beside their makers' figures (`tmtrain/validate/drives.py`).\n")
-    _print_rows(validate_drives())
+    _print_rows(drives.compare())
     print("\nClosed forms (model) beside the event-driven mode (reference).\n")
-    _print_rows(validate_estimates())
+    _print_rows(flash_estimates.compare())
 
 
 def _print_case(case: str) -> None:
-    rows = {row.quantity: row for row in validate_mqsim([case])}
+    rows = {row.quantity: row for row in mqsim.compare([case])}
     times = [row for quantity, row in rows.items() if quantity.endswith(", s")]
     copied, amplification = rows["pages copied"], rows["write amplification"]
     last = [row for row in times if "makespan" in row.quantity][-1]

@@ -4,8 +4,7 @@ import pytest
 
 from tmtrain.simulate.flash import Translation, estimate_flash, flash_lifetime
 from tmtrain.simulate.flash.example import example_device
-from tmtrain.validate.drives import validate_drives
-from tmtrain.validate.flash_estimates import validate_estimates
+from tmtrain.validate import drives, flash_estimates
 from tmtrain.validate.mqsim import mqsim_device
 
 PAGE = 4096
@@ -53,10 +52,10 @@ def test_lifetime_by_hand() -> None:
 
 @pytest.mark.slow
 def test_estimates_are_close_to_the_event_driven_mode() -> None:
-    assert [row for row in validate_estimates() if not row.holds] == []
+    assert [row for row in flash_estimates.compare() if not row.holds] == []
 
 
 @pytest.mark.slow
 def test_drives_keep_their_promises_but_for_the_one_that_is_known() -> None:
-    missed = [(row.case, row.quantity) for row in validate_drives() if not row.holds]
+    missed = [(row.case, row.quantity) for row in drives.compare() if not row.holds]
     assert missed == [("9550 7.68 TB", "sequential writes, GB/s")]

@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from tmtrain.validate.mqsim import validate_mqsim
+from tmtrain.validate import mqsim
 from tmtrain.validate.mqsim_traces import CASES, make_trace
 
 QUICK = ("1b_seqwrite_128K_qd32", "3a_randread_16K_qd1", "3c_randread_16K_qd256", "5_mixed_70r_128K_qd32")
@@ -29,7 +29,7 @@ def test_all_the_traces_are_those_that_mqsim_ran() -> None:
 
 
 def _check(cases: tuple[str, ...]) -> None:
-    comparisons = validate_mqsim(cases)
+    comparisons = mqsim.compare(cases)
     assert [row for row in comparisons if not row.holds] == []
     # Much closer than the tolerance; see the module for what is left.
     assert [row for row in comparisons if abs(row.error) > 0.01] == []

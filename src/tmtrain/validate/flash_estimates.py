@@ -31,7 +31,7 @@ _REQUESTS_PER_DIE = 8
 """Inside at once. Many more would let single pages meet in commands of several planes, which the forms know nothing of."""
 
 
-def validate_estimates() -> list[Comparison]:
+def compare() -> list[Comparison]:
     """Compare three devices: two as in MQSim, and the flash of the preset ``v4-slc``, fewer blocks on a plane."""
     devices = (mqsim_device("A8"), mqsim_device("A2"), _slc_tier())
     return [row for device in devices for row in _compare(device)]

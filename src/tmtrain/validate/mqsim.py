@@ -44,7 +44,7 @@ _COUNT_TOLERANCE, _AMPLIFICATION_TOLERANCE, _TIME_TOLERANCE = 0.0, 0.05, 0.1
 _Row = dict[str, str]
 
 
-def validate_mqsim(cases: Sequence[str] | None = None) -> list[Comparison]:
+def compare(cases: Sequence[str] | None = None) -> list[Comparison]:
     """Run the traces and compare; all 15 take some 15 seconds, compilation included.
 
     Args:

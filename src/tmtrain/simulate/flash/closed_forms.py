@@ -1,7 +1,7 @@
 """The fast mode: bandwidth, latency, write amplification and lifetime of a device in closed form.
 
 What is left out: how the pages of one request wait for each other, a host link with few requests inside, and collection
-beside reads. How far each form is from the event-driven mode is measured in ``docs/flash.md``.
+beside reads. How far each form is from the event-driven mode is measured in ``benchmarks/flash_accuracy.md``.
 
 Legend: c(n) command time for n planes, X page transfer, D dies per channel, P planes per die, C channels.
 """
