@@ -105,7 +105,9 @@ def gather_facts(
         second=max(timeline.compute_s / B, 1e-12),
         total=float(sum(g.pages for g in walked.gaps) + sum(u.pages for u in reuse.units)) / per,
         compute_s=timeline.compute_s, clock=clock, walked=walked, reuse=reuse, unit_size=sizes, chosen=chosen,
-        lacks=[pages / per - away for pages, away in zip(over, _units_away(reuse, sizes, T), strict=True)],
+        lacks=[
+            pages / per - away for pages, away in zip(over, _away(walked, reuse, sizes, per=per), strict=True)
+        ],
         due_whole=_units_due(reuse, sizes, T), written=_written(walked, reuse, chosen, edges),
         replay_s=seconds, replay_j=joules,
         read_rate=machine.read_bytes_per_s / unit_bytes, write_rate=machine.write_bytes_per_s / unit_bytes,
@@ -140,7 +142,7 @@ def _over(timeline: Timeline, walked: Walk) -> list[int]:
 
 def _chosen(walked: Walk, reuse: Reuse, over: list[int]) -> list[int]:
     lacking = [0, *accumulate(int(pages > 0) for pages in over)]
-    replaced = {g for unit in reuse.units for g in unit.gaps}
+    replaced = reuse.free | {g for unit in reuse.units for g in unit.gaps}
 
     def lacks(start: int, end: int) -> bool:
         if start < end:
@@ -150,13 +152,17 @@ def _chosen(walked: Walk, reuse: Reuse, over: list[int]) -> list[int]:
     return [g for g, gap in enumerate(walked.gaps) if g not in replaced and lacks(gap.start, gap.end)]
 
 
-def _units_away(reuse: Reuse, sizes: list[float], T: int) -> list[float]:
-    change = [0.0] * (T + 1)
+def _away(walked: Walk, reuse: Reuse, sizes: list[float], *, per: float) -> list[float]:
+    """Units and small results, all of them away."""
+    change = [0.0] * (walked.num_slices + 1)
+    for gap in (walked.gaps[g] for g in reuse.free):
+        change[gap.start + 1] += gap.pages / per
+        change[gap.end] -= gap.pages / per
     for unit, size in zip(reuse.units, sizes, strict=True):
         if unit.end >= 0:
             change[unit.start + 1] += size
             change[unit.end] -= size
-    return list(accumulate(change))[:T]
+    return list(accumulate(change))[: walked.num_slices]
 
 
 def _units_due(reuse: Reuse, sizes: list[float], T: int) -> list[float]:

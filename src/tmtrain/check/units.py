@@ -65,6 +65,8 @@ class Reuse:
     """Everything about recomputation that the programme speaks of."""
 
     units: list[Unit] = field(default_factory=list[Unit])
+    free: set[int] = field(default_factory=set[int])
+    """Gaps of small storages that recipes make: away for nothing."""
     replays: list[UnitReplay] = field(default_factory=list[UnitReplay])
     impossible: set[int] = field(default_factory=set[int])
     """Replays that lack an input for good."""
@@ -122,6 +124,10 @@ class _Finder:
             for recipe in recipes:
                 for strip in range(len(self._replays_of[recipe])):
                     self._tie(block, recipe, strip)
+        usable = {recipe for recipes in self._blocks.recipes.values() for recipe in recipes}
+        for storage, recipe in self._maker.items():
+            if self._blocks.lives[storage].is_small and recipe in usable:
+                self._out.free |= {self._gap_of[e] for e, _, _ in self._runs[storage] if e in self._gap_of}
         return self._out
 
     def _read_across(self) -> dict[int, set[int]]:

@@ -193,6 +193,7 @@ class _Builder:
         self._tie_break = TIE_BREAK * dearest
         covered = _covers_lack(problem)
         covered[remaking.replaced_gaps] = False
+        covered[remaking.free_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
         self._total = float(problem.gaps.pages.sum() + sum(remaking.unit_pages)) / self.page_unit
         self._absences: list[_Stretch] = []
@@ -256,6 +257,9 @@ class _Builder:
         change = np.zeros(self._T + 1)
         np.add.at(change, start[must] + 1, size[must])
         np.subtract.at(change, end[must], size[must])
+        gaps, free = self._problem.gaps, np.array(remaking.free_gaps, np.int64)
+        np.add.at(change, gaps.start[free] + 1, gaps.pages[free] / per)
+        np.subtract.at(change, gaps.end[free], gaps.pages[free] / per)
         self._absent_whole = np.cumsum(change)[: self._T]
 
     def add_replays(self) -> None:

@@ -58,6 +58,8 @@ class Remaking:
     """Slices before which replays may read it, ascending."""
     unit_gaps: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     """Gaps of the problem that it stands for."""
+    free_gaps: list[int] = field(default_factory=list[int])
+    """Of small storages that replays make again in passing: to the programme they are away for nothing."""
     # Replays
     replay_recipe: list[int] = field(default_factory=list[int])
     replay_rows: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
@@ -141,7 +143,22 @@ class _Finder:
             self._add_stored(storage, sorted(found))
         for block, recipes in recipes_by_block.items():
             self._add_block(block, recipes)
+        usable = [recipe for recipes in recipes_by_block.values() for recipe in recipes]
+        self._out.free_gaps = sorted({gap for recipe in usable for gap in self._small_gaps(recipe)})
         return self._out
+
+    def _small_gaps(self, recipe: int) -> list[int]:
+        """Gaps of what a recipe makes that is too small to be a unit."""
+        table = self._timeline.recipes
+        touches = slice(*table.touch_ptr[table.op_ptr[[recipe, recipe + 1]]].tolist())
+        made = set(table.touch_storage[touches][table.touch_writes[touches]].tolist())
+        extents = [
+            extent
+            for storage in sorted(made)
+            if self._tiny[storage]
+            for extent in range(int(self._extents_of[storage]), int(self._extents_of[storage + 1]))
+        ]
+        return [int(gap) for gap in self._target[extents] if gap >= 0]
 
     def _uses(self, recipe: int) -> tuple[dict[int, bool], set[int]]:
         """Return {input: follows the rows} and the results of a recipe, tiny storages left out."""
