@@ -25,7 +25,7 @@ from tmtrain.evaluate import (
 from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
 from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.evaluate.sensitivity import KNOBS, sweep
-from tmtrain.lower.energy import COMPONENTS
+from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
 from tmtrain.machine import load_machine, value_of
 from tmtrain.plan.file import load_plan
 from tmtrain.policies import POLICIES
@@ -95,6 +95,14 @@ def test_the_numbers_of_a_row_agree(rows: list[Row]) -> None:
         assert row.memory_cost_usd == pytest.approx(
             row.fast_bytes * price.fast_usd_per_byte + flash * price.slow_usd_per_byte
         )
+        assert list(row.costs) == list(machine.prices)
+        assert row.memory_cost_usd == row.costs["2025Q3"].usd
+        if row.policy == "all-fast":
+            assert all(cost.break_even_fast_usd_per_byte is None for cost in row.costs.values())
+        assert row.average_power_w * row.step_time_s == pytest.approx(row.energy_j, rel=1e-9)
+        assert row.peak_power_w > row.average_power_w
+        moving = sum(row.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
+        assert row.transfer_energy_share == pytest.approx(moving / row.energy_j)
         written_per_year = row.bytes_written_per_step / row.step_time_s * 365 * 86400
         if row.bytes_out:
             assert row.lifetime_years == pytest.approx(2.048e12 * 100_000 / written_per_year)
