@@ -56,6 +56,9 @@ slow = "0.1 USD/GB"
 """
 
 
+OPTIONAL = {"fast.stacks", "slow.shared_bandwidth", "slow.retention_factor"}
+
+
 def write(folder: Path, text: str) -> Path:
     file = folder / "mine.toml"
     file.write_text(text)
@@ -72,13 +75,13 @@ def refusal(folder: Path, text: str) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def test_a_complete_file_needs_no_source_and_fills_in_two_numbers(tmp_path: Path) -> None:
+def test_a_complete_file_needs_no_source_and_fills_in_three_numbers(tmp_path: Path) -> None:
     machine = load_machine(write(tmp_path, COMPLETE))
     assert machine.name == "mine"
     assert (machine.compute.weight_load, machine.compute.dataflow) == ("serial", "weight")
     assert machine.slow.write_bandwidth_bytes_per_s == 1e9
     assert machine.slow.shared_bandwidth_bytes_per_s == pytest.approx(3e9)
-    assert machine.slow.retention_factor == 1
+    assert (machine.slow.retention_factor, machine.fast.stacks) == (1, 1)
     assert machine.slow.write_latency_s == pytest.approx(20e-6)
 
 
@@ -87,7 +90,7 @@ def test_a_path_may_be_given_as_text(tmp_path: Path) -> None:
     assert load_machine(str(file)) == load_machine(file)
 
 
-@pytest.mark.parametrize("path", sorted(set(FIELDS) - {"slow.shared_bandwidth", "slow.retention_factor"}))
+@pytest.mark.parametrize("path", sorted(set(FIELDS) - OPTIONAL))
 def test_every_other_key_is_needed(tmp_path: Path, path: str) -> None:
     section, key = path.split(".")
     assert f"{path} is missing" in refusal(tmp_path, _without(COMPLETE, section=section, key=key))

@@ -15,6 +15,7 @@ from tmtrain.machine.machine import (
     WeightLoad,
 )
 from tmtrain.machine.sheet import DEFAULT_MACHINE, list_machines
+from tmtrain.machine.stacks import with_whole_stacks
 from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd, wear_usd
 from tmtrain.machine.vary import value_of, with_constant
 
@@ -41,4 +42,5 @@ __all__ = [
     "value_of",
     "wear_usd",
     "with_constant",
+    "with_whole_stacks",
 ]

@@ -1,13 +1,14 @@
 """What the memory of a step costs at each price date: ours, the best rival and fast memory for everything."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from tmtrain.evaluate.row import Cost, Results, Row
-from tmtrain.report.block import Block, blocks
+from tmtrain.report.block import ALL_FAST, OURS, Block, blocks
 from tmtrain.report.quantity import digits
 
 COST_COLUMNS = (
@@ -22,6 +23,7 @@ _GB = 1e9
 class CostLine:
     """One line, as text."""
 
+    kind: Literal["ours", "rival", "ideal"]
     date: str
     cells: tuple[str, ...]
     """One per column."""
@@ -73,7 +75,8 @@ def _line(row: Row, *, date: str) -> CostLine:
         _end_of_flash(cost),
         digits(even * _GB) if even is not None else "never" if cost.flash_usd else _NONE,
     )
-    return CostLine(date=date, cells=cells)
+    kind = "ours" if row.policy == OURS else "ideal" if row.policy == ALL_FAST else "rival"
+    return CostLine(kind=kind, date=date, cells=cells)
 
 
 def _end_of_flash(cost: Cost) -> str:

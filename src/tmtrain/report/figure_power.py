@@ -4,8 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from tmtrain.lower.energy import TRANSFER_COMPONENTS
-from tmtrain.report.components import gather
+from tmtrain.lower.energy import TRANSFER_COMPONENTS, WORK_COMPONENTS
+from tmtrain.report.components import OTHER, gather
 from tmtrain.report.figure_memory import mark_phases
 from tmtrain.report.palette import component_colours
 from tmtrain.report.quantity import percent, quantity
@@ -46,9 +46,7 @@ def _panel(axes: Axes, result: Result, power: Power, *, components: tuple[str, .
     parts = gather(power.watts, shown=components)
     colours = component_colours(components)
     top = power.total_w
-    for component in reversed(
-        components
-    ):  # from the top down, each area down to zero: half the points of bands
+    for component in _from_the_top(components):  # each area down to zero: half the points of bands
         axes.stairs(top, power.edges_s, fill=True, color=colours[component], lw=0, label=component)
         top = top - parts[component]
     mark_phases(axes, result)
@@ -58,6 +56,13 @@ def _panel(axes: Axes, result: Result, power: Power, *, components: tuple[str, .
     axes.set_ylabel("power (W)")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.xaxis.set_major_locator(MaxNLocator(10))
+
+
+def _from_the_top(components: tuple[str, ...]) -> list[str]:
+    """Order them so that what is drawn all the time lies at the bottom, then computing, then transfers."""
+    groups = (*WORK_COMPONENTS, *TRANSFER_COMPONENTS, OTHER)
+    standing = [name for name in components if name not in groups]
+    return [*(name for name in reversed(groups) if name in components), *reversed(standing)]
 
 
 def _said(result: Result, power: Power) -> str:

@@ -61,7 +61,7 @@ _CAPTIONS = {
     "power": (
         "How many watts the step draws, stacked by component and averaged over 1/400 of the step; the dashed "
         "line is the average. “At most” is the most demanding moment, a slice and the transfers beside it, "
-        "before averaging. Both panels have the same scale."
+        "before averaging. The panels share their scale."
     ),
     "prices": (
         "What fast memory is worth. Above, what one more GiB during a moment of the step would save (the "

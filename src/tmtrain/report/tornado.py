@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from tmtrain.evaluate.sensitivity import Case
-from tmtrain.report.block import OURS
+from tmtrain.report.block import ALL_FAST, OURS
 from tmtrain.report.quantity import quantity
 
 _TIE = 1e-3
@@ -67,7 +67,7 @@ class Swing:
 
 
 def swings(cases: Iterable[Case]) -> tuple[Swing, ...]:
-    """Return one swing per constant, the largest first; none where ours or every rival is missing.
+    """Return one swing per constant, the largest first; none where ours or every rival with as much memory is missing.
 
     Args:
         cases: of one model, machine and capacity.
@@ -78,7 +78,8 @@ def swings(cases: Iterable[Case]) -> tuple[Swing, ...]:
     """
     by_constant: dict[str, list[Case]] = {}
     for case in cases:
-        by_constant.setdefault(case.constant, []).append(case)
+        if case.policy != ALL_FAST:
+            by_constant.setdefault(case.constant, []).append(case)
     found = [_swing(own) for own in by_constant.values() if {OURS} < {case.policy for case in own}]
     return tuple(sorted(found, key=lambda swing: swing.least / swing.most))
 
