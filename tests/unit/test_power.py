@@ -56,6 +56,9 @@ def test_the_integral_over_the_step_is_the_energy_of_each_component(
     assert result.series.work_j.sum(axis=0) == pytest.approx(
         [result.energy_by_component_j[name] for name in WORK_COMPONENTS], rel=1e-12
     )
+    moved = result.traffic
+    assert moved.bytes[~moved.is_write].sum() == result.bytes_in
+    assert moved.bytes[moved.is_write].sum() == result.bytes_out
     _assert_conserved(result, stretches=stretches)
 
 

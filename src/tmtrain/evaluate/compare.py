@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from tmtrain.evaluate.cost import MemoryUse, cost_of
-from tmtrain.evaluate.row import Cost, Row, WallClock
+from tmtrain.evaluate.cost import costs_of
+from tmtrain.evaluate.row import Row, WallClock
 from tmtrain.evaluate.setting import Setting
 from tmtrain.lower.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import lifetime_s
@@ -68,7 +68,8 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
     lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
     goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
     value = objective_of(result, goal)
-    costs = _costs(setting, result, has_flash=has_flash)
+    footprint = trace.footprint_bytes
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
     power = power_over_time(result)
     moving_j = sum(result.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
     return Row(
@@ -77,8 +78,8 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         machine=machine.name,
         budget_bytes=setting.timeline.fast_bytes,
         fast_bytes=result.fast_bytes,
-        fast_fraction=result.fast_bytes / trace.footprint_bytes,
-        footprint_bytes=trace.footprint_bytes,
+        fast_fraction=result.fast_bytes / footprint,
+        footprint_bytes=footprint,
         policy=result.policy,
         objective=setting.objective,
         step_time_s=result.step_time_s,
@@ -105,19 +106,3 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         wall_clock=wall,
         run=run,
     )
-
-
-def _costs(setting: Setting, result: Result, *, has_flash: bool) -> dict[str, Cost]:
-    """Return what the memory of the step costs at each price date of the machine."""
-    footprint = setting.trace.footprint_bytes
-    use = MemoryUse(
-        fast_bytes=result.fast_bytes,
-        flash_bytes=footprint if has_flash else 0,
-        step_time_s=result.step_time_s,
-        written_bytes=result.bytes_out,
-    )
-    all_fast = MemoryUse(fast_bytes=footprint, flash_bytes=0, step_time_s=result.ideal_step_time_s)
-    return {
-        price: cost_of(use, all_fast=all_fast, machine=setting.machine, price=price)
-        for price in setting.machine.prices
-    }

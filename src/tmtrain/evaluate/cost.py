@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tmtrain.evaluate.row import Cost
 from tmtrain.machine import Machine, memory_cost_usd, wear_usd
+from tmtrain.simulate import Result
 from tmtrain.units import YEAR_S
 
 LIFE_S = 5.0 * YEAR_S
@@ -27,6 +28,20 @@ class MemoryUse:
     step_time_s: float
     written_bytes: int = 0
     """To flash, by the host."""
+
+
+def costs_of(
+    result: Result, *, footprint_bytes: int, machine: Machine, has_flash: bool = True
+) -> dict[str, Cost]:
+    """Return what the memory of a simulated step costs at each price date of `machine`, flash for the footprint."""
+    use = MemoryUse(
+        fast_bytes=result.fast_bytes,
+        flash_bytes=footprint_bytes if has_flash else 0,
+        step_time_s=result.step_time_s,
+        written_bytes=result.bytes_out,
+    )
+    all_fast = MemoryUse(fast_bytes=footprint_bytes, flash_bytes=0, step_time_s=result.ideal_step_time_s)
+    return {price: cost_of(use, all_fast=all_fast, machine=machine, price=price) for price in machine.prices}
 
 
 def cost_of(

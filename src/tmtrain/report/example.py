@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from tmtrain.bundle import write_text_atomically
-from tmtrain.evaluate.cost import MemoryUse, cost_of
+from tmtrain.evaluate.cost import costs_of
 from tmtrain.evaluate.fate_record import FateGroup, FateRecord, FateSeries, save_fates
-from tmtrain.evaluate.row import SCHEMA, Bounds, Cost, Results, Row, WallClock
+from tmtrain.evaluate.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.report.block import ALL_FAST, OURS, PAGING, Block, blocks
@@ -222,7 +222,9 @@ def _rows(model: str, runs: list[Result], *, kept: bool) -> list[Row]:
 
 def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bounds, kept: bool) -> Row:
     written = 1.02 * result.bytes_out
-    costs = _costs(result, footprint=footprint)
+    has_flash = result.policy != ALL_FAST
+    machine = load_machine(DEFAULT_MACHINE)  # for its prices and endurance
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
     power = power_over_time(result)
     moving_j = sum(result.energy_by_component_j[name] for name in ("flash read", "flash write"))
     return Row(
@@ -241,20 +243,6 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         wall_clock=WallClock(capture_s=1.5, lower_s=0.25, plan_s=0.5, simulate_s=0.125),
         run=_run_name(model, result.policy) if kept else None,
     )  # fmt: skip
-
-
-def _costs(result: Result, *, footprint: int) -> dict[str, Cost]:
-    """Price the toy at the dates of the default machine."""
-    machine = load_machine(DEFAULT_MACHINE)
-    flash_bytes = 0 if result.policy == ALL_FAST else footprint
-    use = MemoryUse(
-        fast_bytes=result.fast_bytes,
-        flash_bytes=flash_bytes,
-        step_time_s=result.step_time_s,
-        written_bytes=result.bytes_out,
-    )
-    all_fast = MemoryUse(fast_bytes=footprint, flash_bytes=0, step_time_s=result.ideal_step_time_s)
-    return {date: cost_of(use, all_fast=all_fast, machine=machine, price=date) for date in machine.prices}
 
 
 def _cases(row: Row) -> list[Case]:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from tmtrain import __version__
 from tmtrain.bundle import write_text_atomically
 from tmtrain.errors import InputError
-from tmtrain.evaluate.cost import LIFE_S
 from tmtrain.evaluate.fate_record import FateRecord, load_fates
 from tmtrain.evaluate.row import Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import Case, Sensitivity
@@ -35,7 +34,7 @@ from tmtrain.report.table import COLUMNS, TableLine, block_title, table_lines
 from tmtrain.report.tornado import flips, swings
 from tmtrain.simulate.file import load_result
 from tmtrain.simulate.result import Result
-from tmtrain.units import YEAR_S, format_bytes
+from tmtrain.units import format_bytes
 
 PAGE = "report.html"
 
@@ -143,7 +142,7 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
         digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
         columns=COLUMNS,
         cost_columns=COST_COLUMNS,
-        life_years=f"{LIFE_S / YEAR_S:g}",
+        life_years=f"{next(iter(results.rows[0].costs.values())).life_years:g}",
         blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
         head_lines=head_lines(found),
         overview=overview(found),
