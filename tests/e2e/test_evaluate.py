@@ -26,7 +26,7 @@ from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
 from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.evaluate.sensitivity import KNOBS, sweep
 from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
-from tmtrain.machine import load_machine, value_of
+from tmtrain.machine import list_machines, load_machine, value_of
 from tmtrain.plan.file import load_plan
 from tmtrain.policies import POLICIES
 from tmtrain.simulate import load_result
@@ -242,6 +242,15 @@ class TestSensitivity:
         slack = 1e-3 if policy == "tmtrain" else 1e-9
         assert all(b >= a * (1 - slack) for a, b in pairwise(ups))
         assert ups[-1] > ups[0]
+
+    @pytest.mark.parametrize("name", list_machines())
+    def test_flash_is_never_tried_faster_than_fast_memory(self, name: str) -> None:
+        machine = load_machine(name)
+        for knob in KNOBS:
+            low, high = knob.range_on(machine)
+            assert low <= value_of(machine, path=knob.paths[0]) <= high
+        bandwidth = next(knob for knob in KNOBS if knob.name == "flash bandwidth")
+        assert bandwidth.range_on(machine)[1] <= machine.fast.bandwidth_bytes_per_s
 
     def test_rivals_move_the_same_whatever_it_costs(self, cases: list[Case]) -> None:
         energies = [c for c in cases if c.constant != "flash bandwidth" and c.policy != "tmtrain"]

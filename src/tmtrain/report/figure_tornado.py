@@ -4,10 +4,15 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
+from tmtrain.report.block import OURS
 from tmtrain.report.palette import HIGH_COLOUR, LOW_COLOUR, STALL_COLOUR
 from tmtrain.report.svg import PAGE_INCHES, drawing, legend_below, to_svg
 from tmtrain.report.tornado import Swing
+
+_LOG_FROM = 5.0
+"""Ratios that span more than this factor get a logarithmic axis."""
 
 
 def tornado_figure(found: Sequence[Swing], *, key: str) -> str:
@@ -57,5 +62,11 @@ def _finish(axes: Axes, found: Sequence[Swing]) -> None:
     for ratio, said in ((nominal, f"nominal {nominal:.3g}"), (1.0, "alike")):
         axes.annotate(said, (ratio, 1.0), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
                       ha="center", fontsize=8, color="#333333")  # fmt: skip
-    axes.set_title("samples per joule: tmtrain over the best rival", pad=16)
+    rivals = [policy for policy in found[0].at_nominal.samples_per_j if policy != OURS]
+    axes.set_title(f"samples per joule: {OURS} over the best of {', '.join(rivals)}", pad=16)
+    if max(swing.most for swing in found) > _LOG_FROM * min(1.0, *(swing.least for swing in found)):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(axis="x")
