@@ -2,6 +2,7 @@
 
 import pytest
 
+from tmtrain.errors import InputError
 from tmtrain.machine import load_machine, with_constant, with_whole_stacks
 
 GIB = 2**30
@@ -26,6 +27,11 @@ def test_bandwidth_and_standby_go_with_whole_stacks(gib: float, stacks: int, gb_
     assert fast.bandwidth_bytes_per_s == pytest.approx(gb_per_s * 1e9)
     standby_w = fast.background_w_per_byte * fast_bytes
     assert standby_w == pytest.approx(0.2e-9 * max(stacks * 8, gib) * GIB, rel=1e-6)
+
+
+def test_no_fast_memory_is_no_stack() -> None:
+    with pytest.raises(InputError, match="fast memory of 0 B is no stack of v4-slc"):
+        with_whole_stacks(FOUR, fast_bytes=0)
 
 
 def test_a_machine_of_one_stack_and_one_used_whole_keep_their_bandwidth() -> None:

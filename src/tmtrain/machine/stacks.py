@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tmtrain.errors import InputError
 from tmtrain.machine.machine import Machine
 
 
@@ -15,12 +16,19 @@ def with_whole_stacks(machine: Machine, *, fast_bytes: int) -> Machine:
         machine: ``fast.stacks`` of which make up its capacity and bandwidth.
         fast_bytes: Capacity of the run.
 
+    Raises:
+        InputError: no fast memory at all.
+
     >>> from tmtrain.machine import load_machine, with_constant
     >>> four = with_constant(load_machine("v4-slc"), path="fast.stacks", value=4)
     >>> less = with_whole_stacks(four, fast_bytes=9 * 2**30)
     >>> less.fast.stacks, less.fast.capacity_bytes / 2**30, less.fast.bandwidth_bytes_per_s / 1e9
     (2, 16.0, 600.0)
     """
+    if fast_bytes < 1:
+        raise InputError(
+            f"fast memory of {fast_bytes} B is no stack of {machine.name}: give at least one byte"
+        )
     fast = machine.fast
     stacks = min(-(-fast_bytes * fast.stacks // fast.capacity_bytes), fast.stacks)
     installed_bytes = stacks * fast.capacity_bytes / fast.stacks
