@@ -25,8 +25,8 @@ from tmtrain.evaluate import (
 from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
 from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.evaluate.sensitivity import KNOBS, sweep
-from tmtrain.lower.energy import COMPONENTS
-from tmtrain.machine import load_machine, value_of
+from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
+from tmtrain.machine import list_machines, load_machine, value_of
 from tmtrain.plan.file import load_plan
 from tmtrain.policies import POLICIES
 from tmtrain.simulate import load_result
@@ -95,6 +95,14 @@ def test_the_numbers_of_a_row_agree(rows: list[Row]) -> None:
         assert row.memory_cost_usd == pytest.approx(
             row.fast_bytes * price.fast_usd_per_byte + flash * price.slow_usd_per_byte
         )
+        assert list(row.costs) == list(machine.prices)
+        assert row.memory_cost_usd == row.costs["2025Q3"].usd
+        if row.policy == "all-fast":
+            assert all(cost.break_even_fast_usd_per_byte is None for cost in row.costs.values())
+        assert row.average_power_w * row.step_time_s == pytest.approx(row.energy_j, rel=1e-9)
+        assert row.peak_power_w > row.average_power_w
+        moving = sum(row.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
+        assert row.transfer_energy_share == pytest.approx(moving / row.energy_j)
         written_per_year = row.bytes_written_per_step / row.step_time_s * 365 * 86400
         if row.bytes_out:
             assert row.lifetime_years == pytest.approx(2.048e12 * 100_000 / written_per_year)
@@ -234,6 +242,15 @@ class TestSensitivity:
         slack = 1e-3 if policy == "tmtrain" else 1e-9
         assert all(b >= a * (1 - slack) for a, b in pairwise(ups))
         assert ups[-1] > ups[0]
+
+    @pytest.mark.parametrize("name", list_machines())
+    def test_flash_is_never_tried_faster_than_fast_memory(self, name: str) -> None:
+        machine = load_machine(name)
+        for knob in KNOBS:
+            low, high = knob.range_on(machine)
+            assert low <= value_of(machine, path=knob.paths[0]) <= high
+        bandwidth = next(knob for knob in KNOBS if knob.name == "flash bandwidth")
+        assert bandwidth.range_on(machine)[1] <= machine.fast.bandwidth_bytes_per_s
 
     def test_rivals_move_the_same_whatever_it_costs(self, cases: list[Case]) -> None:
         energies = [c for c in cases if c.constant != "flash bandwidth" and c.policy != "tmtrain"]

@@ -56,6 +56,9 @@ slow = "0.1 USD/GB"
 """
 
 
+OPTIONAL = {"fast.stacks", "slow.shared_bandwidth", "slow.retention_factor"}
+
+
 def write(folder: Path, text: str) -> Path:
     file = folder / "mine.toml"
     file.write_text(text)
@@ -72,13 +75,13 @@ def refusal(folder: Path, text: str) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def test_a_complete_file_needs_no_source_and_fills_in_two_numbers(tmp_path: Path) -> None:
+def test_a_complete_file_needs_no_source_and_fills_in_three_numbers(tmp_path: Path) -> None:
     machine = load_machine(write(tmp_path, COMPLETE))
     assert machine.name == "mine"
     assert (machine.compute.weight_load, machine.compute.dataflow) == ("serial", "weight")
     assert machine.slow.write_bandwidth_bytes_per_s == 1e9
     assert machine.slow.shared_bandwidth_bytes_per_s == pytest.approx(3e9)
-    assert machine.slow.retention_factor == 1
+    assert (machine.slow.retention_factor, machine.fast.stacks) == (1, 1)
     assert machine.slow.write_latency_s == pytest.approx(20e-6)
 
 
@@ -87,7 +90,7 @@ def test_a_path_may_be_given_as_text(tmp_path: Path) -> None:
     assert load_machine(str(file)) == load_machine(file)
 
 
-@pytest.mark.parametrize("path", sorted(set(FIELDS) - {"slow.shared_bandwidth", "slow.retention_factor"}))
+@pytest.mark.parametrize("path", sorted(set(FIELDS) - OPTIONAL))
 def test_every_other_key_is_needed(tmp_path: Path, path: str) -> None:
     section, key = path.split(".")
     assert f"{path} is missing" in refusal(tmp_path, _without(COMPLETE, section=section, key=key))
@@ -156,11 +159,31 @@ def _without(text: str, *, section: str, key: str) -> str:
         ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "1.5 GB/s"', "slow.shared_bandwidth is 1.5"),
         ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "3.5 GB/s"', "slow.shared_bandwidth is 3.5"),
         ('page = "4 KiB"', 'page = "2 GiB"', "fast.capacity is 1073741824 B, less than one page"),
+        ('page = "4 KiB"', 'page = "16 KiB"', "slow.capacity is 1000000000000 B, not a whole number of pages "
+         "(slow.page is 16384 B): the nearest below is 999999995904 B"),
+        ('"50 pages"', '"262145 pages"', "paging.fault_batch is 262145 pages of 4096 B, more than fast.capacity, "
+         "which is 1073741824 B"),
+        ('"100 GB/s"', '"1.9 GB/s"', "slow.read_bandwidth and link.bandwidth let 2 GB/s pass, more than "
+         "fast.bandwidth, which is 1.9 GB/s"),
+        ('"100 GB/s"', '"0 GB/s"', "fast.bandwidth is 0 GB/s: it must be a finite number above 0"),
+        ('bandwidth = "4 GB/s"', 'bandwidth = "-4 GB/s"', "link.bandwidth is -4 GB/s: it must be a finite number"),
+        ('bandwidth = "4 GB/s"', "bandwidth = 4", "link.bandwidth: a data rate needs a unit"),
+        ('sram = "1 MiB"', 'sram = "511 B"', "compute.sram is 511 B, but one tile of weights for 1 arrays of 16 x 16 "
+         "(num_arrays, array_rows, array_columns) takes 512 B"),
+        ('sram = "1 MiB"', 'sram = "2 GiB"', "compute.sram is 2147483648 B, more than fast.capacity, which is "
+         "1073741824 B"),
+        ("value = 1000", "value = 1000, range = [2000, 500]", "slow.write_bandwidth has the range [2000, 500]: write"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_its_path(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert COMPLETE.count(old) == 1
     assert said in refusal(tmp_path, COMPLETE.replace(old, new))
+
+
+def test_flash_faster_than_its_link_is_no_contradiction(tmp_path: Path) -> None:
+    """Such as four drives behind one slot (a100-tlc5): the link decides what passes."""
+    quick = COMPLETE.replace('"2 GB/s"', '"200 GB/s"')
+    assert load_machine(write(tmp_path, quick)).read_bytes_per_s == 4e9
 
 
 def test_prices_are_needed(tmp_path: Path) -> None:

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 
 from tmtrain.report.block import Block
+from tmtrain.report.components import gather, shown_components
 from tmtrain.report.example import example_block, example_result, example_sensitivity
 from tmtrain.report.figure_memory import memory_figure
 from tmtrain.report.figure_overlap import overlap_figure, transfer_rates
+from tmtrain.report.figure_power import power_figure
 from tmtrain.report.figure_rivals import rivals_figure
 from tmtrain.report.figure_sensitivity import sensitivity_figure
+from tmtrain.report.figure_tornado import tornado_figure
 from tmtrain.report.palette import component_colours, policy_colours
+from tmtrain.report.tornado import swings
+from tmtrain.simulate.power import power_over_time
 from tmtrain.simulate.result import Series, Traffic
 
 POLICIES = ("tmtrain", "belady", "lru", "paging", "all-fast")
@@ -38,7 +43,16 @@ def _sensitivity() -> str:
     return sensitivity_figure(CASES, key="k", colours=COLOURS)
 
 
-EVERY = pytest.mark.parametrize("draw", [_rivals, _memory, _overlap, _sensitivity])
+def _power() -> str:
+    results = [example_result("tmtrain"), example_result("belady")]
+    return power_figure(results, components=shown_components(example_block().rows), key="k")
+
+
+def _tornado() -> str:
+    return tornado_figure(swings(CASES), key="k")
+
+
+EVERY = pytest.mark.parametrize("draw", [_rivals, _memory, _overlap, _power, _sensitivity, _tornado])
 
 
 def _texts(svg: str) -> list[str]:
@@ -94,6 +108,21 @@ def test_many_components_are_gathered_without_losing_a_joule() -> None:
     assert "part 0" not in texts
 
 
+def test_power_says_what_is_drawn_on_average_and_at_most() -> None:
+    result = example_result("tmtrain")
+    power = power_over_time(result)
+    (title,) = (text for text in _texts(_power()) if text.startswith("tmtrain:"))
+    assert f"{power.average_w:.0f} W on average, {power.peak_w:.0f} W at most" in title
+    assert set(shown_components(example_block().rows)) <= set(_texts(_power()))
+
+
+def test_gathered_power_is_all_of_it() -> None:
+    power = power_over_time(example_result("lru"), stretches=50)
+    parts = gather(power.watts, shown=("static", "flash read", "no such component", "other"))
+    assert list(parts) == ["static", "flash read", "no such component", "other"]
+    assert sum(parts.values()) == pytest.approx(power.total_w)
+
+
 def test_a_bar_is_cut_only_where_it_dwarfs_all_others_and_says_so() -> None:
     block = example_block()
     assert not any("bar cut" in text for text in _texts(_rivals(block)))
@@ -112,6 +141,7 @@ def test_fifty_thousand_slices_stay_small() -> None:
     long = [example_result(policy, slices=50_000) for policy in ("tmtrain", "lru")]
     assert len(memory_figure(long, key="k")) < 300_000
     assert len(overlap_figure(long, key="k")) < 150_000
+    assert len(power_figure(long, components=shown_components(example_block().rows), key="k")) < 300_000
 
 
 def test_nothing_moves_and_nothing_resident_can_be_drawn() -> None:

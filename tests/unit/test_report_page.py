@@ -14,10 +14,12 @@ from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.machine import describe_machine
 from tmtrain.report import read_results, write_report
 from tmtrain.report.block import blocks
+from tmtrain.report.costs import cost_lines
 from tmtrain.report.example import write_example
 from tmtrain.report.table import table_lines
 from tmtrain.units import format_bytes
 
+FIGURES = ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tornado"]
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -54,9 +56,23 @@ def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> No
         for line in table_lines(block):
             for cell in line.cells:
                 assert f">{cell}</td>" in page
-    assert _figures(page) == ["rivals", "memory", "overlap", "prices", "sensitivity"] * len(found)
+        for cost in cost_lines(block):
+            assert "".join(f"<td>{cell}</td>" for cell in cost.cells) in page
+    assert _figures(page) == FIGURES * len(found)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def test_what_turns_a_ranking_round_is_said_below_the_tornado(folder: Path) -> None:
+    assert "No constant turns a ranking round anywhere in its range." in write_report(folder).read_text()
+    path = folder / "sensitivity.json"
+    content = json.loads(path.read_text())
+    for case in content["cases"]:
+        if case["policy"] == "tmtrain" and case["value"] > 2e-9:
+            case["samples_per_j"] /= 100
+    path.write_text(json.dumps(content))
+    said = "slow.program_energy_j_per_byte: at 2.40 nJ/B instead of 800 pJ/B belady is ahead of tmtrain."
+    assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tmtrain.evaluate.row import SCHEMA, Bounds, Row, WallClock
+from tmtrain.evaluate.row import SCHEMA, Bounds, Cost, Row, WallClock
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case
 from tmtrain.report.example import example_result
 from tmtrain.simulate.file import VERSION, save_result
@@ -14,9 +14,9 @@ from tmtrain.simulate.result import Conservation, Result, Series, Traffic
 DOC = (Path(__file__).parents[2] / "docs/results-schema.md").read_text()
 
 
-@pytest.mark.parametrize("kind", [Row, Bounds, WallClock, Case, Result, Conservation, Series, Traffic])
+@pytest.mark.parametrize("kind", [Row, Bounds, Cost, WallClock, Case, Result, Conservation, Series, Traffic])
 def test_every_field_is_documented(kind: type) -> None:
-    told_otherwise = {"resident_bytes", "series", "traffic"}
+    told_otherwise = {"resident_bytes", "work_j", "series", "traffic"}
     missing = [f.name for f in fields(kind) if f.name not in DOC and f.name not in told_otherwise]
     assert not missing
 
@@ -33,7 +33,9 @@ def test_pandas_opens_a_run(tmp_path: Path) -> None:
     save_result(result, tmp_path / "run")
     series = pandas.read_parquet(tmp_path / "run/series.parquet")
     assert series["resident_activation_bytes"].tolist() == result.series.resident_bytes[:, 3].tolist()
+    roles = ("parameter", "gradient", "optimizer_state", "activation", "buffer", "input", "temporary")
+    parts = ("matrix", "vector", "sram", "fast_access")
     assert set(series.columns) - {f.name for f in fields(Series)} == {
-        f"resident_{role}_bytes"
-        for role in ("parameter", "gradient", "optimizer_state", "activation", "buffer", "input", "temporary")
+        *(f"resident_{role}_bytes" for role in roles),
+        *(f"{part}_j" for part in parts),
     }

@@ -11,7 +11,7 @@ from tmtrain.evaluate import Row, Study
 from tmtrain.evaluate import evaluate as run
 from tmtrain.machine import DEFAULT_MACHINE
 from tmtrain.policies import POLICIES
-from tmtrain.report import results_table, write_report
+from tmtrain.report import costs_table, results_table, write_report
 from tmtrain.units import parse_fast
 
 
@@ -71,4 +71,5 @@ def evaluate(
     record = Evaluation(
         schema=results.schema, rows=results.rows, results=str(out / "results.json"), report=str(page)
     )
-    emit(record, results_table(results), facts("written", record.lines()), as_json=json)
+    tables = (results_table(results), costs_table(results))
+    emit(record, *tables, facts("written", record.lines()), as_json=json)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tmtrain.cli.scene import Scene
 from tmtrain.report.quantity import digits, percent, quantity
 from tmtrain.simulate import Conservation, Result
+from tmtrain.simulate.power import power_over_time
 from tmtrain.units import format_bytes, format_seconds
 
 
@@ -29,6 +30,8 @@ class StepSummary:
     bytes_out: int
     energy_j: float
     energy_by_component_j: dict[str, float]
+    average_power_w: float
+    peak_power_w: float
     samples_per_s: float
     samples_per_j: float
     warm_up_steps: int
@@ -54,6 +57,10 @@ class StepSummary:
         for name, joules in self.energy_by_component_j.items():
             if joules:
                 yield f"  {name}", f"{quantity(joules, 'J')} ({percent(joules / self.energy_j)})"
+        yield (
+            "power",
+            f"{quantity(self.average_power_w, 'W')} on average, {quantity(self.peak_power_w, 'W')} at most",
+        )
         yield "samples", f"{digits(self.samples_per_s)} per second, {digits(self.samples_per_j)} per joule"
         yield "steady after", f"{self.warm_up_steps} steps"
         if self.out is not None:
@@ -67,6 +74,7 @@ def summarise_step(
 ) -> StepSummary:
     """Sum up the result of a step that was simulated in `scene`."""
     samples = scene.trace.samples
+    power = power_over_time(result)
     return StepSummary(
         model=scene.trace.model,
         batch=samples,
@@ -82,6 +90,8 @@ def summarise_step(
         bytes_out=result.bytes_out,
         energy_j=result.energy_j,
         energy_by_component_j=result.energy_by_component_j,
+        average_power_w=power.average_w,
+        peak_power_w=power.peak_w,
         samples_per_s=samples / result.step_time_s,
         samples_per_j=samples / result.energy_j,
         warm_up_steps=result.warm_up_steps,

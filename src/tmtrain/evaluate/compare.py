@@ -3,13 +3,16 @@
 import time
 from dataclasses import dataclass
 
+from tmtrain.evaluate.cost import costs_of
 from tmtrain.evaluate.row import Row, WallClock
 from tmtrain.evaluate.setting import Setting
-from tmtrain.machine import lifetime_s, memory_cost_usd
+from tmtrain.lower.energy import TRANSFER_COMPONENTS
+from tmtrain.machine import lifetime_s
 from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.policies import make_policy
 from tmtrain.simulate import Result, simulate
+from tmtrain.simulate.power import power_over_time
 from tmtrain.units import YEAR_S
 
 
@@ -65,14 +68,18 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
     lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
     goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
     value = objective_of(result, goal)
+    footprint = trace.footprint_bytes
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
+    power = power_over_time(result)
+    moving_j = sum(result.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
     return Row(
         model=trace.model,
         batch=trace.samples,
         machine=machine.name,
         budget_bytes=setting.timeline.fast_bytes,
         fast_bytes=result.fast_bytes,
-        fast_fraction=result.fast_bytes / trace.footprint_bytes,
-        footprint_bytes=trace.footprint_bytes,
+        fast_fraction=result.fast_bytes / footprint,
+        footprint_bytes=footprint,
         policy=result.policy,
         objective=setting.objective,
         step_time_s=result.step_time_s,
@@ -84,13 +91,15 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         traffic_bytes=result.traffic_bytes,
         energy_j=result.energy_j,
         energy_by_component_j=result.energy_by_component_j,
+        average_power_w=power.average_w,
+        peak_power_w=power.peak_w,
+        transfer_energy_share=moving_j / result.energy_j,
         samples_per_s=trace.samples / result.step_time_s,
         samples_per_j=trace.samples / result.energy_j,
         bytes_written_per_step=result.bytes_out * machine.slow.write_amplification,
         lifetime_years=lifetime / YEAR_S if result.bytes_out else None,
-        memory_cost_usd=memory_cost_usd(
-            machine, fast_bytes=result.fast_bytes, slow_bytes=trace.footprint_bytes if has_flash else 0
-        ),
+        memory_cost_usd=next(iter(costs.values())).usd,
+        costs=costs,
         bound=setting.bound,
         gap=(value - setting.bound) / setting.bound if setting.bound else 0.0,
         bounds=setting.bounds,

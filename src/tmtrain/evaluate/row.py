@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...]}``."""
 
 
@@ -24,6 +24,39 @@ class WallClock:
     plan_s: float
     """Planning by this policy (0 for a policy that decides while it runs)."""
     simulate_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The memory of one policy at the prices of one date. What is counted stands in `tmtrain.evaluate.cost`."""
+
+    fast_usd_per_byte: float
+    """Price of fast memory at that date."""
+    flash_usd_per_byte: float
+    life_years: float
+    """Over which memory is written off."""
+    fast_usd: float
+    """To buy."""
+    flash_usd: float
+    """To buy: for the whole footprint; 0 for all-fast."""
+    fast_usd_per_step: float
+    flash_usd_per_step: float
+    """By age or by wear, whichever ends the flash first."""
+    wear_usd_per_step: float
+    """What the step's writes wear off the flash's price."""
+    break_even_fast_usd_per_byte: float | None
+    """Price of fast memory at which a step costs what it does with everything in it; above it, flash is cheaper. Null
+    where no price is high enough, and for all-fast."""
+
+    @property
+    def usd(self) -> float:
+        """To buy, both tiers."""
+        return self.fast_usd + self.flash_usd
+
+    @property
+    def usd_per_step(self) -> float:
+        """Both tiers."""
+        return self.fast_usd_per_step + self.flash_usd_per_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +91,22 @@ class Row:
     """bytes_in + bytes_out: inter-tier traffic of one step."""
     energy_j: float
     energy_by_component_j: dict[str, float]
+    average_power_w: float
+    peak_power_w: float
+    """Of the most demanding moment of the step."""
+    transfer_energy_share: float
+    """Of `energy_j`: what moving bytes between the tiers takes."""
     samples_per_s: float
     samples_per_j: float
+    """Throughput per watt."""
     bytes_written_per_step: float
     """Bytes programmed into flash: bytes_out times write amplification."""
     lifetime_years: float | None
     """Of the flash tier under uninterrupted training; null when nothing is written."""
     memory_cost_usd: float
     """Fast capacity plus flash for the whole footprint, at the machine's default price date (all-fast: no flash)."""
+    costs: dict[str, Cost]
+    """By price date, the default first."""
     bound: float
     """Certified lower bound of the objective for this model, machine and capacity."""
     gap: float

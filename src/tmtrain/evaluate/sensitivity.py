@@ -52,8 +52,9 @@ class Sensitivity:
 class Knob:
     """A constant, or constants that move together, with the range to try.
 
-    The ranges are those of the field's uncertainty, not of one preset: bandwidths of a Z-NAND drive to an HBF stack, NAND
-    program and read energies of all sources, standby of HBM from DRAM models to a whole GPU's constant power.
+    The ranges are those of the field's uncertainty, not of one preset: bandwidths of a Z-NAND drive to an HBF stack (but no
+    faster than the fast tier), NAND program and read energies of all sources, standby of HBM from DRAM models to a whole
+    GPU's constant power, accesses to HBM from the device alone to a whole GPU's increment, static power of TPU v2 to v3.
     """
 
     name: str
@@ -66,6 +67,13 @@ class Knob:
     """What follows: only another price for the same step, another plan of ours, or another step for every policy."""
     steps: int = 2
     """Values over the range, ends included; the nominal one comes on top."""
+
+    def range_on(self, machine: Machine) -> tuple[float, float]:
+        """Return the ends of what is tried on `machine`: never without its nominal value."""
+        nominal, high = value_of(machine, path=self.paths[0]), self.high
+        if self.unit == "B/s":  # what leaves flash must enter the fast tier
+            high = min(high, machine.fast.bandwidth_bytes_per_s)
+        return min(self.low, nominal), max(high, nominal)
 
 
 KNOBS = (
@@ -87,8 +95,16 @@ KNOBS = (
         unit="W/B", low=0.06e-9, high=1.0e-9, changes="plan",
     ),
     Knob(
+        name="HBM access energy", paths=("fast.energy",),
+        unit="J/B", low=4.5e-12 * 8, high=13.1e-12 * 8, changes="plan",
+    ),
+    Knob(
         name="matrix unit energy", paths=("compute.matrix_energy",),
         unit="J/flop", low=0.14e-12, high=0.98e-12, changes="joules",
+    ),
+    Knob(
+        name="static power", paths=("compute.static_power",),
+        unit="W", low=53.0, high=123.0, changes="plan",
     ),
 )  # fmt: skip
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
@@ -101,7 +117,7 @@ def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
         _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
         for knob in KNOBS
         for policy in policies
-        for value in _values(knob, value_of(setting.machine, path=knob.paths[0]))
+        for value in _values(knob, setting.machine)
     ]
 
 
@@ -125,9 +141,9 @@ def _turn(
     return replace(result, energy_by_component_j=joules)
 
 
-def _values(knob: Knob, nominal: float) -> list[float]:
-    low, high = min(knob.low, nominal), max(knob.high, nominal)
-    return sorted({float(v) for v in np.geomspace(low, high, knob.steps)} | {nominal})
+def _values(knob: Knob, machine: Machine) -> list[float]:
+    points = {float(value) for value in np.geomspace(*knob.range_on(machine), knob.steps)}
+    return sorted(points | {value_of(machine, path=knob.paths[0])})
 
 
 def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
@@ -145,7 +161,7 @@ def _simulate(setting: Setting, machine: Machine, policy: str) -> tuple[Decision
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:
-    nominal = value_of(setting.machine, path=knob.paths[0])
+    low, high = knob.range_on(setting.machine)
     return Case(
         model=setting.trace.model,
         machine=setting.machine.name,
@@ -153,9 +169,9 @@ def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:
         constant=knob.name,
         value=value,
         unit=knob.unit,
-        low=min(knob.low, nominal),
-        nominal=nominal,
-        high=max(knob.high, nominal),
+        low=low,
+        nominal=value_of(setting.machine, path=knob.paths[0]),
+        high=high,
         policy=result.policy,
         traffic_bytes=result.traffic_bytes,
         step_time_s=result.step_time_s,

@@ -12,28 +12,38 @@ COMPONENTS = (
     "flash read", "flash write", "link", "fast side of transfers", "flash idle",
 )  # fmt: skip
 """Names and order of the energy components, as in results and figures."""
+WORK_COMPONENTS = ("matrix", "vector", "sram", "fast access")
+"""Those of computing."""
+TRANSFER_COMPONENTS = ("flash read", "flash write", "link", "fast side of transfers")
+"""Those of moving bytes between the tiers."""
 
 
 def work_energy_j(work: Slices | Work, *, machine: Machine) -> NDArray[np.float64]:
     """Return the joules of computing each row of `work`."""
-    compute = machine.compute
-    return (
-        work.matrix_flops * compute.matrix_energy_j_per_flop
-        + work.vector_ops * compute.vector_energy_j_per_op
-        + work.sram_bytes * compute.sram_energy_j_per_byte
-        + work.fast_bytes * machine.fast.energy_j_per_byte
-    )
+    matrix, vector, sram, fast = work_components_j(work, machine=machine)
+    return matrix + vector + sram + fast
+
+
+def work_components_j(work: Slices | Work, *, machine: Machine) -> list[NDArray[np.float64]]:
+    """Return the joules of computing each row of `work`, one array per component of `WORK_COMPONENTS`."""
+    return [amount * joules for amount, joules in _work_parts(work, machine)]
 
 
 def compute_energy(slices: Slices, *, machine: Machine) -> dict[str, float]:
     """Return the joules of the computation itself, by component, for one step."""
+    parts = zip(WORK_COMPONENTS, _work_parts(slices, machine), strict=True)
+    return {name: float(amount.sum()) * joules for name, (amount, joules) in parts}
+
+
+def _work_parts(work: Slices | Work, machine: Machine) -> list[tuple[NDArray[np.float64], float]]:
+    """Return what is counted of each component of `WORK_COMPONENTS`, and the joules of one."""
     compute = machine.compute
-    return {
-        "matrix": float(slices.matrix_flops.sum()) * compute.matrix_energy_j_per_flop,
-        "vector": float(slices.vector_ops.sum()) * compute.vector_energy_j_per_op,
-        "sram": float(slices.sram_bytes.sum()) * compute.sram_energy_j_per_byte,
-        "fast access": float(slices.fast_bytes.sum()) * machine.fast.energy_j_per_byte,
-    }
+    return [
+        (work.matrix_flops, compute.matrix_energy_j_per_flop),
+        (work.vector_ops, compute.vector_energy_j_per_op),
+        (work.sram_bytes, compute.sram_energy_j_per_byte),
+        (work.fast_bytes, machine.fast.energy_j_per_byte),
+    ]
 
 
 def compute_energy_j(slices: Slices, *, machine: Machine) -> float:

@@ -15,7 +15,8 @@ from tmtrain.machine.machine import (
     WeightLoad,
 )
 from tmtrain.machine.sheet import DEFAULT_MACHINE, list_machines
-from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd
+from tmtrain.machine.stacks import with_whole_stacks
+from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd, wear_usd
 from tmtrain.machine.vary import value_of, with_constant
 
 __all__ = [
@@ -39,5 +40,7 @@ __all__ = [
     "memory_cost_usd",
     "sram_bytes",
     "value_of",
+    "wear_usd",
     "with_constant",
+    "with_whole_stacks",
 ]

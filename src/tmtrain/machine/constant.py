@@ -72,6 +72,10 @@ def read_constant(raw: object, *, field: Field, file: str) -> Constant:
         problem = field.problem_with(value * scale)
         if problem is not None:
             raise MachineError(f"{file}: {field.path} is {f'{value:g} {number.unit}'.strip()}: it {problem}")
+    if low is not None and high is not None and low > high:
+        raise MachineError(
+            f"{file}: {field.path} has the range [{low:g}, {high:g}]: write the lower end first"
+        )
     if low is not None and high is not None and not low <= number.value <= high:
         raise MachineError(
             f"{file}: {field.path} is {number.value:g}, outside its own range [{low:g}, {high:g}]"

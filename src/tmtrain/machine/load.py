@@ -71,8 +71,9 @@ def _choices(sheet: Sheet) -> dict[str, object]:
 
 
 def _complete(sheet: Sheet) -> dict[str, Constant]:
-    """Return all numbers of the machine, the two optional ones filled in."""
+    """Return all numbers of the machine, the three optional ones filled in."""
     constants = dict(sheet.constants)
+    _default(constants, "fast.stacks", value_si=1.0, source="one piece, or not said")
     _default(constants, "slow.retention_factor", value_si=1.0, source="not relaxed")
     fields = FIELDS.copy()
     for label in _price_labels(constants):

@@ -50,10 +50,13 @@ class FastTier:
     efficiency: float
     """Achieved share of the bandwidth."""
     latency_s: float
+    """Of one operator's traffic, so that small transfers reach less of the bandwidth than large ones."""
     energy_j_per_byte: float
     """Device and controller."""
     background_w_per_byte: float
     """Refresh and standby, scales with the capacity of the run."""
+    stacks: int = 1
+    """What capacity and bandwidth come in: see `tmtrain.machine.with_whole_stacks`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""What the memory of a machine costs: money to buy it, and years until training has worn it out."""
+"""What the memory of a machine costs: money to buy it, years until training has worn it out, and money per byte of that."""
 
 import difflib
 import math
 
 from tmtrain.errors import InputError
-from tmtrain.machine.machine import Machine, SlowTier
+from tmtrain.machine.machine import Machine, Price, SlowTier
 
 
 def lifetime_s(slow: SlowTier, *, written_bytes_per_s: float) -> float:
@@ -47,11 +47,38 @@ def memory_cost_usd(
     >>> memory_cost_usd(load_machine("v4-slc"), fast_bytes=4e9, slow_bytes=32e9, price="paper")
     83.2
     """
+    prices = _prices(machine, price)
+    return fast_bytes * prices.fast_usd_per_byte + slow_bytes * prices.slow_usd_per_byte
+
+
+def wear_usd(machine: Machine, *, written_bytes: float, price: str | None = None) -> float:
+    """Return the share of the flash's price that writing so many bytes wears off, in USD.
+
+    ``written * write amplification / (endurance * retention factor) * price per byte``: a drive of any capacity takes that
+    many times its capacity, for that many times its price, so the capacity cancels.
+
+    Args:
+        machine: Whose flash and prices count.
+        written_bytes: What the host writes.
+        price: As in `memory_cost_usd`.
+
+    Raises:
+        InputError: the machine has no prices of that date.
+
+    >>> from tmtrain.machine import load_machine
+    >>> f"{wear_usd(load_machine('v4-slc'), written_bytes=10e9):.3g}"
+    '8.98e-05'
+    """
+    slow = machine.slow
+    cycles = written_bytes * slow.write_amplification / (slow.endurance_cycles * slow.retention_factor)
+    return cycles * _prices(machine, price).slow_usd_per_byte
+
+
+def _prices(machine: Machine, price: str | None) -> Price:
     label = next(iter(machine.prices)) if price is None else price
     if label not in machine.prices:
         close = difflib.get_close_matches(label, machine.prices, n=1)
         hint = f", did you mean {close[0]!r}?" if close else ""
         known = ", ".join(machine.prices)
         raise InputError(f"machine {machine.name} has no prices of {label!r}{hint}; there are: {known}")
-    prices = machine.prices[label]
-    return fast_bytes * prices.fast_usd_per_byte + slow_bytes * prices.slow_usd_per_byte
+    return machine.prices[label]

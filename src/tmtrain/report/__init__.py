@@ -1,11 +1,13 @@
 """report: results as a table, figures, one self-contained page, and a trace for Perfetto."""
 
+from tmtrain.report.costs import costs_table
 from tmtrain.report.page import write_report
 from tmtrain.report.perfetto import write_perfetto
 from tmtrain.report.results import read_results, read_sensitivity
 from tmtrain.report.table import results_table
 
 __all__ = [
+    "costs_table",
     "read_results",
     "read_sensitivity",
     "results_table",

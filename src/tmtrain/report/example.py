@@ -11,12 +11,15 @@ import msgspec
 import numpy as np
 
 from tmtrain.bundle import write_text_atomically
+from tmtrain.evaluate.cost import costs_of
 from tmtrain.evaluate.fate_record import FateGroup, FateRecord, FateSeries, save_fates
 from tmtrain.evaluate.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
+from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.report.block import ALL_FAST, OURS, PAGING, Block, blocks
 from tmtrain.report.results import RESULTS, SENSITIVITY
 from tmtrain.simulate.file import save_result
+from tmtrain.simulate.power import power_over_time
 from tmtrain.simulate.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Phase, Role
 
@@ -28,6 +31,8 @@ _FRACTION = 0.125
 _LINK_BYTES_PER_S = 20e9
 _PAGE = 4096
 _PROGRAM_J_PER_BYTE = 8e-10
+_WORK_W = {"matrix": 70.0, "vector": 0.0, "sram": 0.0, "fast access": 20.0}
+"""While a slice computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,9 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
         step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), replay_s=0.0, stall_s=float(stall.sum()),
         bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
         energy_by_component_j={
-            "matrix": 70.0 * float(toy.duration_s.sum()), "static": 90.0 * step_time_s,
-            "fast traffic": 20.0 * float(toy.duration_s.sum()), "fast background": 4e-10 * fast * step_time_s,
-            "flash read": 3e-10 * bytes_in, "flash program": _PROGRAM_J_PER_BYTE * bytes_out,
+            **{name: watts * float(toy.duration_s.sum()) for name, watts in _WORK_W.items() if watts},
+            "fast background": 4e-10 * fast * step_time_s, "static": 90.0 * step_time_s,
+            "flash read": 3e-10 * bytes_in, "flash write": _PROGRAM_J_PER_BYTE * bytes_out,
         },
         conservation=Conservation(
             resident_start_bytes=int(resident[0].sum()), in_bytes=bytes_in, born_bytes=fast,
@@ -79,6 +84,7 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
         series=Series(
             start_s=start, end_s=end, stall_s=stall, phase=toy.phase,
             resident_bytes=resident, in_flight_bytes=in_flight,
+            work_j=np.outer(toy.duration_s, list(_WORK_W.values())),
         ),
         traffic=traffic,
     )  # fmt: skip
@@ -215,8 +221,12 @@ def _rows(model: str, runs: list[Result], *, kept: bool) -> list[Row]:
 
 
 def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bounds, kept: bool) -> Row:
-    flash_usd = 0.0 if result.policy == ALL_FAST else 0.88e-9 * footprint
     written = 1.02 * result.bytes_out
+    has_flash = result.policy != ALL_FAST
+    machine = load_machine(DEFAULT_MACHINE)  # for its prices and endurance
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
+    power = power_over_time(result)
+    moving_j = sum(result.energy_by_component_j[name] for name in ("flash read", "flash write"))
     return Row(
         model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
         budget_bytes=budget, fast_bytes=result.fast_bytes,
@@ -224,10 +234,11 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, replay_s=0.0, stall_s=result.stall_s,
         bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
         energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
+        average_power_w=power.average_w, peak_power_w=power.peak_w, transfer_energy_share=moving_j / result.energy_j,
         samples_per_s=_BATCH / result.step_time_s, samples_per_j=_BATCH / result.energy_j,
         bytes_written_per_step=written,
         lifetime_years=2e12 * 1e5 / written * result.step_time_s / 31557600 if written else None,
-        memory_cost_usd=15e-9 * result.fast_bytes + flash_usd,
+        memory_cost_usd=next(iter(costs.values())).usd, costs=costs,
         bound=bounds.energy_j, gap=result.energy_j / bounds.energy_j - 1, bounds=bounds,
         wall_clock=WallClock(capture_s=1.5, lower_s=0.25, plan_s=0.5, simulate_s=0.125),
         run=_run_name(model, result.policy) if kept else None,

@@ -1,15 +1,16 @@
 """Figure "rivals": what one step costs under each policy, with the certified lower bound drawn in."""
 
 from dataclasses import dataclass
-from math import fsum
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tmtrain.evaluate.row import Row
 from tmtrain.report.block import ALL_FAST, OURS, Block
-from tmtrain.report.palette import BOUND_COLOUR, MAX_COMPONENTS, component_colours
+from tmtrain.report.components import gather, joules_by_component, shown_components
+from tmtrain.report.palette import BOUND_COLOUR, component_colours
 from tmtrain.report.quantity import digits, quantity
 from tmtrain.report.svg import PAGE_INCHES, drawing, to_svg
 from tmtrain.units import format_bytes
@@ -104,8 +105,8 @@ def _bars(axes: Axes, panel: _Panel, *, rows: tuple[Row, ...], colours: dict[str
 
 def _stacks(axes: Axes, panel: _Panel, *, rows: tuple[Row, ...]) -> None:
     """Stack the components; the smallest are drawn together where there are more than colours."""
-    parts = _components(rows)
-    left = [0.0] * len(rows)
+    parts = gather(joules_by_component(rows), shown=shown_components(rows))
+    left = np.zeros(len(rows))
     for name, colour in component_colours(parts).items():
         axes.barh(
             range(len(rows)),
@@ -117,23 +118,11 @@ def _stacks(axes: Axes, panel: _Panel, *, rows: tuple[Row, ...]) -> None:
             edgecolor="w",
             lw=0.4,
         )
-        left = [a + b for a, b in zip(left, parts[name], strict=True)]
+        left = left + parts[name]
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.46, -0.16), ncols=4, handlelength=1.0, columnspacing=1.0
     )
     _finish(axes, panel, rows=rows)
-
-
-def _components(rows: tuple[Row, ...]) -> dict[str, list[float]]:
-    names = list(dict.fromkeys(name for row in rows for name in row.energy_by_component_j))
-    parts = {name: [row.energy_by_component_j.get(name, 0.0) for row in rows] for name in names}
-    parts = {name: values for name, values in parts.items() if any(values)}
-    if len(parts) <= MAX_COMPONENTS:
-        return parts
-    large = sorted(parts, key=lambda name: -sum(parts[name]))[: MAX_COMPONENTS - 1]
-    kept = {name: values for name, values in parts.items() if name in large}
-    rest = [values for name, values in parts.items() if name not in large]
-    return kept | {"other": [fsum(values) for values in zip(*rest, strict=True)]}
 
 
 def _finish(axes: Axes, panel: _Panel, *, rows: tuple[Row, ...]) -> None:

@@ -17,16 +17,21 @@ from tmtrain.evaluate.row import Results, Row, WallClock
 from tmtrain.evaluate.sensitivity import Case, Sensitivity
 from tmtrain.machine import Constant, describe_machine, list_machines
 from tmtrain.report.block import ALL_FAST, Block, blocks
+from tmtrain.report.components import shown_components
+from tmtrain.report.costs import COST_COLUMNS, CostLine, cost_lines
 from tmtrain.report.figure_memory import memory_figure
 from tmtrain.report.figure_overlap import overlap_figure
+from tmtrain.report.figure_power import power_figure
 from tmtrain.report.figure_prices import prices_figure
 from tmtrain.report.figure_rivals import rivals_figure
 from tmtrain.report.figure_sensitivity import sensitivity_figure
+from tmtrain.report.figure_tornado import tornado_figure
 from tmtrain.report.palette import policy_colours
 from tmtrain.report.quantity import quantity
 from tmtrain.report.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
 from tmtrain.report.summary import PAPER_HEADLINE, head_lines, overview, sentences
 from tmtrain.report.table import COLUMNS, TableLine, block_title, table_lines
+from tmtrain.report.tornado import flips, swings
 from tmtrain.simulate.file import load_result
 from tmtrain.simulate.result import Result
 from tmtrain.units import format_bytes
@@ -52,6 +57,11 @@ _CAPTIONS = {
         "(downwards), averaged over 1/400 of the step. Good plans write during forward, read ahead "
         "during backward, and show little red."
     ),
+    "power": (
+        "How many watts the step draws, stacked by component and averaged over 1/400 of the step; the dashed "
+        "line is the average. “At most” is the most demanding moment, a slice and the transfers beside it, "
+        "before averaging. The panels share their scale."
+    ),
     "prices": (
         "What fast memory is worth. Above, what one more GiB during a moment of the step would save (the "
         "multipliers that prove the lower bound): zero where there is room, high where everything waits at "
@@ -64,6 +74,10 @@ _CAPTIONS = {
         "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
         "support, all else nominal; tmtrain plans anew for each value. Each panel has its own scale, "
         "from zero. Where lines do not cross, the ranking does not depend on that constant."
+    ),
+    "tornado": (
+        "The same study in one number: how far ahead tmtrain is of the rival that is best at that value, with "
+        "each constant moved alone through its range, the one that matters most on top."
     ),
 }
 MOST_GROUPS = 20
@@ -87,6 +101,7 @@ class _PageBlock:
     sentences: tuple[str, ...]
     lines: tuple[TableLine, ...]
     figures: tuple[_PageFigure, ...]
+    costs: tuple[CostLine, ...]
     fates: tuple[tuple[str, ...], ...]
     """Role, module, and bytes kept, moved and recomputed by our plan; empty if it is not there."""
     missing: str
@@ -126,6 +141,8 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
         version=__version__,
         digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
         columns=COLUMNS,
+        cost_columns=COST_COLUMNS,
+        life_years=f"{next(iter(results.rows[0].costs.values())).life_years:g}",
         blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
         head_lines=head_lines(found),
         overview=overview(found),
@@ -146,6 +163,7 @@ def _page_block(block: Block, *, folder: Path, cases: list[Case], colours: dict[
         sentences=tuple(_unbroken(sentence) for sentence in sentences(block)),
         lines=table_lines(block),
         figures=_figures(block, runs=runs, cases=cases, colours=colours, fates=fates),
+        costs=cost_lines(block),
         fates=_fate_lines(fates),
         missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
     )
@@ -165,13 +183,19 @@ def _figures(
     opponents = [runs[row.policy] for row in _opponents(block) if row.policy in runs]
     if opponents:
         svgs["overlap"] = overlap_figure(opponents, key=block.key)
+        svgs["power"] = power_figure(opponents, components=shown_components(block.ordered), key=block.key)
     if fates is not None:
         svgs["prices"] = prices_figure(fates, key=block.key)
     own = [case for case in cases if _concerns(case, block)]
     if own:
         svgs["sensitivity"] = sensitivity_figure(own, key=block.key, colours=colours)
+    found = swings(own)
+    if found:
+        svgs["tornado"] = tornado_figure(found, key=block.key)
+    said = {"tornado": " ".join(("", *flips(found)))}
     return tuple(
-        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name]) for name, svg in svgs.items()
+        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name] + _unbroken(said.get(name, "")))
+        for name, svg in svgs.items()
     )
 
 

@@ -43,6 +43,8 @@ READ_COLOUR = "#009E73"
 WRITE_COLOUR = "#D55E00"
 BUSY_COLOUR = "#7F9DB9"
 STALL_COLOUR = "#B2182B"
+LOW_COLOUR, HIGH_COLOUR = "#77AADD", "#EE8866"
+"""Ends of the range of a constant."""
 BOUND_COLOUR = "#111111"
 MAX_COMPONENTS = len(_COMPONENTS)
 """Components beyond this many are drawn together as "other"."""

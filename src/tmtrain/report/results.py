@@ -132,18 +132,22 @@ def _row_faults(row: Row) -> Iterator[str]:
         "bytes_out",
         "bytes_written_per_step",
         "memory_cost_usd",
+        "transfer_energy_share",
     )
     yield from (f"{name} is {getattr(row, name)}, negative" for name in signless if getattr(row, name) < 0)
     if row.traffic_bytes != row.bytes_in + row.bytes_out:
         yield f"traffic_bytes is {row.traffic_bytes}, bytes_in + bytes_out is {row.bytes_in + row.bytes_out}"
     sums = (
         ("energy_j", row.energy_j, sum(row.energy_by_component_j.values()), "the sum of its components"),
+        ("average_power_w", row.average_power_w * row.step_time_s, row.energy_j, "energy_j / step_time_s"),
         ("samples_per_s", row.samples_per_s * row.step_time_s, row.batch, "batch / step_time_s"),
         ("samples_per_j", row.samples_per_j * row.energy_j, row.batch, "batch / energy_j"),
     )
     for name, found, expected, rule in sums:
         if not math.isclose(found, expected, rel_tol=_ROUNDING):
             yield f"{name} is not {rule}"
+    if row.peak_power_w < row.average_power_w * (1 - _ROUNDING):
+        yield f"peak_power_w is {row.peak_power_w}, less than average_power_w, {row.average_power_w}"
 
 
 def _out_of_range(sensitivity: Sensitivity) -> Iterator[str]:

@@ -9,18 +9,23 @@ import pyarrow as pa
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError
+from tmtrain.lower.energy import WORK_COMPONENTS
 from tmtrain.simulate.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Role
 
 KIND = "result"
-VERSION = 2
+VERSION = 3
 """Format version; a newer file is refused."""
 
 _SCALARS = (
     "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "replay_s", "stall_s",
     "bytes_in", "bytes_out", "warm_up_steps",
 )  # fmt: skip
-_RESIDENT = tuple(f"resident_{role.name.lower()}_bytes" for role in Role)
+_WIDE = {
+    "resident_bytes": tuple(f"resident_{role.name.lower()}_bytes" for role in Role),
+    "work_j": tuple(f"{name.replace(' ', '_')}_j" for name in WORK_COMPONENTS),
+}
+"""Columns of the file for each part of a Series that has several."""
 
 
 def save_result(result: Result, path: Path) -> None:
@@ -76,11 +81,10 @@ def load_result(path: Path) -> Result:
 
 
 def _series_table(series: Series) -> pa.Table:
-    columns = {name: getattr(series, name) for name in Series.__slots__ if name != "resident_bytes"}
-    resident = {
-        name: np.ascontiguousarray(series.resident_bytes[:, role]) for role, name in enumerate(_RESIDENT)
-    }
-    return pa.table(columns | resident)
+    columns = {name: getattr(series, name) for name in Series.__slots__ if name not in _WIDE}
+    for part, names in _WIDE.items():
+        columns |= dict(zip(names, map(np.ascontiguousarray, getattr(series, part).T), strict=True))
+    return pa.table(columns)
 
 
 def _table(traffic: Traffic) -> pa.Table:
@@ -88,9 +92,9 @@ def _table(traffic: Traffic) -> pa.Table:
 
 
 def _series(table: pa.Table) -> Series:
-    resident = np.column_stack([_column(table, name) for name in _RESIDENT])
-    columns = {name: _column(table, name) for name in Series.__slots__ if name != "resident_bytes"}
-    return Series(resident_bytes=resident, **columns)
+    columns = {name: _column(table, name) for name in Series.__slots__ if name not in _WIDE}
+    wide = {part: np.column_stack([_column(table, name) for name in names]) for part, names in _WIDE.items()}
+    return Series(**columns, **wide)
 
 
 def _column(table: pa.Table, name: str) -> Any:

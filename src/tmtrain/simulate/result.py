@@ -21,6 +21,8 @@ class Series:
     """By role while the slice runs, shape (slices, roles); columns are `tmtrain.trace.Role`."""
     in_flight_bytes: NDArray[np.int64]
     """Reserved for pages on their way in while the slice runs."""
+    work_j: NDArray[np.float64]
+    """Joules of computing it, shape (slices, components); columns are `tmtrain.lower.energy.WORK_COMPONENTS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,13 @@
 import numpy as np
 
 from tmtrain.errors import PlanRefutedError
-from tmtrain.lower.energy import COMPONENTS, compute_energy, standing_power, transfer_energy
+from tmtrain.lower.energy import (
+    COMPONENTS,
+    compute_energy,
+    standing_power,
+    transfer_energy,
+    work_components_j,
+)
 from tmtrain.machine import Machine
 from tmtrain.policies import Decision
 from tmtrain.simulate.engine import Engine, Measured
@@ -29,7 +35,7 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
     bytes_in = measured.pages_in * page
     bytes_out = measured.pages_out * page
     step_time_s = measured.end_s - measured.start_s
-    series = _series(measured, decision)
+    series = _series(measured, decision, machine=machine)
     return Result(
         policy=policy,
         machine=machine.name,
@@ -79,16 +85,17 @@ def _balance(measured: Measured, page: int) -> Conservation:
     return books
 
 
-def _series(measured: Measured, decision: Decision) -> Series:
-    page = decision.timeline.page_bytes
+def _series(measured: Measured, decision: Decision, *, machine: Machine) -> Series:
+    slices, page = decision.timeline.slices, decision.timeline.page_bytes
     start, end = measured.slice_start_s - measured.start_s, measured.slice_end_s - measured.start_s
     return Series(
         start_s=start,
         end_s=end,
         stall_s=start - np.concatenate([[0.0], end[:-1]]),
-        phase=decision.timeline.slices.phase,
+        phase=slices.phase,
         resident_bytes=measured.resident_pages * page,
         in_flight_bytes=measured.in_flight_pages * page,
+        work_j=np.column_stack(work_components_j(slices, machine=machine)),
     )
 
 
