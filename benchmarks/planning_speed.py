@@ -15,7 +15,7 @@ from typing import TypeVar
 from tmtrain.capture import capture_model
 from tmtrain.lower import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.plan import lower_bound_of
+from tmtrain.plan import bound_of
 from tmtrain.policies import POLICIES, make_policy
 from tmtrain.simulate import simulate
 from tmtrain.units import FastCapacity, format_bytes, parse_fast
@@ -53,7 +53,7 @@ def measure(model: str, *, machine_name: str, fast: FastCapacity) -> None:
     size = f"lower ({len(timeline.slices)} slices, {len(timeline.accesses.extent)} accesses)"
     _print_row(size, f"{seconds:.2f}", "", _peak())
     for objective in ("energy", "time", "bytes"):
-        _, seconds = _timed(lambda name=objective: lower_bound_of(timeline, machine=machine, objective=name))
+        _, seconds = _timed(lambda name=objective: bound_of(timeline, machine=machine, objective=name))
         _print_row(f"bound of {objective}", f"{seconds:.2f}", "", _peak())
     for name in POLICIES:
         decision, decide_s = _timed(lambda name=name: make_policy(name).decide(timeline, machine=machine))

@@ -1,4 +1,4 @@
-"""What Note [Longest gaps] (tmtrain/plan/solve.py) is worth: the simulated step with, without and against it.
+"""What Note [Longest gaps] (tmtrain/plan/solve.py) is worth to plans that keep and move: with, without and against it.
 
 Usage: python benchmarks/tie_break.py [MODEL ...] > benchmarks/tie_break.md
 """
@@ -9,7 +9,8 @@ from unittest.mock import patch
 from tmtrain.capture import capture_model
 from tmtrain.lower import lower
 from tmtrain.machine import load_machine
-from tmtrain.plan import lower_bound_of
+from tmtrain.plan import bound_of
+from tmtrain.plan.model import build_model
 from tmtrain.policies import make_policy
 from tmtrain.simulate import simulate
 from tmtrain.trace import Trace
@@ -33,9 +34,9 @@ def main(models: list[str]) -> None:
 def _ratio(trace: Trace, name: str, fraction: float, weight: float) -> float:
     machine = load_machine(name)
     timeline = lower(trace, machine=machine, fast_bytes=int(trace.footprint_bytes * fraction))
-    bound = lower_bound_of(timeline, machine=machine, objective="energy")
-    with patch("tmtrain.plan.solve.TIE_BREAK", weight):
-        decision = make_policy("tmtrain").decide(timeline, machine=machine)
+    bound = bound_of(timeline, machine=machine, recompute=False).value
+    with patch.dict(build_model.__globals__, TIE_BREAK=weight):
+        decision = make_policy("tmtrain-move").decide(timeline, machine=machine)
     return simulate(decision, machine=machine, policy="tmtrain").energy_j / bound
 
 

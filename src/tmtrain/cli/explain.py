@@ -7,10 +7,9 @@ from tmtrain.cli.flag import Flag
 from tmtrain.cli.options import ModelOptions
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import make_scene
+from tmtrain.cli.scene import scene_of_plan
 from tmtrain.plan.explain import explain as run
 from tmtrain.plan.file import load_plan
-from tmtrain.units import FastCapacity
 
 
 def explain(
@@ -37,10 +36,7 @@ def explain(
     """
     made = load_plan(plan)
     with progress() as tell:
-        scene = make_scene(
-            source, machine=machine or made.machine, fast=FastCapacity(bytes=made.fast_bytes), options=options,
-            samples=samples, tell=tell,
-        )  # fmt: skip
+        scene = scene_of_plan(made, source, machine=machine, options=options, samples=samples, tell=tell)
         tell(f"{source}: explain {tensor}")
         told = run(made, tensor, trace=scene.trace, timeline=scene.timeline, machine=scene.machine)
     emit(told, *(facts(title, lines) for title, lines in explanation_lines(told)), as_json=json)

@@ -6,12 +6,11 @@ from tmtrain.cli.flag import Flag
 from tmtrain.cli.options import ModelOptions
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import make_scene
+from tmtrain.cli.scene import scene_of_plan
 from tmtrain.export import export as run
 from tmtrain.export.deepspeed import Device
 from tmtrain.export.verbs import Target
 from tmtrain.plan.file import load_plan
-from tmtrain.units import FastCapacity
 
 
 def export(
@@ -44,10 +43,7 @@ def export(
     """
     made = load_plan(plan)
     with progress() as tell:
-        scene = make_scene(
-            source, machine=machine or made.machine, fast=FastCapacity(bytes=made.fast_bytes), options=options,
-            samples=samples, tell=tell,
-        )  # fmt: skip
+        scene = scene_of_plan(made, source, machine=machine, options=options, samples=samples, tell=tell)
         tell(f"{source}: export to {to}")
         done = run(
             made, out, to=to, trace=scene.trace, timeline=scene.timeline, machine=scene.machine, device=device,

@@ -7,6 +7,7 @@ from tmtrain.capture import StepOptions
 from tmtrain.evaluate import trace_of
 from tmtrain.lower import Timeline, lower
 from tmtrain.machine import Machine, load_machine
+from tmtrain.plan import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 
@@ -60,3 +61,19 @@ def make_scene(
     tell(f"{source}: lower onto {loaded.name}")
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=loaded.slow.page_bytes)
     return Scene(trace=trace, machine=loaded, timeline=lower(trace, machine=loaded, fast_bytes=fast_bytes))
+
+
+def scene_of_plan(
+    plan: Plan,
+    source: str,
+    *,
+    machine: str | None,
+    options: StepOptions | None,
+    samples: int | None,
+    tell: Callable[[str], None],
+) -> Scene:
+    """Find or capture the step that a plan was made for, and lower it as it was then; errors as `make_scene`."""
+    fast = FastCapacity(bytes=plan.fast_bytes)
+    return make_scene(
+        source, machine=machine or plan.machine, fast=fast, options=options, samples=samples, tell=tell
+    )
