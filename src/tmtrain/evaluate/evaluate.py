@@ -9,7 +9,7 @@ import msgspec
 
 from tmtrain.bundle import write_bytes_atomically
 from tmtrain.capture import StepOptions
-from tmtrain.evaluate.compare import run_policy
+from tmtrain.evaluate.compare import Outcome, run_policy
 from tmtrain.evaluate.fate_record import record_fates, save_fates
 from tmtrain.evaluate.row import SCHEMA, Results, Row
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity, sweep
@@ -19,6 +19,7 @@ from tmtrain.machine import load_machine
 from tmtrain.plan import Plan, check_objective
 from tmtrain.plan.file import save_plan
 from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies.tmtrain import Tmtrain
 from tmtrain.simulate import save_result
 from tmtrain.units import FastCapacity
 
@@ -74,12 +75,14 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
                 setting = make_setting(
                     trace, machine=machine, fast=fast, objective=study.objective, capture_s=capture_s
                 )
-                rows += _compare(
+                outcomes = _compare(
                     setting, study, out=out, label=str(fast), tell=lambda p, at=place: tell(f"{at}: {p}")
                 )
+                rows += [outcome.row for outcome in outcomes.values()]
                 if study.sensitivity and number == 0:
                     tell(f"{place}: sensitivity")
-                    cases += sweep(setting, policies=SENSITIVITY_POLICIES)
+                    ours = outcomes[Tmtrain.name].plan if Tmtrain.name in outcomes else None
+                    cases += sweep(setting, policies=SENSITIVITY_POLICIES, ours=ours)
     results = Results(schema=SCHEMA, rows=rows)
     _write_json(out / "results.json", results)
     if study.sensitivity:
@@ -89,8 +92,8 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
 
 def _compare(
     setting: Setting, study: Study, *, out: Path, label: str, tell: Callable[[str], None]
-) -> list[Row]:
-    rows: list[Row] = []
+) -> dict[str, Outcome]:
+    outcomes: dict[str, Outcome] = {}
     for policy in study.policies:
         tell(policy)
         model = "".join(c if c.isalnum() or c in "-_." else "_" for c in setting.trace.model)
@@ -99,8 +102,8 @@ def _compare(
         save_result(outcome.result, out / run)
         if outcome.plan is not None and outcome.plan.certificate is not None:
             _save_plan(outcome.plan, setting, out / run)
-        rows.append(outcome.row)
-    return rows
+        outcomes[policy] = outcome
+    return outcomes
 
 
 def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
+from tmtrain.plan import Plan
 from tmtrain.policies import Decision, make_policy
-from tmtrain.policies.tmtrain import Tmtrain
+from tmtrain.policies.tmtrain import Tmtrain, follow
 from tmtrain.simulate import Result, simulate, step_energy
 
 SENSITIVITY_SCHEMA = 1
@@ -63,8 +64,9 @@ class Knob:
     unit: str
     low: float
     high: float
-    changes: Literal["joules", "plan", "time"]
-    """What follows: only another price for the same step, another plan of ours, or another step for every policy."""
+    changes: Literal["joules", "time"]
+    """What follows: another price for the same step, or another step for every policy. Our plan stays the same while only
+    prices change: made anew it would be better, so what is said of it errs against us."""
     steps: int = 2
     """Values over the range, ends included; the nominal one comes on top."""
 
@@ -80,23 +82,23 @@ KNOBS = (
     Knob(
         name="flash bandwidth",
         paths=("slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth"),
-        unit="B/s", low=3.2e9, high=1600e9, steps=5, changes="time",
+        unit="B/s", low=3.2e9, high=1600e9, steps=3, changes="time",
     ),
     Knob(
         name="flash program energy", paths=("slow.program_energy",),
-        unit="J/B", low=19e-12 * 8, high=315e-12 * 8, changes="plan",
+        unit="J/B", low=19e-12 * 8, high=315e-12 * 8, changes="joules",
     ),
     Knob(
         name="flash read energy", paths=("slow.read_energy",),
-        unit="J/B", low=16e-12 * 8, high=143e-12 * 8, changes="plan",
+        unit="J/B", low=16e-12 * 8, high=143e-12 * 8, changes="joules",
     ),
     Knob(
         name="HBM background power", paths=("fast.background",),
-        unit="W/B", low=0.06e-9, high=1.0e-9, changes="plan",
+        unit="W/B", low=0.06e-9, high=1.0e-9, changes="joules",
     ),
     Knob(
         name="HBM access energy", paths=("fast.energy",),
-        unit="J/B", low=4.5e-12 * 8, high=13.1e-12 * 8, changes="plan",
+        unit="J/B", low=4.5e-12 * 8, high=13.1e-12 * 8, changes="joules",
     ),
     Knob(
         name="matrix unit energy", paths=("compute.matrix_energy",),
@@ -104,21 +106,34 @@ KNOBS = (
     ),
     Knob(
         name="static power", paths=("compute.static_power",),
-        unit="W", low=53.0, high=123.0, changes="plan",
+        unit="W", low=53.0, high=123.0, changes="joules",
     ),
 )  # fmt: skip
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
 
 
-def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
-    """Move each knob through its range, logarithmically, with its nominal value among the points."""
-    nominal = {policy: _simulate(setting, setting.machine, policy) for policy in policies}
+def sweep(setting: Setting, *, policies: tuple[str, ...], ours: Plan | None = None) -> list[Case]:
+    """Move each knob through its range, logarithmically, with its nominal value among the points.
+
+    Args:
+        setting: What to compare in.
+        policies: Whom to compare.
+        ours: Our plan at the nominal values, if it has been made already.
+    """
+    nominal = {policy: _nominal(setting, policy, ours) for policy in policies}
     return [
         _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
         for knob in KNOBS
         for policy in policies
         for value in _values(knob, setting.machine)
     ]
+
+
+def _nominal(setting: Setting, policy: str, ours: Plan | None) -> tuple[Decision, Result]:
+    if policy != Tmtrain.name or ours is None:
+        return _simulate(setting, setting.machine, policy)
+    decision = follow(ours, setting.timeline, machine=setting.machine)
+    return decision, simulate(decision, machine=setting.machine, policy=policy)
 
 
 def _turn(
@@ -129,7 +144,7 @@ def _turn(
     decision, result = nominal
     if machine == setting.machine:
         return result
-    if knob.changes == "time" or (knob.changes == "plan" and policy == Tmtrain.name):
+    if knob.changes == "time":
         return _simulate(setting, machine, policy)[1]
     joules = step_energy(
         decision,

@@ -40,10 +40,8 @@ def make_setting(
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
     lower_s = time.perf_counter() - begin
-    bounds = {
-        name: bound_of(timeline, machine=machine, objective=name).value
-        for name in dict.fromkeys(("energy", "time", "bytes", objective))
-    }
+    names = tuple(dict.fromkeys(("energy", "time", "bytes", objective)))
+    bounds = {name: bound_of(timeline, machine=machine, objective=name).value for name in names}
     return Setting(
         trace=trace,
         machine=machine,

@@ -12,6 +12,7 @@ first, with the bound of 1. A write budget that rounding exceeds: again with a t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
 from tmtrain.lower.replay import insert_replays, no_replays, places_of_slices
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
+from tmtrain.plan.abreast import abreast
 from tmtrain.plan.certificate import certify
 from tmtrain.plan.greedy import largest_first
 from tmtrain.plan.model import build_model
@@ -67,13 +69,8 @@ def plan(
         InfeasibleError: a slice touches more than the fast tier holds, or the write budget is too small.
         SolverError: the linear programme was not solved.
     """
-    task = Task(
-        timeline=timeline,
-        machine=machine,
-        problem=build_problem(timeline),
-        objective=make_objective(objective, timeline=timeline, machine=machine),
-        limits=Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s),
-    )
+    limits = Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s)
+    task = _task(timeline, machine=machine, objective=objective, limits=limits)
     return _plan(task, find_options(timeline, task.problem) if recompute else [None])
 
 
@@ -94,6 +91,13 @@ class Task:
             self.problem, timeline=self.timeline, machine=self.machine, objective=self.objective, remaking=remaking,
             limits=self.limits.of(write_share),
         )  # fmt: skip
+
+
+def _task(timeline: Timeline, *, machine: Machine, objective: str, limits: Limits) -> Task:
+    goal = make_objective(objective, timeline=timeline, machine=machine)
+    return Task(
+        timeline=timeline, machine=machine, problem=build_problem(timeline), objective=goal, limits=limits
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,19 +133,20 @@ def _plan(task: Task, choices: Sequence[Options | None]) -> Plan:
 
 def _prove(task: Task, choices: Sequence[Options | None]) -> list[_Proof]:
     """Solve the programme of each choice, for which there is time, or that without recomputation; least bound first."""
-    proofs: list[_Proof] = []
-    for options in choices:
-        try:
-            proofs.append(
-                _Proof(options=options, placement=task.solve(options.remaking if options else None))
-            )
-        except TimeLimitError:
-            continue
+    proofs = [proof for proof in abreast(partial(_prove_one, task), choices) if proof]
     if not proofs:
         if None in choices:
             raise TimeLimitError("no programme was solved in time")
         return _prove(task, [None])
     return sorted(proofs, key=lambda proof: proof.placement.bound.value)
+
+
+def _prove_one(task: Task, options: Options | None) -> _Proof | None:
+    """Return nothing where the time is too short."""
+    try:
+        return _Proof(options=options, placement=task.solve(options.remaking if options else None))
+    except TimeLimitError:
+        return None
 
 
 def _best(task: Task, proofs: Sequence[_Proof]) -> Plan:
@@ -284,13 +289,7 @@ def bound_of(
 
     Raises: as `plan`.
     """
-    goal = make_objective(objective, timeline=timeline, machine=machine)
-    problem = build_problem(timeline)
-    choices = find_options(timeline, problem) if recompute else [None]
-    bounds = [
-        solve(
-            problem, timeline=timeline, machine=machine, objective=goal, remaking=options.remaking if options else None
-        ).bound
-        for options in choices
-    ]  # fmt: skip
+    task = _task(timeline, machine=machine, objective=objective, limits=Limits())
+    choices = find_options(timeline, task.problem) if recompute else [None]
+    bounds = abreast(lambda options: task.solve(options.remaking if options else None).bound, choices)
     return min(bounds, key=lambda bound: bound.value)
