@@ -72,7 +72,7 @@ _CAPTIONS = {
     ),
     "sensitivity": (
         "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
-        "support, all else nominal; tmtrain plans anew for each value. Each panel has its own scale, "
+        "support, all else nominal; tmtrain plans anew where time changes (flash bandwidth). Each panel has its own scale, "
         "from zero. Where lines do not cross, the ranking does not depend on that constant."
     ),
     "tornado": (
