@@ -88,7 +88,7 @@ def _panels(block: Block) -> tuple[_Panel, _Panel, _Panel, _Panel]:
             bound_label=f"lower bound {quantity(bounds.energy_j, 'J')}",
         ),
         _Panel(
-            title="Samples per joule = throughput per watt (more is better)",
+            title="Samples per joule = throughput per watt",
             unit="1/J",
             values=[row.samples_per_j for row in rows],
             labels=[digits(row.samples_per_j) for row in rows],
