@@ -152,7 +152,7 @@ def _perfect_knowledge(timeline: Timeline, machine: Machine) -> Callable[[int], 
         key = (float(regime.duration_s.sum()), regime.machine.read_bytes_per_s)
         if key not in plans:
             known = replace(timeline, slices=replace(timeline.slices, duration_s=regime.duration_s))
-            plans[key] = plan(known, machine=regime.machine, objective="time")
+            plans[key] = plan(known, machine=regime.machine, objective="time", recompute=False)
         return plans[key]
 
     return planned
