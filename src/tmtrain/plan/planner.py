@@ -215,8 +215,9 @@ def _comes_back_early(
     """Gaps between a replay and the use of what it made or read: the class keeps them (`tmtrain.plan.certificate`, 3c)."""
     is_replay = np.ones(len(longer.slices), bool)
     is_replay[places_of_slices(longer, of=task.timeline)] = False
-    of_unit = np.isin(longer.extents.storage[problem.gaps.extent], remaking.unit_storage)
-    return is_replay[problem.gaps.start] & of_unit
+    extent = problem.gaps.extent
+    of_unit = np.isin(longer.extents.storage[extent], remaking.unit_storage)
+    return is_replay[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])
 
 
 def _keeps_budget(made: Plan, task: Task) -> bool:
