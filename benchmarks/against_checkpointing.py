@@ -21,7 +21,7 @@ from tmtrain.evaluate.row import Bounds, Row
 from tmtrain.evaluate.setting import Setting
 from tmtrain.lower import lower
 from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
-from tmtrain.plan import bound_of
+from tmtrain.plan import plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 
@@ -54,8 +54,8 @@ CONTENDERS = (
     Contender(name="LRU", policy="lru"),
     Contender(name="full + LRU", policy="lru", checkpointing="full"),
     Contender(name="selective + LRU", policy="lru", checkpointing="selective"),
-    Contender(name="full + placement", policy="tmtrain-move", checkpointing="full"),
-    Contender(name="selective + placement", policy="tmtrain-move", checkpointing="selective"),
+    Contender(name="full + placement", policy="tmtrain", checkpointing="full"),
+    Contender(name="selective + placement", policy="tmtrain", checkpointing="selective"),
 )
 
 
@@ -109,13 +109,15 @@ def compare(model: str, *, machine: Machine, shares: Sequence[float]) -> Iterato
 
 
 def _setting(trace: Trace, *, machine: Machine, fast: FastCapacity, recompute: bool) -> Setting:
-    """Return the setting with the one bound that this comparison needs."""
+    """Return the setting with our plan, on a checkpointed step one that keeps and moves only, and its bound."""
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
-    bound = bound_of(timeline, machine=machine, recompute=recompute).value
+    ours = plan(timeline, machine=machine, recompute=recompute)
+    assert ours.certificate is not None
+    bounds = Bounds(energy_j=ours.certificate.bound.value, time_s=None, traffic_bytes=None)
     return Setting(
-        trace=trace, machine=machine, timeline=timeline, objective="energy", bound=bound,
-        bounds=Bounds(energy_j=bound, time_s=timeline.compute_s, traffic_bytes=0.0), capture_s=0.0, lower_s=0.0,
+        trace=trace, machine=machine, timeline=timeline, objective="energy", ours=ours, bounds=bounds,
+        capture_s=0.0, lower_s=0.0, plan_s=0.0,
     )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ from tmtrain.evaluate import (
     run_policy,
     trace_of,
 )
-from tmtrain.evaluate.evaluate import SENSITIVITY_POLICIES
 from tmtrain.evaluate.fate_record import load_fates
+from tmtrain.evaluate.part import SENSITIVITY_POLICIES
 from tmtrain.evaluate.sensitivity import KNOBS, sweep
 from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
 from tmtrain.machine import list_machines, load_machine, value_of
@@ -73,7 +73,8 @@ def test_there_is_a_row_for_every_policy_at_every_capacity(rows: list[Row]) -> N
 
 def test_the_file_has_the_documented_fields_and_no_others(folder: Path) -> None:
     raw = json.loads((folder / "results.json").read_text())
-    assert set(raw) == {"schema", "rows"}
+    assert set(raw) == {"schema", "rows", "refusals"}
+    assert raw["refusals"] == []
     for row in raw["rows"]:
         assert list(row) == [field.name for field in fields(Row)]
 
@@ -171,7 +172,7 @@ def test_the_fates_beside_a_run_are_those_of_its_plan(folder: Path, rows: list[R
 
 def test_progress_is_told_before_each_piece_of_work(folder: Path, told: list[str]) -> None:
     assert told[0] == "gpt2-tiny: capture"
-    assert told[1] == "gpt2-tiny on v4-slc with 0.125 fast: lower and bound"
+    assert told[1] == "gpt2-tiny on v4-slc with 0.125 fast: plan and bound"
     assert told[2] == "gpt2-tiny on v4-slc with 0.125 fast: all-fast"
     assert len(told) == 1 + 2 * (1 + len(POLICIES)) + 1  # and the sensitivity study of the first capacity
 

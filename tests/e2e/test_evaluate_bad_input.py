@@ -1,6 +1,7 @@
 """What `evaluate` cannot do it says before it computes; what goes wrong later leaves nothing half-written."""
 
 import errno
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import pytest
 
 from tmtrain.capture import StepOptions
 from tmtrain.errors import InfeasibleError, InputError, TmtrainError
-from tmtrain.evaluate import Study, evaluate
+from tmtrain.evaluate import Results, Study, evaluate
+from tmtrain.report import read_results
 from tmtrain.report.example import example_result
 from tmtrain.simulate import load_result, save_result
 from tmtrain.units import FastCapacity
@@ -63,16 +65,71 @@ def test_a_capacity_of_no_page_is_refused(tmp_path: Path) -> None:
         evaluate(replace(STUDY, fasts=(FastCapacity(bytes=100),)), out=tmp_path / "out")
 
 
-def test_a_later_capacity_that_is_too_small_leaves_whole_runs_and_no_results(tmp_path: Path) -> None:
+def test_a_later_capacity_that_is_too_small_is_told_beside_the_rows_of_the_others(tmp_path: Path) -> None:
     study = replace(STUDY, fasts=(*STUDY.fasts, FastCapacity(bytes=8192)))
-    with pytest.raises(InfeasibleError):
-        evaluate(study, out=tmp_path)
-    assert _whole_runs(tmp_path) == 2
+    results = evaluate(study, out=tmp_path)
+    assert [row.policy for row in results.rows] == ["lru", "tmtrain"]
+    (refusal,) = results.refusals
+    assert (refusal.model, refusal.policy, refusal.budget_bytes) == ("gpt2-tiny", "", 8192)
+    assert "give it at least" in refusal.reason
+    assert read_results(tmp_path / "results.json") == results
+
+
+class TestAnInterruptedStudy:
+    """Two settings, of which the second breaks off."""
+
+    STUDY = replace(STUDY, fasts=(*STUDY.fasts, FastCapacity(fraction=0.25)))
+
+    @pytest.fixture
+    def interrupted(self, tmp_path: Path) -> Path:
+        def interrupt(line: str) -> None:
+            if line == "gpt2-tiny on v4-slc with 0.25 fast: lru":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(self.STUDY, out=tmp_path, tell=interrupt)
+        assert not (tmp_path / "results.json").exists()
+        return tmp_path
+
+    def test_resumed_it_computes_what_is_missing_and_ends_alike(self, interrupted: Path) -> None:
+        told: list[str] = []
+        resumed = evaluate(self.STUDY, out=interrupted, resume=True, tell=told.append)
+        assert [line for line in told if line.endswith(": lru")] == [
+            "gpt2-tiny on v4-slc with 0.25 fast: lru"
+        ]
+        assert _measured(resumed) == _measured(evaluate(self.STUDY, out=interrupted / "afresh"))
+        assert not (interrupted / "parts").exists()
+
+    def test_another_study_takes_nothing_over(self, interrupted: Path) -> None:
+        told: list[str] = []
+        evaluate(replace(self.STUDY, objective="time"), out=interrupted, resume=True, tell=told.append)
+        assert len([line for line in told if line.endswith(": lru")]) == 2
+
+    def test_begun_anew_it_takes_nothing_over(self, interrupted: Path) -> None:
+        told: list[str] = []
+        evaluate(self.STUDY, out=interrupted, tell=told.append)
+        assert len([line for line in told if line.endswith(": lru")]) == 2
+
+    def test_side_by_side_it_ends_alike(self, tmp_path: Path) -> None:
+        told: list[str] = []
+        side_by_side = evaluate(self.STUDY, out=tmp_path / "two", jobs=2, tell=told.append)
+        assert _measured(side_by_side) == _measured(evaluate(self.STUDY, out=tmp_path / "one"))
+        assert told[1:] == [
+            "1 of 2 settings done: gpt2-tiny on v4-slc with 0.5 fast",
+            "2 of 2 settings done: gpt2-tiny on v4-slc with 0.25 fast",
+        ]
+
+
+def _measured(results: Results) -> list[tuple[str, float, int, float]]:
+    """All but the wall clock."""
+    return [(row.policy, row.energy_j, row.traffic_bytes, row.bound) for row in results.rows]
 
 
 def _whole_runs(out: Path) -> int:
-    """Check that `out` holds runs that can be loaded and nothing else; return how many."""
-    assert [path.name for path in out.iterdir()] in ([], ["runs"])
+    """Check that `out` holds runs that can be loaded, whole parts and nothing else; return how many runs."""
+    assert {path.name for path in out.iterdir()} <= {"runs", "parts"}
+    for part in (out / "parts").glob("*"):
+        json.loads(part.read_bytes())
     runs = list((out / "runs").iterdir()) if (out / "runs").exists() else []
     runs = [path for path in runs if path.suffix not in {".fates", ".plan"}]
     for path in runs:
@@ -105,7 +162,7 @@ def test_a_disk_that_fills_up_at_the_results_keeps_the_old_ones(
     old = tmp_path / "results.json"
     old.write_text("the results of last week")
     monkeypatch.setattr(Path, "write_bytes", _half)
-    with pytest.raises(InputError, match=r"could not write .*results.json: No space left on device"):
+    with pytest.raises(InputError, match=r"could not write .*: No space left on device"):
         evaluate(STUDY, out=tmp_path)
     monkeypatch.undo()
     assert old.read_text() == "the results of last week"

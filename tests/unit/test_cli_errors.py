@@ -55,6 +55,9 @@ WRONG = {
     "simulate example.trace --plan example.plan --policy lru": ("--policy lru cannot follow a plan",),
     "simulate example.trace --plan example.plan --objective time": ("--objective", "already made"),
     "simulate example.trace --fast 24KiB --perfetto step.txt": (".json or .json.gz",),
+    "evaluate --out out": ("name models", "--suite"),
+    "evaluate gpt2 --suite headline --out out": ("leave out gpt2",),
+    "evaluate gpt2 --quick --out out": ("--suite",),
     "evaluate gpt2-xxl --out out": ("unknown model",),
     "evaluate example.trace --machine v5-slc --out out": ("no machine is called",),
     "plan example.trace --objective joules": (
@@ -85,7 +88,6 @@ WRONG = {
     "machine show v5-slc": ("no machine is called 'v5-slc'",),
 }
 MISUSED = {
-    "evaluate --out out": ("MODELS",),
     "evaluate example.trace": ("--out",),
     "plan": ("SOURCE",),
     "simulate example.trace --policy fifo": ("fifo", "belady"),

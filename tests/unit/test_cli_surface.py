@@ -34,7 +34,8 @@ SURFACE = {
         *MODEL, "--json",
     ),
     "evaluate": (
-        "MODELS", "--out", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity", *MODEL, "--json",
+        "MODELS", "--out", "--suite", "--quick", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity",
+        *MODEL, "--jobs", "--resume", "--json",
     ),
     "report": ("FOLDER", "--json"),
     "machine list": ("--json",),

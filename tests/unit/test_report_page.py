@@ -129,7 +129,7 @@ def test_a_broken_folder_leaves_the_old_page(folder: Path) -> None:
     shutil.rmtree(folder / "runs")
     with pytest.raises(InputError, match="no such file"):
         write_report(folder)
-    (folder / "results.json").write_text('{"schema": 1, "rows": []}')
+    (folder / "results.json").write_text('{"schema": 1, "rows": [], "refusals": []}')
     with pytest.raises(InputError, match="no rows"):
         write_report(folder)
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -36,7 +36,7 @@ def _grown(row: Row, factor: float) -> Row:
 def test_it_fits_120_columns_uncut(factor: float) -> None:
     rows = [_grown(row, factor) for row in example_results().rows]
     rows = [replace(row, policy="largest-first") if row.policy == "lru" else row for row in rows]
-    text = _shown(Results(schema=1, rows=rows))
+    text = _shown(Results(schema=1, rows=rows, refusals=[]))
     assert max(map(len, text.splitlines())) <= 120
     assert "…" not in text
     for policy in ("tmtrain", "belady", "largest-first", "paging", "lower bound", "all-fast"):
@@ -80,7 +80,7 @@ def test_rows_are_compared_at_their_budget() -> None:
         )
         for row in rows
     ]
-    found = blocks(Results(schema=1, rows=[*rows, *half]))
+    found = blocks(Results(schema=1, rows=[*rows, *half], refusals=[]))
     assert [(len(block.rows), block.ideal is not None) for block in found] == [(5, True), (5, True)]
     assert len({block.key for block in found}) == 2
 

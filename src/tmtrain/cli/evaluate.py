@@ -1,17 +1,22 @@
 """``tmtrain evaluate``: the main job."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, Several, SeveralPolicies
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
+from tmtrain.errors import InputError
 from tmtrain.evaluate import Row, Study
 from tmtrain.evaluate import evaluate as run
-from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.policies import POLICIES
-from tmtrain.report import costs_table, results_table, write_report
+from tmtrain.evaluate.row import Refusal
+from tmtrain.evaluate.suite import SUITES, find_suite
+from tmtrain.report import costs_table, headline_tables, results_table, write_report
 from tmtrain.units import parse_fast
 
 
@@ -21,6 +26,7 @@ class Evaluation:
 
     schema: int
     rows: list[Row]
+    refusals: list[Refusal]
     results: str
     report: str
 
@@ -30,16 +36,20 @@ class Evaluation:
 
 
 def evaluate(
-    models: tuple[str, ...],
+    models: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     /,
     *,
     out: Path,
-    machine: Several = (DEFAULT_MACHINE,),
-    fast: Several = (DEFAULT_FAST,),
-    objective: str = "energy",
-    policy: SeveralPolicies = POLICIES,
+    suite: Annotated[str | None, Parameter(choices=tuple(SUITES))] = None,
+    quick: Flag = False,
+    machine: Several | None = None,
+    fast: Several | None = None,
+    objective: str | None = None,
+    policy: SeveralPolicies | None = None,
     no_sensitivity: Flag = False,
     options: ModelOptions | None = None,
+    jobs: int | None = None,
+    resume: Flag = False,
     json: Flag = False,
 ) -> None:
     """Compare policies over models, machines and capacities; print the table and write the report.
@@ -47,29 +57,50 @@ def evaluate(
     Args:
         models: Zoo models, your own FILE.py:FUNCTION, or trace folders.
         out: Folder for results.json, sensitivity.json, report.html and the runs.
-        machine: One or more presets (see tmtrain machine list) or TOML files.
-        fast: One or more sizes of fast memory: shares of the footprint (12.5%) or sizes (8GiB).
-        objective: What tmtrain's plans minimise: energy, time, bytes, writes, or a mix such as energy:1,time:0.5.
+        suite: Instead of models: a study with a name; what you say besides replaces its own.
+        quick: The reduced form of the suite.
+        machine: One or more presets (see tmtrain machine list) or TOML files; v4-slc if you say nothing.
+        fast: One or more sizes of fast memory: shares of the footprint (12.5%, the default) or sizes (8GiB).
+        objective: What tmtrain's plans minimise: energy (the default), time, bytes, writes, or a mix (energy:1,time:0.5).
         policy: One or more of those that may decide what is in fast memory.
         no_sensitivity: Leave out how the comparison moves with uncertain constants.
         options: How zoo models are trained.
+        jobs: Settings at once; as many as there are cores if you say nothing.
+        resume: Take over what an interrupted run of the same study has finished in this folder.
         json: Print JSON.
     """
-    study = Study(
-        models=models,
-        machines=machine,
-        fasts=tuple(parse_fast(size) for size in fast),
-        objective=objective,
-        policies=policy,
-        options=options,
-        sensitivity=not no_sensitivity,
-    )
+    study = _study(models, suite=suite, quick=quick)
+    said = {
+        "machines": machine,
+        "fasts": tuple(parse_fast(size) for size in fast) if fast else None,
+        "objective": objective,
+        "policies": policy,
+        "options": options,
+        "sensitivity": False if no_sensitivity else None,
+    }
+    study = replace(study, **{name: value for name, value in said.items() if value is not None})
     with progress() as tell:
-        results = run(study, out=out, tell=tell)
+        results = run(study, out=out, jobs=jobs or os.cpu_count() or 1, resume=resume, tell=tell)
         tell("report")
         page = write_report(out)
     record = Evaluation(
-        schema=results.schema, rows=results.rows, results=str(out / "results.json"), report=str(page)
-    )
-    tables = (results_table(results), costs_table(results))
-    emit(record, *tables, facts("written", record.lines()), as_json=json)
+        schema=results.schema, rows=results.rows, refusals=results.refusals,
+        results=str(out / "results.json"), report=str(page),
+    )  # fmt: skip
+    # Of a suite the page, and `tmtrain report`, have the tables of every model.
+    each = () if suite else (results_table(results), costs_table(results))
+    emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=json)
+
+
+def _study(models: tuple[str, ...], *, suite: str | None, quick: bool) -> Study:
+    if suite is not None:
+        if models:
+            raise InputError(
+                f"a suite has models of its own: leave out {', '.join(models)}, or --suite {suite}"
+            )
+        return find_suite(suite, quick=quick)
+    if quick:
+        raise InputError("--quick is the reduced form of a suite: say which with --suite")
+    if not models:
+        raise InputError("nothing to evaluate: name models (see tmtrain evaluate --help), or a --suite")
+    return Study(models=models, fasts=(parse_fast(DEFAULT_FAST),))

@@ -1,6 +1,5 @@
 """Options that several commands share, declared once. What they mean stands in each command's docstring."""
 
-from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
@@ -12,11 +11,7 @@ DEFAULT_FAST = "12.5%"
 """Of the fast tier: the share at which the field's headline numbers are given."""
 
 
-def _words(values: Iterable[str]) -> str:
-    return " ".join(values)
-
-
-_SEVERAL = Parameter(consume_multiple=True, negative=(), show_default=_words)
+_SEVERAL = Parameter(consume_multiple=True, negative=(), show_default=False)
 
 Several: TypeAlias = Annotated[tuple[str, ...], _SEVERAL]
 """One option, one or more values: ``--fast 12.5% 25%``."""

@@ -6,7 +6,7 @@ from tmtrain.cli.evaluate import Evaluation
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.report import costs_table, read_results, results_table, write_report
+from tmtrain.report import costs_table, headline_tables, read_results, results_table, write_report
 
 
 def report(folder: Path, /, *, json: Flag = False) -> None:
@@ -21,6 +21,12 @@ def report(folder: Path, /, *, json: Flag = False) -> None:
         page = write_report(folder)
     source = folder / "results.json"
     results = read_results(source)
-    record = Evaluation(schema=results.schema, rows=results.rows, results=str(source), report=str(page))
-    tables = (results_table(results), costs_table(results))
+    record = Evaluation(
+        schema=results.schema,
+        rows=results.rows,
+        refusals=results.refusals,
+        results=str(source),
+        report=str(page),
+    )
+    tables = (results_table(results), costs_table(results), headline_tables(results))
     emit(record, *tables, facts("written", record.lines()), as_json=json)

@@ -10,7 +10,8 @@ from tmtrain.lower.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import lifetime_s
 from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.policies import make_policy
+from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies.tmtrain import Tmtrain
 from tmtrain.simulate import Result, simulate
 from tmtrain.simulate.power import power_over_time
 from tmtrain.units import YEAR_S
@@ -37,20 +38,29 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
     Raises:
         InputError: unknown policy.
     """
+    decision, plan_s = decide(setting, policy)
     begin = time.perf_counter()
-    decision = make_policy(policy, objective=setting.objective).decide(
-        setting.timeline, machine=setting.machine
-    )
-    decided = time.perf_counter()
     result = simulate(decision, machine=setting.machine, policy=policy)
     wall = WallClock(
         capture_s=setting.capture_s,
         lower_s=setting.lower_s,
-        plan_s=decided - begin,
-        simulate_s=time.perf_counter() - decided,
+        plan_s=plan_s,
+        simulate_s=time.perf_counter() - begin,
     )
     row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
     return Outcome(row=row, result=result, plan=decision.plan)
+
+
+def decide(setting: Setting, policy: str) -> tuple[Decision, float]:
+    """Return what `policy` decides and the seconds that took; ours has been planned with the setting."""
+    begin = time.perf_counter()
+    if policy == Tmtrain.name:
+        decision = follow(setting.ours, setting.timeline, machine=setting.machine)
+        begin -= setting.plan_s
+    else:
+        chosen = make_policy(policy, objective=setting.objective)
+        decision = chosen.decide(setting.timeline, machine=setting.machine)
+    return decision, time.perf_counter() - begin
 
 
 def objective_of(result: Result, objective: Objective) -> float:

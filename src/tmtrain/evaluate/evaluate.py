@@ -1,117 +1,118 @@
-"""`evaluate`: models x machines x capacities x policies -> a folder with results, runs and a sensitivity study."""
+"""`evaluate`: models x machines x capacities x policies -> a folder with results, runs and a sensitivity study.
 
+Parts run side by side in processes of their own. Each leaves a file when it is done, so that a run that was interrupted can
+be resumed; at the end they are put together and go away.
+"""
+
+import hashlib
+import multiprocessing
+import shutil
+import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from tmtrain import __version__
 from tmtrain.bundle import write_bytes_atomically
-from tmtrain.capture import StepOptions
-from tmtrain.evaluate.compare import Outcome, run_policy
-from tmtrain.evaluate.fate_record import record_fates, save_fates
-from tmtrain.evaluate.row import SCHEMA, Results, Row
-from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity, sweep
-from tmtrain.evaluate.setting import Setting, make_setting
-from tmtrain.evaluate.source import check_source, trace_of
+from tmtrain.errors import InfeasibleError
+from tmtrain.evaluate.part import Part, Task, run_part
+from tmtrain.evaluate.row import SCHEMA, Results
+from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
+from tmtrain.evaluate.source import trace_of
+from tmtrain.evaluate.study import Study, Tell
 from tmtrain.machine import load_machine
-from tmtrain.plan import Plan, check_objective
-from tmtrain.plan.file import save_plan
-from tmtrain.policies import POLICIES, make_policy
-from tmtrain.policies.tmtrain import Tmtrain
-from tmtrain.simulate import save_result
-from tmtrain.units import FastCapacity
+from tmtrain.trace import trace_fingerprint
 
-SENSITIVITY_POLICIES = ("lru", "belady", "tmtrain")
-"""Policies whose ranking the sensitivity study questions; the others are far behind."""
+PARTS = "parts"
+"""Folder of what is done, while the rest is not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """What to compare."""
-
-    models: tuple[str, ...]
-    """Zoo models, ``FILE.py:FUNCTION``, or saved traces."""
-    machines: tuple[str, ...] = ("v4-slc",)
-    """Presets or TOML files."""
-    fasts: tuple[FastCapacity, ...] = (FastCapacity(fraction=0.125),)
-    objective: str = "energy"
-    policies: tuple[str, ...] = POLICIES
-    options: StepOptions | None = None
-    """For zoo models."""
-    sensitivity: bool = True
-
-
-def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _: None) -> Results:
+def evaluate(
+    study: Study, *, out: Path, jobs: int = 1, resume: bool = False, tell: Tell = lambda _: None
+) -> Results:
     """Run every policy in every setting and leave ``results.json``, ``sensitivity.json`` and ``runs/`` in `out`.
 
     Args:
         study: What to compare.
         out: Folder; made if it is not there.
-        tell: Called with a line before each piece of work.
+        jobs: Settings at once.
+        resume: Take over the settings that an interrupted run of the same study, by the same release, left in `out`.
+        tell: Called with a line before each piece of work; with several jobs, after each setting.
 
     Raises:
         InputError: an unknown model, machine, policy or objective (before anything is computed), or a full disk.
-        InfeasibleError: a capacity that one operator alone exceeds.
+        InfeasibleError: every setting has a capacity that one operator alone exceeds.
     """
-    machines = [load_machine(name) for name in study.machines]
-    check_objective(study.objective)
-    for policy in study.policies:
-        make_policy(policy)
-    for model in study.models:
-        check_source(model, study.options)
-    rows: list[Row] = []
-    cases: list[Case] = []
+    study.check()
+    if not resume:
+        shutil.rmtree(out / PARTS, ignore_errors=True)
+    parts = list(_parts(study, out=out, jobs=jobs, tell=tell))
+    results = Results(
+        schema=SCHEMA,
+        rows=[row for part in parts for row in part.rows],
+        refusals=[refusal for part in parts for refusal in part.refusals],
+    )
+    if not results.rows:
+        raise InfeasibleError(results.refusals[0].reason)
+    _write_json(out / "results.json", results)
+    if study.sensitivity:
+        cases = [case for part in parts for case in part.cases]
+        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    return results
+
+
+def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[Part]:
+    """Return the parts in the order of the study."""
+    tasks = _tasks(study, out=out, tell=tell)
+    if jobs == 1:
+        yield from (_kept(task, tell) for task in tasks)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(jobs, initializer=_leave_interrupts_to_the_parent) as pool:
+        running = [(task.place, pool.apply_async(_kept, (task,))) for task in tasks]
+        for number, (place, part) in enumerate(running, start=1):
+            yield part.get()
+            tell(f"{number} of {len(running)} settings done: {place}")
+
+
+def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[Task]:
     for model in study.models:
         tell(f"{model}: capture")
         begin = time.perf_counter()
         trace = trace_of(model, study.options)
         capture_s = time.perf_counter() - begin
-        for machine in machines:
-            for number, fast in enumerate(study.fasts):
-                place = f"{trace.model} on {machine.name} with {fast} fast"
-                tell(f"{place}: lower and bound")
-                setting = make_setting(
-                    trace, machine=machine, fast=fast, objective=study.objective, capture_s=capture_s
-                )
-                outcomes = _compare(
-                    setting, study, out=out, label=str(fast), tell=lambda p, at=place: tell(f"{at}: {p}")
-                )
-                rows += [outcome.row for outcome in outcomes.values()]
-                if study.sensitivity and number == 0:
-                    tell(f"{place}: sensitivity")
-                    ours = outcomes[Tmtrain.name].plan if Tmtrain.name in outcomes else None
-                    cases += sweep(setting, policies=SENSITIVITY_POLICIES, ours=ours)
-    results = Results(schema=SCHEMA, rows=rows)
-    _write_json(out / "results.json", results)
-    if study.sensitivity:
-        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
-    return results
+        for machine in study.machines:
+            for fast in study.fasts:
+                yield Task(trace=trace, machine=machine, fast=fast, study=study, out=out, capture_s=capture_s)
 
 
-def _compare(
-    setting: Setting, study: Study, *, out: Path, label: str, tell: Callable[[str], None]
-) -> dict[str, Outcome]:
-    outcomes: dict[str, Outcome] = {}
-    for policy in study.policies:
-        tell(policy)
-        model = "".join(c if c.isalnum() or c in "-_." else "_" for c in setting.trace.model)
-        run = f"runs/{model}.{setting.machine.name}.{label.replace(' ', '')}.{policy}"
-        outcome = run_policy(setting, policy, run=run)
-        save_result(outcome.result, out / run)
-        if outcome.plan is not None and outcome.plan.certificate is not None:
-            _save_plan(outcome.plan, setting, out / run)
-        outcomes[policy] = outcome
-    return outcomes
+def _kept(task: Task, tell: Tell = lambda _: None) -> Part:
+    """Run a part, or read what an earlier run left of the same one."""
+    path = task.out / PARTS / f"{task.name}.{_digest(task)}.json"
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Part)
+    part = run_part(task, tell)
+    if part.rows:
+        _write_json(path, part)
+    return part
 
 
-def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:
-    """Keep a plan beside its run (``tmtrain explain`` takes it), and what the report tells about it."""
-    save_plan(plan, run.with_name(f"{run.name}.plan"))
-    record = record_fates(plan, trace=setting.trace, timeline=setting.timeline, machine=setting.machine)
-    save_fates(record, run.with_name(f"{run.name}.fates"))
+def _digest(task: Task) -> str:
+    """Identify everything that a part depends on."""
+    study = task.study
+    parts = (
+        __version__, trace_fingerprint(task.trace), load_machine(task.machine).fingerprint, str(task.fast), study.objective,
+        study.policies, study.bounded, study.keep_runs, study.sensitivity and task.fast == study.fasts[0],
+    )  # fmt: skip
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _write_json(path: Path, value: Results | Sensitivity) -> None:
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _write_json(path: Path, value: Results | Sensitivity | Part) -> None:
     write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")

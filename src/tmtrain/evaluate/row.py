@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 3
-"""Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...]}``."""
+SCHEMA = 4
+"""Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...], "refusals": [Refusal, ...]}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Certified lower bounds on one step of any policy under the same rules, one per objective."""
+    """Certified lower bounds on one step of any policy under the same rules; null what was not asked for."""
 
-    energy_j: float
-    time_s: float
-    traffic_bytes: float
+    energy_j: float | None
+    time_s: float | None
+    traffic_bytes: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +118,23 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A policy that could not run where others did, or a capacity that is too small for all of them."""
+
+    model: str
+    batch: int
+    machine: str
+    objective: str
+    budget_bytes: int
+    policy: str
+    """Empty: all of them."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The whole of ``results.json``."""
 
     schema: int
     rows: list[Row]
+    refusals: list[Refusal]

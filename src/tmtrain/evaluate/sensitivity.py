@@ -9,11 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from tmtrain.evaluate.compare import decide
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
-from tmtrain.plan import Plan
 from tmtrain.policies import Decision, make_policy
-from tmtrain.policies.tmtrain import Tmtrain, follow
 from tmtrain.simulate import Result, simulate, step_energy
 
 SENSITIVITY_SCHEMA = 1
@@ -112,15 +111,14 @@ KNOBS = (
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
 
 
-def sweep(setting: Setting, *, policies: tuple[str, ...], ours: Plan | None = None) -> list[Case]:
+def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
     """Move each knob through its range, logarithmically, with its nominal value among the points.
 
     Args:
         setting: What to compare in.
         policies: Whom to compare.
-        ours: Our plan at the nominal values, if it has been made already.
     """
-    nominal = {policy: _nominal(setting, policy, ours) for policy in policies}
+    nominal = {policy: _nominal(setting, policy) for policy in policies}
     return [
         _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
         for knob in KNOBS
@@ -129,10 +127,8 @@ def sweep(setting: Setting, *, policies: tuple[str, ...], ours: Plan | None = No
     ]
 
 
-def _nominal(setting: Setting, policy: str, ours: Plan | None) -> tuple[Decision, Result]:
-    if policy != Tmtrain.name or ours is None:
-        return _simulate(setting, setting.machine, policy)
-    decision = follow(ours, setting.timeline, machine=setting.machine)
+def _nominal(setting: Setting, policy: str) -> tuple[Decision, Result]:
+    decision, _ = decide(setting, policy)
     return decision, simulate(decision, machine=setting.machine, policy=policy)
 
 
@@ -145,7 +141,7 @@ def _turn(
     if machine == setting.machine:
         return result
     if knob.changes == "time":
-        return _simulate(setting, machine, policy)[1]
+        return _simulate(setting, machine, policy)
     joules = step_energy(
         decision,
         machine=machine,
@@ -170,9 +166,9 @@ def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
     return machine
 
 
-def _simulate(setting: Setting, machine: Machine, policy: str) -> tuple[Decision, Result]:
+def _simulate(setting: Setting, machine: Machine, policy: str) -> Result:
     decision = make_policy(policy, objective=setting.objective).decide(setting.timeline, machine=machine)
-    return decision, simulate(decision, machine=machine, policy=policy)
+    return simulate(decision, machine=machine, policy=policy)
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:

@@ -97,7 +97,9 @@ def example_results() -> Results:
     10
     """
     return Results(
-        schema=SCHEMA, rows=[row for model in _MODELS for row in _rows(model, _runs(model), kept=False)]
+        schema=SCHEMA,
+        rows=[row for model in _MODELS for row in _rows(model, _runs(model), kept=False)],
+        refusals=[],
     )
 
 
@@ -161,7 +163,7 @@ def write_example(folder: Path) -> Path:
         for result in runs:
             save_result(result, folder / _run_name(model, result.policy))
         save_fates(example_fates(model), folder / f"{_run_name(model, OURS)}.fates")
-    results = Results(schema=SCHEMA, rows=rows)
+    results = Results(schema=SCHEMA, rows=rows, refusals=[])
     write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
     write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
     return folder
@@ -227,6 +229,8 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
     costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
     power = power_over_time(result)
     moving_j = sum(result.energy_by_component_j[name] for name in ("flash read", "flash write"))
+    bound = bounds.energy_j
+    assert bound is not None
     return Row(
         model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
         budget_bytes=budget, fast_bytes=result.fast_bytes,
@@ -239,7 +243,7 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         bytes_written_per_step=written,
         lifetime_years=2e12 * 1e5 / written * result.step_time_s / 31557600 if written else None,
         memory_cost_usd=next(iter(costs.values())).usd, costs=costs,
-        bound=bounds.energy_j, gap=result.energy_j / bounds.energy_j - 1, bounds=bounds,
+        bound=bound, gap=result.energy_j / bound - 1, bounds=bounds,
         wall_clock=WallClock(capture_s=1.5, lower_s=0.25, plan_s=0.5, simulate_s=0.125),
         run=_run_name(model, result.policy) if kept else None,
     )  # fmt: skip

@@ -28,7 +28,8 @@ class _Panel:
     unit: str
     values: list[float]
     labels: list[str]
-    bound: float
+    bound: float | None
+    """None where nothing is proved."""
     bound_label: str
 
 
@@ -61,31 +62,32 @@ def rivals_figure(block: Block, *, colours: dict[str, str]) -> str:
 def _panels(block: Block) -> tuple[_Panel, _Panel, _Panel, _Panel]:
     rows, bounds, batch = block.ordered, block.first.bounds, block.first.batch
     scale, unit = _binary_scale(max(row.traffic_bytes for row in rows))
-    most = batch / bounds.energy_j if bounds.energy_j else 0.0
+    seconds, joules, moved = bounds.time_s, bounds.energy_j, bounds.traffic_bytes
+    most = batch / joules if joules else None
     return (
         _Panel(
             title="Traffic between the tiers, per step",
             unit=unit,
             values=[row.traffic_bytes / scale for row in rows],
             labels=[format_bytes(row.traffic_bytes) for row in rows],
-            bound=bounds.traffic_bytes / scale,
-            bound_label=f"lower bound {format_bytes(bounds.traffic_bytes)}",
+            bound=None if moved is None else moved / scale,
+            bound_label=f"lower bound {format_bytes(moved or 0)}",
         ),
         _Panel(
             title="Step time",
             unit="s",
             values=[row.step_time_s for row in rows],
             labels=[quantity(row.step_time_s, "s") for row in rows],
-            bound=bounds.time_s,
-            bound_label=f"lower bound {quantity(bounds.time_s, 's')}",
+            bound=seconds,
+            bound_label=f"lower bound {quantity(seconds or 0.0, 's')}",
         ),
         _Panel(
             title="Energy of one step, by component",
             unit="J",
             values=[row.energy_j for row in rows],
             labels=[quantity(row.energy_j, "J") for row in rows],
-            bound=bounds.energy_j,
-            bound_label=f"lower bound {quantity(bounds.energy_j, 'J')}",
+            bound=joules,
+            bound_label=f"lower bound {quantity(joules or 0.0, 'J')}",
         ),
         _Panel(
             title="Samples per joule = throughput per watt",
@@ -93,7 +95,7 @@ def _panels(block: Block) -> tuple[_Panel, _Panel, _Panel, _Panel]:
             values=[row.samples_per_j for row in rows],
             labels=[digits(row.samples_per_j) for row in rows],
             bound=most,
-            bound_label=f"upper bound {digits(most)}",
+            bound_label=f"upper bound {digits(most or 0.0)}",
         ),
     )
 
@@ -135,10 +137,11 @@ def _finish(axes: Axes, panel: _Panel, *, rows: tuple[Row, ...]) -> None:
     axes.set_xlim(0, right)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
     axes.grid(axis="x")
-    bound_rows = sum(row.policy != ALL_FAST for row in rows)
-    axes.plot([panel.bound] * 2, [-0.6, bound_rows - 0.5], color=BOUND_COLOUR, lw=1.2, ls=(0, (4, 2)))
-    side = "left" if panel.bound < 0.7 * right else "right"
-    axes.text(panel.bound, -0.66, panel.bound_label, fontsize=8, color=BOUND_COLOUR, ha=side, va="bottom")
+    if panel.bound is not None:
+        bound_rows = sum(row.policy != ALL_FAST for row in rows)
+        axes.plot([panel.bound] * 2, [-0.6, bound_rows - 0.5], color=BOUND_COLOUR, lw=1.2, ls=(0, (4, 2)))
+        side = "left" if panel.bound < 0.7 * right else "right"
+        axes.text(panel.bound, -0.66, panel.bound_label, fontsize=8, color=BOUND_COLOUR, ha=side, va="bottom")
     for y, row in enumerate(rows):
         _label(axes, panel, y=y, right=right, weight="bold" if row.policy == OURS else "normal")
 
@@ -156,7 +159,7 @@ def _label(axes: Axes, panel: _Panel, *, y: int, right: float, weight: str) -> N
 
 def _right_end(panel: _Panel) -> float:
     """Return where the axis ends: after the longest bar, or after the second if the longest dwarfs all others."""
-    *_, second, longest = sorted([0.0, panel.bound, *panel.values])
+    *_, second, longest = sorted([0.0, panel.bound or 0.0, *panel.values])
     is_dwarfing = longest > _DWARFING * second > 0
     return 1.6 * second if is_dwarfing else 1.2 * longest or 1.0
 

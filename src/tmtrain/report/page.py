@@ -26,11 +26,12 @@ from tmtrain.report.figure_prices import prices_figure
 from tmtrain.report.figure_rivals import rivals_figure
 from tmtrain.report.figure_sensitivity import sensitivity_figure
 from tmtrain.report.figure_tornado import tornado_figure
+from tmtrain.report.headline import headline_columns, headline_title, headlines
 from tmtrain.report.palette import policy_colours
 from tmtrain.report.quantity import quantity
 from tmtrain.report.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
 from tmtrain.report.summary import PAPER_HEADLINE, head_lines, overview, sentences
-from tmtrain.report.table import COLUMNS, TableLine, block_title, table_lines
+from tmtrain.report.table import COLUMNS, TableLine, block_title, refusal_lines, table_lines
 from tmtrain.report.tornado import flips, swings
 from tmtrain.simulate.file import load_result
 from tmtrain.simulate.result import Result
@@ -146,6 +147,11 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
         blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
         head_lines=head_lines(found),
         overview=overview(found),
+        headlines=[
+            (headline_title(headline), headline_columns(headline), headline.lines)
+            for headline in headlines(results)
+        ],
+        refusals=refusal_lines(results),
         paper=PAPER_HEADLINE,
         machines=_machines(results),
         wall_clocks=_wall_clocks(found),

@@ -46,7 +46,23 @@ def results_table(results: Results) -> Group:
     >>> "lower bound" in shown.get() and max(map(len, shown.get().splitlines())) <= 120
     True
     """
-    return Group(*(_table(block) for block in blocks(results)))
+    return Group(*(_table(block) for block in blocks(results)), *map(Text, refusal_lines(results)))
+
+
+def refusal_lines(results: Results) -> tuple[str, ...]:
+    """Say what could not run, and why: once per reason, with all the places.
+
+    >>> from tmtrain.report.example import example_results
+    >>> refusal_lines(example_results())
+    ()
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for refusal in results.refusals:
+        place = f"{refusal.model} on {refusal.machine} with {format_bytes(refusal.budget_bytes)}"
+        places.setdefault(
+            (f"{refusal.policy} did not run" if refusal.policy else "nothing ran", refusal.reason), []
+        ).append(place)
+    return tuple(f"{what} on {', '.join(own)}: {reason}" for (what, reason), own in places.items())
 
 
 def block_title(block: Block) -> str:
@@ -117,14 +133,15 @@ def _line(row: Row, *, block: Block) -> TableLine:
 
 def _bound_line(block: Block) -> TableLine:
     first, bounds = block.first, block.first.bounds
+    seconds, joules, moved = bounds.time_s, bounds.energy_j, bounds.traffic_bytes
     cells = (
         "lower bound",
-        quantity(bounds.time_s, "s"),
-        f"{bounds.time_s / first.ideal_step_time_s:.2f}" if first.ideal_step_time_s else _NONE,
-        format_bytes(bounds.traffic_bytes),
-        quantity(bounds.energy_j, "J"),
-        f"≤ {digits(first.batch / bounds.time_s)}" if bounds.time_s else _NONE,
-        f"≤ {digits(first.batch / bounds.energy_j)}" if bounds.energy_j else _NONE,
+        _NONE if seconds is None else quantity(seconds, "s"),
+        f"{seconds / first.ideal_step_time_s:.2f}" if seconds and first.ideal_step_time_s else _NONE,
+        _NONE if moved is None else format_bytes(moved),
+        _NONE if joules is None else quantity(joules, "J"),
+        f"≤ {digits(first.batch / seconds)}" if seconds else _NONE,
+        f"≤ {digits(first.batch / joules)}" if joules else _NONE,
         *[_NONE] * 4,
     )
     return TableLine(kind="bound", cells=cells, best=frozenset())

@@ -1,0 +1,116 @@
+"""One part of a study: every policy in one setting. Parts know nothing of each other, so they can run side by side."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmtrain.errors import InfeasibleError
+from tmtrain.evaluate.compare import Outcome, run_policy
+from tmtrain.evaluate.fate_record import record_fates, save_fates
+from tmtrain.evaluate.row import Refusal, Row
+from tmtrain.evaluate.sensitivity import Case, sweep
+from tmtrain.evaluate.setting import Setting, make_setting
+from tmtrain.evaluate.study import Study, Tell
+from tmtrain.machine import load_machine
+from tmtrain.plan import Plan
+from tmtrain.plan.file import save_plan
+from tmtrain.simulate import save_result
+from tmtrain.trace import Trace
+from tmtrain.units import FastCapacity
+
+SENSITIVITY_POLICIES = ("lru", "belady", "tmtrain")
+"""Policies whose ranking the sensitivity study questions; the others are far behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What one part computes."""
+
+    trace: Trace
+    machine: str
+    fast: FastCapacity
+    study: Study
+    """The policies, and what to keep."""
+    out: Path
+    """Folder of the study."""
+    capture_s: float
+
+    @property
+    def name(self) -> str:
+        """Names its files."""
+        machine = load_machine(self.machine).name
+        words = f"{self.trace.model}.{machine}.{str(self.fast).replace(' ', '')}"
+        return "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
+
+    @property
+    def place(self) -> str:
+        """Names it to people."""
+        return f"{self.trace.model} on {load_machine(self.machine).name} with {self.fast} fast"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What came of one setting."""
+
+    rows: list[Row]
+    refusals: list[Refusal]
+    cases: list[Case]
+
+
+def run_part(task: Task, tell: Tell = lambda _: None) -> Part:
+    """Compare all policies of the study in one setting; a capacity that is too small refuses all of them."""
+    tell(f"{task.place}: plan and bound")
+    try:
+        setting = make_setting(
+            task.trace, machine=load_machine(task.machine), fast=task.fast, objective=task.study.objective,
+            capture_s=task.capture_s, bounded=task.study.bounded,
+        )  # fmt: skip
+    except InfeasibleError as error:
+        return Part(rows=[], refusals=[_refusal(task, "", error)], cases=[])
+    rows: list[Row] = []
+    refusals: list[Refusal] = []
+    for policy in task.study.policies:
+        tell(f"{task.place}: {policy}")
+        try:
+            rows.append(_row(task, setting, policy))
+        except InfeasibleError as error:
+            refusals.append(_refusal(task, policy, error))
+    cases: list[Case] = []
+    if task.study.sensitivity and task.fast == task.study.fasts[0]:
+        tell(f"{task.place}: sensitivity")
+        cases = sweep(setting, policies=SENSITIVITY_POLICIES)
+    return Part(rows=rows, refusals=refusals, cases=cases)
+
+
+def _row(task: Task, setting: Setting, policy: str) -> Row:
+    if not task.study.keep_runs:
+        return run_policy(setting, policy).row
+    run = f"runs/{task.name}.{policy}"
+    outcome = run_policy(setting, policy, run=run)
+    _save_run(outcome, setting, task.out / run)
+    return outcome.row
+
+
+def _save_run(outcome: Outcome, setting: Setting, run: Path) -> None:
+    save_result(outcome.result, run)
+    if outcome.plan is not None and outcome.plan.certificate is not None:
+        _save_plan(outcome.plan, setting, run)
+
+
+def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:
+    """Keep a plan beside its run (``tmtrain explain`` takes it), and what the report tells about it."""
+    save_plan(plan, run.with_name(f"{run.name}.plan"))
+    record = record_fates(plan, trace=setting.trace, timeline=setting.timeline, machine=setting.machine)
+    save_fates(record, run.with_name(f"{run.name}.fates"))
+
+
+def _refusal(task: Task, policy: str, error: Exception) -> Refusal:
+    machine = load_machine(task.machine)
+    return Refusal(
+        model=task.trace.model,
+        batch=task.trace.samples,
+        machine=machine.name,
+        objective=task.study.objective,
+        budget_bytes=task.fast.of(task.trace.footprint_bytes, page_bytes=machine.slow.page_bytes),
+        policy=policy,
+        reason=str(error),
+    )
