@@ -43,8 +43,8 @@ def _lines(rows: Sequence[Fidelity]) -> Iterator[str]:
     yield ""
     yield (
         "The artifact prints six digits for FlashNeuron and the two GDS policies: equal means equal to these. Kernel "
-        "ends: both iterations of the page-level policies. Artifact: its own wall-clock time, as benchmarks/g10/results.csv "
-        "has it."
+        "ends: both iterations of the page-level policies. "
+        "Artifact: its own wall-clock time (benchmarks/g10/results.csv)."
     )
 
 
