@@ -90,7 +90,7 @@ def test_without_schemas_inputs_are_read_and_outputs_written(tmp_path: Path) -> 
     )  # fmt: skip
     trace = import_trace(path, samples=4)
     assert (trace.model, trace.samples) == ("step", 4)
-    assert trace.operators.name[0] == "chakra.kernel0"
+    assert trace.operators.name[0] == "chakra.node.kernel0"
     assert trace.operators.phase.tolist() == [Phase.FORWARD, Phase.BACKWARD, Phase.OPTIMIZER]
     assert trace.operators.duration_s is not None
     assert trace.operators.duration_s.tolist() == [5e-6, 7e-6, 3e-6]
@@ -108,7 +108,7 @@ def test_dependencies_decide_the_order_not_numbers(tmp_path: Path) -> None:
         _comp(9, _io((1, 8)), _io((2, 8)), duration_micros=2),
     )
     trace = import_trace(path)
-    assert trace.operators.name == ("chakra.kernel9", "chakra.kernel0")
+    assert trace.operators.name == ("chakra.node.kernel9", "chakra.node.kernel0")
 
 
 def test_memory_nodes_are_left_out_but_keep_the_order(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_memory_nodes_are_left_out_but_keep_the_order(tmp_path: Path) -> None:
         load,
         _comp(5, _io((1, 8)), _io((2, 8)), duration_micros=2),
     )
-    assert import_trace(path).operators.name == ("chakra.kernel5", "chakra.kernel0")
+    assert import_trace(path).operators.name == ("chakra.node.kernel5", "chakra.node.kernel0")
 
 
 def test_without_times_the_machine_says_them(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def _plain(node: ChakraNode, number: int, source: str, *, has_times: bool) -> Et
     flops = node.attributes.get("num_ops", 0)
     return EtNode(
         id=number,
-        name=node.name if "." in node.name else f"chakra.{node.name}",
+        name=f"chakra.node.{node.name}",  # whatever it is called: no rule for torch's operators holds for it
         phase=Phase[phase],
         schema=None,
         arguments=arguments,

@@ -68,7 +68,7 @@ def _product(left: Shape, right: Shape) -> Product:
     batch = left[0] if len(left) == 3 else 1
     m = left[-2] if len(left) > 1 else 1
     n = right[-1] if len(right) > 1 else 1
-    *_, k = left
+    k = prod(left[-1:])
     return Product(2 * batch * m * n * k, batch, m, n, k)
 
 
