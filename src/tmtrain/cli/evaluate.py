@@ -45,7 +45,7 @@ def evaluate(
     """Compare policies over models, machines and capacities; print the table and write the report.
 
     Args:
-        models: Zoo models, your own FILE.py:FUNCTION, or trace folders.
+        models: Zoo models, your own FILE.py:FUNCTION, trace folders, or steps from outside (G10, PyTorch, Chakra).
         out: Folder for results.json, sensitivity.json, report.html and the runs.
         machine: One or more presets (see tmtrain machine list) or TOML files.
         fast: One or more sizes of fast memory: shares of the footprint (12.5%) or sizes (8GiB).

@@ -11,6 +11,7 @@ nodes are refused: tmtrain knows one chip.
 import ast
 import heapq
 import json
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ DURATION, PHASE, SCHEMA = "duration_s", "phase", "op_schema"
 _COMM = (NodeType.COMM_SEND, NodeType.COMM_RECV, NodeType.COMM_COLL)
 _LEFT_OUT = (NodeType.INVALID, NodeType.METADATA, NodeType.MEM_LOAD, NodeType.MEM_STORE)
 _NO_PARENT = -1
+_MOST_FLOPS = 1 << 62
 
 
 def nodes_of_chakra(nodes: Sequence[ChakraNode], *, source: str) -> list[EtNode]:
@@ -112,8 +114,8 @@ def _plain(node: ChakraNode, number: int, source: str, *, has_times: bool) -> Et
         schema=None,
         arguments=arguments,
         results=results,
-        duration_s=_seconds(node) if has_times else None,
-        flops=int(flops) if isinstance(flops, int | float) else 0,
+        duration_s=_seconds(node, where) if has_times else None,
+        flops=flops if isinstance(flops, int) and 0 <= flops < _MOST_FLOPS else 0,
     )
 
 
@@ -128,14 +130,18 @@ def _call(node: ChakraNode, source: str, *, has_times: bool) -> Call:
         schema=schema,
         arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")) if schema else (),
         results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")) if schema else (),
-        duration_s=_seconds(node) if has_times else None,
+        duration_s=_seconds(node, where) if has_times else None,
         is_kernel=is_kernel,
     )
 
 
-def _seconds(node: ChakraNode) -> float:
+def _seconds(node: ChakraNode, where: str) -> float:
     seconds = node.attributes.get(DURATION)
-    return float(seconds) if isinstance(seconds, float) else node.duration_micros / 1e6
+    if not isinstance(seconds, float):
+        return node.duration_micros / 1e6
+    if not 0 <= seconds < math.inf:
+        raise FileFormatError(f"{where}, attribute {DURATION!r}: {seconds} is no time")
+    return seconds
 
 
 def _uses(io: IoInfo, where: str) -> Iterator[TensorUse]:

@@ -119,7 +119,7 @@ def read_chakra(path: Path) -> ChakraFile:
                 version, attributes = _decode_metadata(message)
             else:
                 nodes.append(_decode_node(message))
-        except (WireError, UnicodeDecodeError, ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, struct.error) as error:
             raise FileFormatError(
                 f"{path}, message {number}: no message of a Chakra trace: {error}"
             ) from error

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tmtrain.errors import FileFormatError, InputError
 
+MOST = 1 << 60
+"""Larger numbers are in no table: sums of them would not fit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -29,19 +32,19 @@ class Line:
             raise self.wrong(field, f"one of {', '.join(sorted(among))}")
         return word
 
-    def integer(self, field: str, *, low: int, high: int | None = None) -> int:
+    def integer(self, field: str, *, low: int, high: int = MOST) -> int:
         """Return the cell `field` as a whole number.
 
         Raises:
             FileFormatError: it is none, or not in ``low..high``.
         """
         text = self.cells[field]
-        need = f"a whole number of at least {low}" if high is None else f"a whole number in {low}..{high}"
+        need = f"a whole number in {low}..{high}"
         try:
             value = int(text)
         except ValueError:
             raise self.wrong(field, need) from None
-        if value < low or (high is not None and value > high):
+        if not low <= value <= high:
             raise self.wrong(field, need)
         return value
 

@@ -17,6 +17,8 @@ _DTYPES = {
     "char": "int8",
 }  # fmt: skip
 _IDENTITY_CELLS = 6
+_MOST_ITEMSIZE = 16
+_MOST_BYTES = 1 << 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +82,26 @@ def tensor_uses(
         raise FileFormatError(
             f"{where}: {len(values)} values, {len(shapes)} shapes and {len(types)} types: needs one of each"
         )
-    for position, (value, kind) in enumerate(zip(values, types, strict=True)):
-        shape, stride = shapes[position], None if strides is None else strides[position]
-        if kind.startswith("GenericList["):
-            kinds = kind.removeprefix("GenericList[").removesuffix("]").split(",")
-            for item, inner in enumerate(kinds):
-                if inner.startswith("Tensor(") and not _is_undefined(value[item]):
-                    one = None if stride is None else stride[item]
-                    yield _use(value[item], inner, shape[item], one, position, item, where)
-        elif kind.startswith("Tensor(") and not _is_undefined(value):
-            yield _use(value, kind, shape, stride, position, 0, where)
+    for position, kind in enumerate(types):
+        try:
+            stride = None if strides is None else strides[position]
+            yield from _uses_of(values[position], kind, shapes[position], stride, position, where)
+        except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise FileFormatError(f"{where}, argument {position} of type {kind!r}: {error}") from error
+
+
+def _uses_of(
+    value: Any, kind: str, shape: Any, stride: Any, position: int, where: str
+) -> Iterator[TensorUse]:
+    """Yield the tensor that an argument is, or those in the list that it is."""
+    if kind.startswith("GenericList["):
+        kinds = kind.removeprefix("GenericList[").removesuffix("]").split(",")
+        for item, inner in enumerate(kinds):
+            if inner.startswith("Tensor(") and not _is_undefined(value[item]):
+                one = None if stride is None else stride[item]
+                yield _use(value[item], inner, shape[item], one, position, item, where)
+    elif kind.startswith("Tensor(") and not _is_undefined(value):
+        yield _use(value, kind, shape, stride, position, 0, where)
 
 
 def _is_undefined(value: Any) -> bool:
@@ -106,13 +118,16 @@ def _use(value: Any, kind: str, shape: Any, stride: Any, position: int, item: in
     sizes = tuple(int(size) for size in shape)
     scalar = kind.removeprefix("Tensor(").removesuffix(")").lower()
     itemsize = int(value[4]) or _ITEMSIZES.get(scalar, 0)
-    if itemsize <= 0 or any(size < 0 for size in sizes):
+    if not 0 < itemsize <= _MOST_ITEMSIZE or any(size < 0 for size in sizes):
         raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} has no size")
     steps = tuple(int(step) for step in stride) if stride and len(stride) == len(sizes) else _dense(sizes)
-    return TensorUse(
+    use = TensorUse(
         position=position, item=item, storage=int(value[1]), offset_bytes=int(value[2]) * itemsize, itemsize=itemsize,
         dtype=_DTYPES.get(scalar, scalar), shape=sizes, stride=steps,
     )  # fmt: skip
+    if use.offset_bytes < 0 or min(steps, default=0) < 0 or use.offset_bytes + use.span_bytes > _MOST_BYTES:
+        raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} lies in no memory")
+    return use
 
 
 def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ def _decode(path: Path) -> _File:
         raise InputError(f"no such file: {path}") from error
     except (msgspec.DecodeError, EOFError, OSError) as error:
         raise FileFormatError(
-            f"{path}: no execution trace of torch (schema 1.0.2-chakra or newer), or truncated: {error}"
+            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}"
         ) from error
 
 
