@@ -19,6 +19,7 @@ from tmtrain.outside.chakra_file import ChakraNode, NodeType, read_chakra
 from tmtrain.plan import plan
 
 LEDGERS = ("example", "gpt2", "g10")
+BERT = Path(__file__).parents[2] / "benchmarks/g10"
 GIB = 1 << 30
 
 
@@ -27,7 +28,7 @@ def _ledger(name: str) -> Ledger:
     if name == "gpt2":
         return gpt2_ledger("40%")
     if name == "g10":
-        trace, machine = import_trace(Path("benchmarks/g10")), load_machine("g10-host")
+        trace, machine = import_trace(BERT), load_machine("g10-host")
         timeline = lower(trace, machine=machine, fast_bytes=40 * GIB)
         made = plan(timeline, machine=machine)
         return open_ledger(made, trace=trace, timeline=timeline, machine=machine)

@@ -19,7 +19,7 @@ from tmtrain.policies import POLICIES, make_policy
 from tmtrain.simulate import simulate
 from tmtrain.trace import Role, load_trace, save_trace, trace_fingerprint
 
-BERT = Path("benchmarks/g10")
+BERT = Path(__file__).parents[2] / "benchmarks/g10"
 
 
 def test_kernels_keep_order_phase_and_seconds(tmp_path: Path) -> None:
