@@ -4,7 +4,7 @@
 
     TmtrainError
     ├── InputError            what the user gave cannot be used (a name, a file, a value)
-    │   ├── FileFormatError   a trace, plan or result file is truncated, edited or of another version
+    │   ├── FileFormatError   a file of ours or from outside is truncated, edited or of another version
     │   ├── MachineError      a machine description is incomplete, contradictory or out of range
     │   └── CaptureError      the step could not be captured (operator and module are named)
     ├── InfeasibleError       a limit cannot be kept: fast memory below what one slice needs, too few writes, ...
@@ -23,7 +23,7 @@ class InputError(TmtrainError):
 
 
 class FileFormatError(InputError):
-    """A file of ours is truncated, edited, or of a version that this release does not read."""
+    """A file of ours or from outside is truncated, edited, or of a version that this release does not read."""
 
 
 class MachineError(InputError):

@@ -235,7 +235,7 @@ def test_report_prints_the_rows_again(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [entry["name"] for entry in _json(capsys, "machine", "list")]
-    assert names == ["v4-slc", "a100-tlc5", "v5p-hbf", "znvme-g10"]
+    assert names == ["v4-slc", "a100-tlc5", "g10-host", "g10-ssd", "v5p-hbf", "znvme-g10"]
     own = tmp_path / "own.toml"
     own.write_text('schema = 1\nbase = "v4-slc"\n[slow]\npage = "16 KiB"\n')
     constants = {c["path"]: c for c in _json(capsys, "machine", "show", str(own))["constants"]}

@@ -23,7 +23,7 @@ def _step() -> dict[str, Any]:
     return {"trace": ledger.trace, "timeline": ledger.timeline, "machine": ledger.machine}
 
 
-@pytest.mark.parametrize("to", ["table", "checkpoint", "fsdp2", "deepspeed"])
+@pytest.mark.parametrize("to", ["table", "checkpoint", "fsdp2", "deepspeed", "chakra"])
 def test_a_plan_for_another_step_is_refused_and_nothing_written(to: Any, tmp_path: Path) -> None:
     ledger = gpt2_ledger("60%")
     with pytest.raises(InputError, match="the plan was made for trace"):

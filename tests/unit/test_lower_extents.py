@@ -209,5 +209,5 @@ def test_memory_read_before_anything_was_written_is_content_from_then_on() -> No
 
 def repeated(table: Any) -> Any:
     """The rows of a table of columns twice."""
-    columns = {f.name: getattr(table, f.name) for f in fields(table)}
+    columns = {f.name: getattr(table, f.name) for f in fields(table) if getattr(table, f.name) is not None}
     return replace(table, **{n: c * 2 if isinstance(c, tuple) else np.tile(c, 2) for n, c in columns.items()})

@@ -20,9 +20,9 @@ PRESETS = list_machines()
 YEAR_S = 365 * 86400
 
 
-def test_the_four_presets_are_there_and_the_default_comes_first() -> None:
+def test_the_six_presets_are_there_and_the_default_comes_first() -> None:
     assert PRESETS[0] == DEFAULT_MACHINE == "v4-slc"
-    assert set(PRESETS) == {"v4-slc", "znvme-g10", "v5p-hbf", "a100-tlc5"}
+    assert set(PRESETS) == {"v4-slc", "znvme-g10", "v5p-hbf", "a100-tlc5", "g10-ssd", "g10-host"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -80,7 +80,13 @@ def test_v4_slc_in_si_units() -> None:
 
 @pytest.mark.parametrize(
     ("name", "read", "write", "shared"),
-    [("znvme-g10", 3.2, 3.2, 6.4), ("v5p-hbf", 1600, 48, 1648), ("a100-tlc5", 50.4, 40, 90.4)],
+    [
+        ("znvme-g10", 3.2, 3.2, 6.4),
+        ("v5p-hbf", 1600, 48, 1648),
+        ("a100-tlc5", 50.4, 40, 90.4),
+        ("g10-ssd", 3.2, 3.2, 6.4),
+        ("g10-host", 15.754, 15.754, 31.508),
+    ],
 )
 def test_directions_that_do_not_share_add_up(name: str, read: float, write: float, shared: float) -> None:
     machine = load_machine(name)
@@ -118,10 +124,10 @@ def test_half_load_lies_in_the_measured_power_band(name: str, low_w: float, high
     assert low_w <= _idle_w(machine) + (matrix_w + hbm_w) / 2 <= high_w
 
 
-@pytest.mark.parametrize("name", ["znvme-g10", "a100-tlc5"])
+@pytest.mark.parametrize("name", ["znvme-g10", "a100-tlc5", "g10-ssd"])
 def test_endurance_gives_back_the_drives_rating(name: str) -> None:
     slow = load_machine(name).slow
-    rated = {"znvme-g10": 42e15, "a100-tlc5": 3 * 365 * 5 * 30.72e12}[name]
+    rated = {"znvme-g10": 42e15, "g10-ssd": 42e15, "a100-tlc5": 3 * 365 * 5 * 30.72e12}[name]
     assert lifetime_s(slow, written_bytes_per_s=1.0) == pytest.approx(rated, rel=1e-3)
 
 

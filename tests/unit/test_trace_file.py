@@ -38,7 +38,7 @@ def assert_equal(left: Trace, right: Trace) -> None:
     for table in TABLES:
         for field in dataclasses.fields(getattr(left, table)):
             mine, other = (getattr(getattr(trace, table), field.name) for trace in (left, right))
-            if isinstance(mine, tuple):
+            if mine is None or isinstance(mine, tuple):
                 assert mine == other, field.name
             else:
                 np.testing.assert_array_equal(mine, other, err_msg=field.name)
@@ -95,6 +95,7 @@ def traces(draw: st.DrawFn) -> Trace:
             is_view=column(st.booleans(), ops, np.bool_),
             is_pointwise=column(st.booleans(), ops, np.bool_),
             is_random=column(st.booleans(), ops, np.bool_),
+            duration_s=draw(st.none() | st.just(np.arange(ops, dtype=np.float64))),
         ),
         operands=operands_from_rows(rows),
     )
@@ -147,6 +148,8 @@ def test_the_fingerprint_sees_every_column(table: str) -> None:
         values = getattr(part, field.name)
         if isinstance(values, tuple):
             changed = (*values[:-1], values[-1] + values[-1] + values[0])
+        elif values is None:
+            changed = np.zeros(len(part))
         else:
             changed = values.copy()
             changed[-1] = not changed[-1] if values.dtype == np.bool_ else changed[-1] - 1

@@ -21,7 +21,7 @@ COMMANDS = {
     "capture": "Capture one training step, on fake tensors, and say what is in it.",
     "plan": "Plan where every page is at every moment of a step, and prove how good the plan is.",
     "explain": "Say why a plan keeps, moves or recomputes a tensor: its gaps, and what each fate would cost.",
-    "export": "Write what a plan decides for those who run something else: tables, a checkpoint policy, FSDP2, DeepSpeed.",
+    "export": "Write a plan for those who run something else: tables, checkpointing, FSDP2, DeepSpeed, Chakra.",
     "check": "Verify a plan and its proof from the two files alone, without the planner.",
     "simulate": "Simulate one steady step under one policy.",
     "evaluate": "Compare policies over models, machines and capacities; print the table and write the report.",

@@ -23,7 +23,8 @@ def capture(
     """Capture one training step, on fake tensors, and say what is in it.
 
     Args:
-        source: A zoo model (gpt2-xl), your own FILE.py:FUNCTION that returns (model, optimizer, step), or a trace folder.
+        source: A zoo model (gpt2-xl), your own FILE.py:FUNCTION that returns (model, optimizer, step), a trace folder, or a
+            step from outside: a folder of the G10 artifact, a PyTorch (*.json) or Chakra (*.et) execution trace.
         out: Write the trace to this folder, by custom NAME.trace.
         samples: Samples in the batch of your own step.
         options: How the zoo model is trained.

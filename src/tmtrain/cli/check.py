@@ -10,6 +10,7 @@ from tmtrain.cli.check_summary import summarise_check
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.machine import load_machine
+from tmtrain.outside import import_trace, is_outside
 from tmtrain.plan.file import load_plan
 from tmtrain.trace import load_trace
 
@@ -18,7 +19,7 @@ def check(trace: Path, plan: Path, /, *, machine: str | None = None, json: Flag 
     """Verify a plan and its proof from the two files alone, without the planner.
 
     Args:
-        trace: The trace folder that was planned.
+        trace: The trace folder, or the step from outside, that was planned.
         plan: The plan folder.
         machine: The TOML file of the machine, where the plan was made for none of the presets.
         json: Print JSON.
@@ -27,7 +28,8 @@ def check(trace: Path, plan: Path, /, *, machine: str | None = None, json: Flag 
         Exit code: 1 if the plan breaks a rule or its proof does not hold.
     """
     made = load_plan(plan)
-    report = check_plan(load_trace(trace), made, machine=load_machine(machine or made.machine))
+    step = import_trace(trace) if is_outside(trace) else load_trace(trace)
+    report = check_plan(step, made, machine=load_machine(machine or made.machine))
     summary = summarise_check(report)
     rules = Counter(violation.rule for violation in report.violations)
     told = [Text(f"{violation}") for violation in report.violations[: summary.shown]]

@@ -55,7 +55,7 @@ def evaluate(
     """Compare policies over models, machines and capacities; print the table and write the report.
 
     Args:
-        models: Zoo models, your own FILE.py:FUNCTION, or trace folders.
+        models: Zoo models, your own FILE.py:FUNCTION, trace folders, or steps from outside (G10, PyTorch, Chakra).
         out: Folder for results.json, sensitivity.json, report.html and the runs.
         suite: Instead of models: a study with a name; what you say besides replaces its own.
         quick: The reduced form of the suite.

@@ -26,7 +26,7 @@ def explain(
     """Say why a plan keeps, moves or recomputes a tensor: its gaps, and what each fate would cost.
 
     Args:
-        source: What the plan was made for: a trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        source: What the plan was made for: a trace folder, a zoo model, your own FILE.py:FUNCTION, or a step from outside.
         plan: Made by tmtrain plan --out.
         tensor: Name of a tensor, path of a module, or a glob over either.
         machine: A preset or a TOML file; by default the preset that the plan names.

@@ -27,10 +27,10 @@ def export(
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
-    """Write what a plan decides for those who run something else: tables, a checkpoint policy, FSDP2, DeepSpeed.
+    """Write a plan for those who run something else: tables, checkpointing, FSDP2, DeepSpeed, Chakra.
 
     Args:
-        source: What the plan was made for: a trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        source: What the plan was made for: a trace folder, a zoo model, your own FILE.py:FUNCTION, or a step from outside.
         plan: Made by tmtrain plan --out.
         to: The form; docs/exports.md says what each of them cannot say.
         out: Where to; for table, FILE.json is one JSON file, any other name a folder of Parquet tables.

@@ -36,7 +36,7 @@ def plan(
     """Plan where every page is at every moment of a step, and prove how good the plan is.
 
     Args:
-        source: A trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        source: A trace folder, a zoo model, your own FILE.py:FUNCTION, or a step from outside.
         machine: A preset (see tmtrain machine list) or a TOML file.
         fast: Fast memory: a share of the step's footprint (by default 12.5%) or a size (8GiB).
         objective: What to minimise: energy (default), time, bytes, writes, or a mix such as energy:1,time:0.5.

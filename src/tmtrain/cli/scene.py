@@ -43,7 +43,7 @@ def make_scene(
     """Find or capture the step, and lower it.
 
     Args:
-        source: A trace folder, a zoo model or ``FILE.py:FUNCTION``.
+        source: A trace folder, a zoo model, ``FILE.py:FUNCTION``, or a step from outside.
         machine: A preset or a TOML file.
         fast: Capacity of the fast tier.
         options: For zoo models.

@@ -37,7 +37,7 @@ def simulate(
     """Simulate one steady step under one policy.
 
     Args:
-        source: A trace folder, a zoo model, or your own FILE.py:FUNCTION.
+        source: A trace folder, a zoo model, your own FILE.py:FUNCTION, or a step from outside.
         machine: A preset (see tmtrain machine list) or a TOML file.
         fast: Fast memory: a share of the step's footprint or a size; by default that of the plan, or 12.5%.
         policy: Who decides what is in fast memory.

@@ -1,4 +1,4 @@
-"""What a user may name as a model: a zoo model, their own ``file.py:function``, or a saved trace."""
+"""What a user may name as a model: a zoo model, their own ``file.py:function``, a saved trace, or a step from outside."""
 
 import dataclasses
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from tmtrain.capture import StepOptions, capture_function, capture_model
 from tmtrain.capture.catalog import find_model, resolve_options
 from tmtrain.errors import InputError
+from tmtrain.outside import import_trace, is_outside
 from tmtrain.trace import Trace, load_trace
 
 
@@ -19,7 +20,7 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
     """
     chosen = options or StepOptions()
     is_function = ".py:" in source
-    if not (is_function or _is_trace(source)):
+    if not (is_function or _is_trace(source) or is_outside(Path(source))):
         resolve_options(find_model(source), chosen)
         return
     _refuse_options(source, chosen, None)
@@ -29,18 +30,21 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
 
 
 def trace_of(source: str, options: StepOptions | None = None, *, samples: int | None = None) -> Trace:
-    """Return the trace of a zoo model, of ``FILE.py:FUNCTION``, or of a saved ``*.trace`` folder.
+    """Return the trace of a zoo model, of ``FILE.py:FUNCTION``, of a saved ``*.trace`` folder, or of a step from outside.
 
     Args:
         source: What the user named.
         options: For zoo models only.
-        samples: In the batch of a user's own step.
+        samples: In the batch of a user's own step, or of one from outside that does not say it.
 
     Raises:
         InputError: unknown model, options that do not apply, an unreadable trace.
         CaptureError: the step could not be captured.
     """
     chosen = options or StepOptions()
+    if is_outside(Path(source)):
+        _refuse_options(source, chosen, None)
+        return import_trace(source, samples=samples)
     if _is_trace(source):
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from tmtrain.errors import InputError
+from tmtrain.export.chakra import make_chakra, save_chakra
 from tmtrain.export.checkpoint import make_checkpoint_policy
 from tmtrain.export.checkpoint_policy import save_checkpoint_policy
 from tmtrain.export.deepspeed import Device, make_deepspeed_config, write_deepspeed_config
@@ -19,7 +20,7 @@ from tmtrain.plan import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import format_bytes
 
-Target: TypeAlias = Literal["table", "checkpoint", "fsdp2", "deepspeed"]
+Target: TypeAlias = Literal["table", "checkpoint", "fsdp2", "deepspeed", "chakra"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,8 @@ def export(
             return _fsdp2(ledger, path)
         case "deepspeed":
             return _deepspeed(ledger, path, device or "nvme")
+        case "chakra":
+            return _chakra(ledger, path)
 
 
 def _check(to: str, *, device: str | None, layers: str | None) -> None:
@@ -144,3 +147,21 @@ def _deepspeed(ledger: Ledger, path: Path, device: Device) -> Exported:
     lines = [(key, str(zero[key])) for key in ("offload_optimizer", "offload_param") if key in zero]
     lines.append(("read", f"{beside}: what the configuration cannot say"))
     return Exported(to="deepspeed", files=(str(path), str(beside)), facts=made.config, lines=tuple(lines))
+
+
+def _chakra(ledger: Ledger, path: Path) -> Exported:
+    graph = make_chakra(ledger)
+    save_chakra(graph, path)
+    facts = {
+        "slices": graph.slices,
+        "loads": graph.loads,
+        "stores": graph.stores,
+        "bytes_in": graph.bytes_in,
+        "bytes_out": graph.bytes_out,
+    }
+    lines = (
+        ("COMP", f"{graph.slices:,} slices"),
+        ("MEM_LOAD", f"{graph.loads:,} transfers, {format_bytes(graph.bytes_in)}"),
+        ("MEM_STORE", f"{graph.stores:,} transfers, {format_bytes(graph.bytes_out)}"),
+    )
+    return Exported(to="chakra", files=(str(path),), facts=facts, lines=lines)

@@ -2,7 +2,8 @@
 
 The model: an operator takes the longest of its matrix time, its vector time and its fast-memory time (they overlap);
 every operand crosses fast memory once. Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
-the vector unit does one operation per element of every operand of an operator without matrix product.
+the vector unit does one operation per element of every operand of an operator without matrix product. Of a step with
+durations of its own (Note [Given durations] in `tmtrain.lower.lower`) only pointwise operators are known to be that.
 
 Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
 the shape of the forward product; element sizes of vector operators do not change their rate.
@@ -66,9 +67,10 @@ def operator_loads(trace: Trace) -> Loads:
     dims = np.stack([o.batch, o.m, o.n, o.k], axis=1).astype(np.float64)
     one_product = 2.0 * dims.prod(axis=1)
     is_matrix = o.batch > 0
+    is_vector = ~is_matrix if o.duration_s is None else o.is_pointwise
     return Loads(
         matrix_flops=np.where(is_matrix, o.flops, 0).astype(np.float64),
-        vector_ops=np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace))),
+        vector_ops=np.where(is_vector, _per_operator(trace, _touched_elements(trace)), 0.0),
         fast_bytes=operator_bytes(trace),
         dims=dims,
         products=np.divide(o.flops, one_product, out=np.zeros(len(o)), where=one_product > 0),

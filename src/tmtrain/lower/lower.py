@@ -3,6 +3,11 @@
 Named stages: cut every operator into slices (`tmtrain.lower.slicing`), price them (`tmtrain.lower.cost`), cut storages into
 extents along the edges of all page runs that slices touch (`tmtrain.lower.extents`), and read off who needs which content
 when. Views and operators that touch nothing make no slice.
+
+Note [Given durations]
+    A step from outside may bring measured seconds along (`Operators.duration_s`). Then they hold, on whatever machine, and
+    a slice takes its share of them; the machine says what bytes cost. Nothing is made again in such a step: what some rows
+    of an operator would take was not measured, and the model of a machine would be another clock.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +19,7 @@ from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lower.cost import operator_loads, slice_work
 from tmtrain.lower.extents import PageRuns, assemble_extents
 from tmtrain.lower.loops import LoopNest, Operand, loop_nests
-from tmtrain.lower.recipes import RowLoop, find_recipes, row_loop
+from tmtrain.lower.recipes import RowLoop, find_recipes, no_recipes, row_loop
 from tmtrain.lower.slicing import Slice, choose_cuts, slices_of
 from tmtrain.lower.timeline import Slices, Timeline
 from tmtrain.machine import Machine
@@ -54,9 +59,9 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
     _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
     op = np.array(cut.op, np.int32)
     loads = operator_loads(trace)
-    work = slice_work(
-        loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
-    )
+    measured_s = trace.operators.duration_s  # Note [Given durations]
+    share = np.array(cut.share)
+    work = slice_work(loads.of(op), machine, share=share, dims=np.array(cut.dims).reshape(-1, len(_DIMS)))
     extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
     return Timeline(
         trace_fingerprint=trace_fingerprint(trace),
@@ -70,7 +75,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         slices=Slices(
             op=op,
             phase=trace.operators.phase[op],
-            duration_s=work.duration_s,
+            duration_s=work.duration_s if measured_s is None else measured_s[op] * share,
             matrix_flops=work.matrix_flops,
             vector_ops=work.vector_ops,
             fast_bytes=work.fast_bytes,
@@ -79,7 +84,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         extents=extents,
         accesses=accesses,
         frees=frees,
-        recipes=find_recipes(trace, loops=cut.loops, loads=loads),
+        recipes=find_recipes(trace, loops=cut.loops, loads=loads) if measured_s is None else no_recipes(),
     )
 
 

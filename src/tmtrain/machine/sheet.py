@@ -54,7 +54,7 @@ def list_machines() -> tuple[str, ...]:
     """Return the names of the presets, the default first.
 
     >>> list_machines()
-    ('v4-slc', 'a100-tlc5', 'v5p-hbf', 'znvme-g10')
+    ('v4-slc', 'a100-tlc5', 'g10-host', 'g10-ssd', 'v5p-hbf', 'znvme-g10')
     """
     names = {entry.name.removesuffix(".toml") for entry in _PRESETS.iterdir() if entry.name.endswith(".toml")}
     return (DEFAULT_MACHINE, *sorted(names - {DEFAULT_MACHINE}))

@@ -18,7 +18,7 @@ from tmtrain.plan.problem import Problem, cover
 def moved_pages(problem: Problem, transfers: Transfers) -> NDArray[np.int64]:
     """Return the pages that `transfers` move in each gap, shape (gaps,)."""
     moved = np.zeros(len(problem.gaps), np.int64)
-    np.add.at(moved, _gap_of(problem, transfers), transfers.pages)
+    np.add.at(moved, gap_of(problem, transfers), transfers.pages)
     return moved
 
 
@@ -38,7 +38,7 @@ def measured_slack_s(
     with np.errstate(invalid="ignore"):
         arrived = np.where(np.isnan(seen.arrived_early_s), 0.0, seen.arrived_early_s)
         left = _harmful(seen)
-    gap = _gap_of(problem, transfers)
+    gap = gap_of(problem, transfers)
     slack[gap] = np.inf
     np.minimum.at(slack, gap, np.minimum(arrived, np.where(np.isnan(left), arrived, left)))
     return slack
@@ -82,7 +82,7 @@ def _fill(problem: Problem, moved: NDArray[np.int64], slack_s: NDArray[np.float6
         short -= cover(gaps.start[[g]], gaps.end[[g]], np.array([more]), num_slices=T)
 
 
-def _gap_of(problem: Problem, transfers: Transfers) -> NDArray[np.int64]:
+def gap_of(problem: Problem, transfers: Transfers) -> NDArray[np.int64]:
     """Find the gap of each transfer, by its extent and the access after it."""
     gaps, T = problem.gaps, problem.num_slices
     key = gaps.extent.astype(np.int64) * T + gaps.end % T

@@ -63,6 +63,8 @@ SCHEMAS = {
     ),
 }
 """The columns of format version 1, by table."""
+_MEASURED = pa.field("duration_s", pa.float64())
+"""Column of `operators` that only a step with times of its own has."""
 
 _META = {"model": str, "samples": int, "options": dict}
 
@@ -134,6 +136,10 @@ def _tables(trace: Trace) -> dict[str, pa.Table]:
         tables[name] = pa.table(
             [special.get(field.name, getattr(rows, field.name)) for field in schema], schema=schema
         )
+    if trace.operators.duration_s is not None:
+        tables["operators"] = tables["operators"].append_column(
+            _MEASURED, pa.array(trace.operators.duration_s)
+        )
     return tables
 
 
@@ -163,6 +169,8 @@ def _checked(source: str, name: str, table: pa.Table | None) -> pa.Table:
     if table is None:
         raise FileFormatError(f"{source}: table {name!r} is missing: capture the trace again")
     need, found = SCHEMAS[name], table.schema
+    if name == "operators" and _MEASURED.name in found.names:
+        need = need.append(_MEASURED)
     if set(need.names) != set(found.names) or len(need.names) != len(found.names):
         raise FileFormatError(f"{source}: table {name!r} has columns {found.names}, needs {need.names}")
     for field in need:
@@ -242,6 +250,8 @@ def _check_indices(source: str, trace: Trace) -> None:
     _check_range(source, "storages.bytes", trace.storages.bytes, low=0)
     _check_range(source, "storages.birth_op", trace.storages.birth_op, low=0, high=ops)
     _check_range(source, "storages.death_op", trace.storages.death_op, low=0, high=ops)
+    if trace.operators.duration_s is not None:
+        _check_range(source, "operators.duration_s", trace.operators.duration_s, low=0)
     if np.any(np.diff(trace.operands.op) < 0):
         row = int(np.argmax(np.diff(trace.operands.op) < 0)) + 1
         raise FileFormatError(
@@ -252,7 +262,7 @@ def _check_indices(source: str, trace: Trace) -> None:
 def _check_range(
     source: str, column: str, values: NDArray[Any], *, low: int, high: int | None = None
 ) -> None:
-    wrong = values < low if high is None else (values < low) | (values > high)
+    wrong = ~np.isfinite(values) | (values < low) if high is None else (values < low) | (values > high)
     if np.any(wrong):
         row = int(np.argmax(wrong))
         bounds = f"at least {low}" if high is None else f"in {low}..{high}"

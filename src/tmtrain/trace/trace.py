@@ -103,6 +103,9 @@ class Operators:
     is_random: NDArray[np.bool_]
     """Draws from a random generator (tag ``nondeterministic_seeded``; a dropout probability of 0 draws
     nothing)."""
+    duration_s: NDArray[np.float64] | None = None
+    """Seconds as measured, in a step from outside (`tmtrain.outside`) that brings its times along; None: the machine's
+    model says them."""
 
     def __len__(self) -> int:
         return len(self.name)
