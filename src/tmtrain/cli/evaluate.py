@@ -7,10 +7,10 @@ from tmtrain.cli.flag import Flag
 from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, Several, SeveralPolicies
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.evaluate import Row, Study
+from tmtrain.evaluate import Refusal, Results, Row, Study
 from tmtrain.evaluate import evaluate as run
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.policies import POLICIES
+from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.report import costs_table, results_table, write_report
 from tmtrain.units import parse_fast
 
@@ -21,6 +21,7 @@ class Evaluation:
 
     schema: int
     rows: list[Row]
+    refused: list[Refusal]
     results: str
     report: str
 
@@ -37,7 +38,7 @@ def evaluate(
     machine: Several = (DEFAULT_MACHINE,),
     fast: Several = (DEFAULT_FAST,),
     objective: str = "energy",
-    policy: SeveralPolicies = POLICIES,
+    policy: SeveralPolicies = DEFAULT_POLICIES,
     no_sensitivity: Flag = False,
     options: ModelOptions | None = None,
     json: Flag = False,
@@ -68,8 +69,19 @@ def evaluate(
         results = run(study, out=out, tell=tell)
         tell("report")
         page = write_report(out)
+    show_results(results, source=out / "results.json", page=page, as_json=json)
+
+
+def show_results(results: Results, *, source: Path, page: Path, as_json: bool) -> None:
+    """Print the tables of an evaluation, who has no row in them, and where things are."""
     record = Evaluation(
-        schema=results.schema, rows=results.rows, results=str(out / "results.json"), report=str(page)
+        schema=results.schema,
+        rows=results.rows,
+        refused=results.refused,
+        results=str(source),
+        report=str(page),
     )
-    tables = (results_table(results), costs_table(results))
-    emit(record, *tables, facts("written", record.lines()), as_json=json)
+    tables = [results_table(results), costs_table(results)]
+    if results.refused:
+        tables.append(facts("without a row", [(r.policy, r.reason) for r in results.refused]))
+    emit(record, *tables, facts("written", record.lines()), as_json=as_json)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from tmtrain.cli.evaluate import Evaluation
+from tmtrain.cli.evaluate import show_results
 from tmtrain.cli.flag import Flag
-from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.report import costs_table, read_results, results_table, write_report
+from tmtrain.report import read_results, write_report
 
 
 def report(folder: Path, /, *, json: Flag = False) -> None:
@@ -20,7 +19,4 @@ def report(folder: Path, /, *, json: Flag = False) -> None:
         tell(f"{folder}: report")
         page = write_report(folder)
     source = folder / "results.json"
-    results = read_results(source)
-    record = Evaluation(schema=results.schema, rows=results.rows, results=str(source), report=str(page))
-    tables = (results_table(results), costs_table(results))
-    emit(record, *tables, facts("written", record.lines()), as_json=json)
+    show_results(read_results(source), source=source, page=page, as_json=json)

@@ -1,6 +1,5 @@
 """One policy in one setting: decide, simulate, and put the numbers into a row."""
 
-import time
 from dataclasses import dataclass
 
 from tmtrain.evaluate.cost import costs_of
@@ -11,7 +10,7 @@ from tmtrain.machine import lifetime_s
 from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
 from tmtrain.policies import make_policy
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulate import Result, try_policy
 from tmtrain.simulate.power import power_over_time
 from tmtrain.units import YEAR_S
 
@@ -36,18 +35,17 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
 
     Raises:
         InputError: unknown policy.
+        PolicyError: the policy has no answer for this step.
     """
-    begin = time.perf_counter()
-    decision = make_policy(policy, objective=setting.objective).decide(
-        setting.timeline, machine=setting.machine
+    tried = try_policy(
+        make_policy(policy, objective=setting.objective), setting.timeline, machine=setting.machine
     )
-    decided = time.perf_counter()
-    result = simulate(decision, machine=setting.machine, policy=policy)
+    decision, result = tried.decision, tried.result
     wall = WallClock(
         capture_s=setting.capture_s,
         lower_s=setting.lower_s,
-        plan_s=decided - begin,
-        simulate_s=time.perf_counter() - decided,
+        plan_s=tried.decide_s,
+        simulate_s=tried.simulate_s,
     )
     row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
     return Outcome(row=row, result=result, plan=decision.plan)

@@ -9,16 +9,17 @@ import msgspec
 
 from tmtrain.bundle import write_bytes_atomically
 from tmtrain.capture import StepOptions
+from tmtrain.errors import PolicyError
 from tmtrain.evaluate.compare import Outcome, run_policy
 from tmtrain.evaluate.fate_record import record_fates, save_fates
-from tmtrain.evaluate.row import SCHEMA, Results, Row
+from tmtrain.evaluate.row import SCHEMA, Refusal, Results, Row
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity, sweep
 from tmtrain.evaluate.setting import Setting, make_setting
 from tmtrain.evaluate.source import check_source, trace_of
 from tmtrain.machine import load_machine
 from tmtrain.plan import Plan, check_objective
 from tmtrain.plan.file import save_plan
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.policies.tmtrain import Tmtrain
 from tmtrain.simulate import save_result
 from tmtrain.units import FastCapacity
@@ -37,7 +38,7 @@ class Study:
     """Presets or TOML files."""
     fasts: tuple[FastCapacity, ...] = (FastCapacity(fraction=0.125),)
     objective: str = "energy"
-    policies: tuple[str, ...] = POLICIES
+    policies: tuple[str, ...] = DEFAULT_POLICIES
     options: StepOptions | None = None
     """For zoo models."""
     sensitivity: bool = True
@@ -63,6 +64,7 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
         check_source(model, study.options)
     rows: list[Row] = []
     cases: list[Case] = []
+    refused: list[Refusal] = []
     for model in study.models:
         tell(f"{model}: capture")
         begin = time.perf_counter()
@@ -75,15 +77,16 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
                 setting = make_setting(
                     trace, machine=machine, fast=fast, objective=study.objective, capture_s=capture_s
                 )
-                outcomes = _compare(
+                outcomes, without = _compare(
                     setting, study, out=out, label=str(fast), tell=lambda p, at=place: tell(f"{at}: {p}")
                 )
                 rows += [outcome.row for outcome in outcomes.values()]
+                refused += without
                 if study.sensitivity and number == 0:
                     tell(f"{place}: sensitivity")
                     ours = outcomes[Tmtrain.name].plan if Tmtrain.name in outcomes else None
                     cases += sweep(setting, policies=SENSITIVITY_POLICIES, ours=ours)
-    results = Results(schema=SCHEMA, rows=rows)
+    results = Results(schema=SCHEMA, rows=rows, refused=refused)
     _write_json(out / "results.json", results)
     if study.sensitivity:
         _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
@@ -92,18 +95,34 @@ def evaluate(study: Study, *, out: Path, tell: Callable[[str], None] = lambda _:
 
 def _compare(
     setting: Setting, study: Study, *, out: Path, label: str, tell: Callable[[str], None]
-) -> dict[str, Outcome]:
+) -> tuple[dict[str, Outcome], list[Refusal]]:
     outcomes: dict[str, Outcome] = {}
+    refused: list[Refusal] = []
     for policy in study.policies:
         tell(policy)
         model = "".join(c if c.isalnum() or c in "-_." else "_" for c in setting.trace.model)
         run = f"runs/{model}.{setting.machine.name}.{label.replace(' ', '')}.{policy}"
-        outcome = run_policy(setting, policy, run=run)
+        try:
+            outcome = run_policy(setting, policy, run=run)
+        except PolicyError as error:
+            tell(f"{policy} left out: {error}")
+            refused.append(_refusal(setting, policy, error))
+            continue
         save_result(outcome.result, out / run)
         if outcome.plan is not None and outcome.plan.certificate is not None:
             _save_plan(outcome.plan, setting, out / run)
         outcomes[policy] = outcome
-    return outcomes
+    return outcomes, refused
+
+
+def _refusal(setting: Setting, policy: str, error: PolicyError) -> Refusal:
+    return Refusal(
+        model=setting.trace.model,
+        machine=setting.machine.name,
+        budget_bytes=setting.timeline.fast_bytes,
+        policy=policy,
+        reason=str(error),
+    )
 
 
 def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:

@@ -1,6 +1,6 @@
 """One row of ``results.json``: one policy on one model, machine and capacity. The field docs are the schema."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEMA = 3
 """Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...]}``."""
@@ -118,8 +118,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A policy that has no row in one setting, because it cannot manage that step."""
+
+    model: str
+    machine: str
+    budget_bytes: int
+    policy: str
+    reason: str
+    """What the policy said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The whole of ``results.json``."""
 
     schema: int
     rows: list[Row]
+    refused: list[Refusal] = field(default_factory=list[Refusal])

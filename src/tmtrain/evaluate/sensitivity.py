@@ -14,7 +14,7 @@ from tmtrain.machine import Machine, value_of, with_constant
 from tmtrain.plan import Plan
 from tmtrain.policies import Decision, make_policy
 from tmtrain.policies.tmtrain import Tmtrain, follow
-from tmtrain.simulate import Result, simulate, step_energy
+from tmtrain.simulate import Result, simulate, step_energy, try_policy
 
 SENSITIVITY_SCHEMA = 1
 """Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``."""
@@ -171,8 +171,8 @@ def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
 
 
 def _simulate(setting: Setting, machine: Machine, policy: str) -> tuple[Decision, Result]:
-    decision = make_policy(policy, objective=setting.objective).decide(setting.timeline, machine=machine)
-    return decision, simulate(decision, machine=machine, policy=policy)
+    tried = try_policy(make_policy(policy, objective=setting.objective), setting.timeline, machine=machine)
+    return tried.decision, tried.result
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:
