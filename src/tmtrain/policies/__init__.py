@@ -3,12 +3,17 @@
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.flashneuron import FlashNeuron
 from tmtrain.policies.g10 import G10, G10Paper
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
 from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.ssdtrain import SsdTrain
+from tmtrain.policies.swapadvisor import SwapAdvisor
 from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
+from tmtrain.policies.vdnn import Vdnn, VdnnConv, VdnnDyn
+from tmtrain.policies.zero_infinity import ZeroInfinity
 
 _RIVALS: tuple[type[Policy], ...] = (
     AllFast,
@@ -18,6 +23,13 @@ _RIVALS: tuple[type[Policy], ...] = (
     LargestFirst,
     G10Paper,
     G10,
+    FlashNeuron,
+    Vdnn,
+    VdnnConv,
+    VdnnDyn,
+    SsdTrain,
+    ZeroInfinity,
+    SwapAdvisor,
 )
 _OURS: tuple[type[Tmtrain], ...] = (
     TmtrainMove,

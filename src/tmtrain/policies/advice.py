@@ -17,7 +17,13 @@ from tmtrain.policies.tensors import Tensors
 
 
 def advise(
-    tensors: Tensors, chosen: NDArray[np.bool_], *, fetch: NDArray[np.int64], name: str, stall_s: float = 0.0
+    tensors: Tensors,
+    chosen: NDArray[np.bool_],
+    *,
+    fetch: NDArray[np.int64],
+    name: str,
+    write: NDArray[np.int64] | None = None,
+    stall_s: float = 0.0,
 ) -> Decision:
     """Turn the chosen periods into advice.
 
@@ -28,6 +34,8 @@ def advise(
         chosen: Periods spent on flash, shape (periods,).
         fetch: Slice from which on each period's tensor is fetched, ``start < fetch <= end``.
         name: Of the policy.
+        write: Slice from which on each period's tensor may be written already, if its content is final; by default it is
+            written when it leaves.
         stall_s: Seconds of waiting that the policy foresees.
     """
     moved = tensors.moved_pages(chosen)
@@ -38,7 +46,7 @@ def advise(
         machine=tensors.machine,
         objective=name,
         stall_s=stall_s,
-        transfers=_transfers(tensors, chosen, fetch),
+        transfers=_transfers(tensors, chosen, fetch, write),
     )
     return Decision(
         timeline=tensors.timeline,
@@ -95,18 +103,26 @@ def fetch_ahead(tensors: Tensors, chosen: NDArray[np.bool_], *, operators: int) 
     return np.maximum(periods.end - ahead, periods.start + 1)
 
 
-def _transfers(tensors: Tensors, chosen: NDArray[np.bool_], fetch: NDArray[np.int64]) -> Transfers:
+def _transfers(
+    tensors: Tensors, chosen: NDArray[np.bool_], fetch: NDArray[np.int64], write: NDArray[np.int64] | None
+) -> Transfers:
     """Return one transfer per gap of the chosen periods."""
     gaps, period = tensors.problem.gaps, tensors.period_of_gap
     leave, due = tensors.span_of_gaps()
     begin = np.clip(fetch[period], leave, due)
+    written = leave
+    if write is not None:
+        made_before = (gaps.last_write >= 0) & (
+            gaps.last_write < leave
+        )  # else in the step before: not worth tracking
+        written = np.clip(write[period], np.where(made_before, gaps.last_write + 1, leave), leave)
     rows = np.flatnonzero(chosen[period])
     leaves = leave[rows].astype(np.int32)
     return Transfers(
         extent=gaps.extent[rows],
         first_page=np.zeros(len(rows), np.int64),
         pages=gaps.pages[rows],
-        write_slice=leaves,
+        write_slice=written[rows].astype(np.int32),
         written_slice=leaves,
         leave_slice=leaves,
         fetch_slice=begin[rows].astype(np.int32),

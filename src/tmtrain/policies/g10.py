@@ -20,8 +20,8 @@ demand.
 
 Simplified: no host memory between GPU and SSD (there is none here), so what the SSD has no bandwidth for stays. In the
 rival's favour: clean copies are free, pressure is counted slice by slice, the fallback is Belady's rule instead of LRU
-faults, and as kernels that wait for the link last longer than profiled, a variant plans with all of them stretched until
-the link can carry what has to move.
+faults, and as kernels that wait for the link last longer than profiled, variants plan with all of them stretched until the
+link can carry what has to move, or with a link that carries anything.
 """
 
 import heapq
@@ -52,29 +52,35 @@ class Rule(Enum):
     ARTIFACT = "area above the line"
 
 
+class LinkAccount(Enum):
+    """How much bandwidth a slice is taken to have."""
+
+    PROFILED = "durations as profiled"
+    STRETCHED = "durations stretched to the pace of the link"
+    UNLIMITED = "as much as is asked for"
+
+
 class G10(Policy):
     """G10 as its artifact has it."""
 
     name = "g10"
     rule = Rule.ARTIFACT
 
-    def __init__(self, *, stretched: bool = True) -> None:
-        self._stretched = stretched
+    def __init__(self, *, link: LinkAccount = LinkAccount.STRETCHED) -> None:
+        self._link = link
 
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Choose periods, then schedule their transfers."""
         tensors = find_tensors(timeline, machine=machine)
-        stretch = _stretch(tensors, self.rule) if self._stretched else 1.0
-        evicted = _evict(tensors, self.rule, stretch=stretch)
+        evicted = _evict(tensors, self.rule, stretch=_stretch(tensors, self.rule, self._link))
         fetch = fetch_where_it_fits(
             tensors, evicted.chosen, latest=evicted.fetch, earliest=tensors.periods.start + 1
         )
-        stall_s = (stretch - 1) * timeline.compute_s
-        return advise(tensors, evicted.chosen, fetch=fetch, name=self.name, stall_s=stall_s)
+        return advise(tensors, evicted.chosen, fetch=fetch, name=self.name)
 
     def variants(self) -> tuple[Policy, ...]:
-        """Durations as computed, and stretched to the pace of the link."""
-        return type(self)(stretched=False), type(self)(stretched=True)
+        """The accounts of the link."""
+        return tuple(type(self)(link=link) for link in LinkAccount)
 
 
 class G10Paper(G10):
@@ -93,8 +99,10 @@ class _Evicted:
     """Latest safe slice at which the transfer in begins; the end of the period where it was not chosen."""
 
 
-def _stretch(tensors: Tensors, rule: Rule) -> float:
-    """Return by how much kernels must be longer for the link to carry what is evicted when bandwidth is no matter."""
+def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
+    """Return by how much kernels are taken to be longer; infinitely where bandwidth is no matter."""
+    if link is not LinkAccount.STRETCHED:
+        return 1.0 if link is LinkAccount.PROFILED else np.inf
     chosen = _evict(tensors, rule, stretch=np.inf).chosen
     timeline, machine = tensors.timeline, tensors.machine
     told = predict(tensors.problem, tensors.moved_pages(chosen), timeline=timeline, machine=machine)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.problem import Problem, build_problem, cover
+from tmtrain.trace import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,13 @@ class Tensors:
     def num_slices(self) -> int:
         """Slices of the step."""
         return self.problem.num_slices
+
+    def saved_activations(self) -> NDArray[np.bool_]:
+        """Return which periods are those of activations between their last use in forward and their first in backward."""
+        phase, T, periods = self.timeline.slices.phase, self.num_slices, self.periods
+        before, after = phase[periods.start], phase[periods.end % T]
+        saved = np.isin(before, (Phase.FORWARD, Phase.LOSS)) & (after == Phase.BACKWARD)
+        return saved & ~periods.persistent & (periods.end < T)
 
     def clock_s(self) -> NDArray[np.float64]:
         """Return when each slice of two steps starts, and the end, were everything resident; shape (2 slices + 1,)."""
