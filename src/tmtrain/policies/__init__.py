@@ -2,6 +2,7 @@
 
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
+from tmtrain.policies.autotm import AutoTmAsync, AutoTmSync
 from tmtrain.policies.belady import Belady
 from tmtrain.policies.flashneuron import FlashNeuron
 from tmtrain.policies.g10 import G10, G10Paper
@@ -30,6 +31,8 @@ _RIVALS: tuple[type[Policy], ...] = (
     SsdTrain,
     ZeroInfinity,
     SwapAdvisor,
+    AutoTmSync,
+    AutoTmAsync,
 )
 _OURS: tuple[type[Tmtrain], ...] = (
     TmtrainMove,
