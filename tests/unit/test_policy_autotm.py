@@ -8,10 +8,10 @@ import pytest
 from tests.support.instances import layered_timeline
 from tests.support.simulated import Told, decided, pages_per_second, step, told
 
-from tmtrain.errors import PolicyError
+from tmtrain.errors import PolicyError, TimeLimitError
 from tmtrain.plan.prediction import predict
 from tmtrain.plan.programme import Programme
-from tmtrain.policies import placement
+from tmtrain.policies import autotm, placement
 from tmtrain.policies.placement import add_placement, solve_placement
 from tmtrain.policies.tensors import Tensors, find_tensors
 
@@ -43,7 +43,7 @@ def test_no_choice_of_whole_tensors_moves_less() -> None:
         programme = Programme()
         placed = add_placement(programme, tensors, read_cost=1.0, write_cost=2.0)
         with patch.object(placement, "GAP", 0.0):
-            chosen = solve_placement(programme, placed, name="test")[placed.moved] > 0.5
+            chosen = solve_placement(programme, placed.moved, name="test")[placed.moved] > 0.5
         fitting = [
             _cost(tensors, np.array(choice, bool))
             for choice in product((False, True), repeat=count)
@@ -92,10 +92,22 @@ def test_an_asynchronous_move_goes_where_it_costs_least() -> None:
     assert told("autotm-async", timeline, MACHINE) == Told(pages_in=4, pages_out=0, step_s=10, stall_s=0)
 
 
+def test_where_the_joint_programme_takes_too_long_the_synchronous_choice_is_hidden() -> None:
+    # Without time for the joint programme b is chosen by the synchronous one, and fetched beside slice 3 all the same.
+    with patch.object(autotm, "JOINT_TIME_LIMIT_S", 1e-9):
+        assert told("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+            pages_in=1, pages_out=0, step_s=5, stall_s=0
+        )
+
+
 def test_a_step_that_is_too_large_for_the_solver_is_refused() -> None:
-    timeline = layered_timeline(1, layers=8)
-    with (
-        patch.object(placement, "TIME_LIMIT_S", 1e-9),
-        pytest.raises(PolicyError, match="too large for its solver"),
-    ):
-        decided("autotm-sync", timeline, MACHINE)
+    out_of_time = patch.object(Programme, "solve_integral", side_effect=TimeLimitError("out of time"))
+    with out_of_time, pytest.raises(PolicyError, match="autotm-sync: the step is too large for its solver"):
+        decided("autotm-sync", layered_timeline(1, layers=2), MACHINE)
+
+
+def test_a_solver_without_time_says_so() -> None:
+    programme = Programme()
+    placed = add_placement(programme, find_tensors(layered_timeline(1, layers=8), machine=MACHINE))
+    with pytest.raises(TimeLimitError, match="within 0 s"):
+        programme.solve_integral(placed.moved, gap=0.0, time_limit_s=0.0)

@@ -9,6 +9,7 @@ from tmtrain.policies.g10 import G10, G10Paper
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
+from tmtrain.policies.poet import Poet
 from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
 from tmtrain.policies.ssdtrain import SsdTrain
 from tmtrain.policies.swapadvisor import SwapAdvisor
@@ -33,6 +34,7 @@ _RIVALS: tuple[type[Policy], ...] = (
     SwapAdvisor,
     AutoTmSync,
     AutoTmAsync,
+    Poet,
 )
 _OURS: tuple[type[Tmtrain], ...] = (
     TmtrainMove,

@@ -9,6 +9,7 @@ writes of dirty pages are the engine's, the same for all.
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.lower.replay import Replays
 from tmtrain.plan import Transfers, make_plan
 from tmtrain.plan.realise import earliest_with_slack
 from tmtrain.policies.policy import Decision, Knowledge
@@ -23,7 +24,8 @@ def advise(
     fetch: NDArray[np.int64],
     name: str,
     write: NDArray[np.int64] | None = None,
-    stall_s: float = 0.0,
+    replays: Replays | None = None,
+    ideal_s: float | None = None,
 ) -> Decision:
     """Turn the chosen periods into advice.
 
@@ -36,16 +38,19 @@ def advise(
         name: Of the policy.
         write: Slice from which on each period's tensor may be written already, if its content is final; by default it is
             written when it leaves.
-        stall_s: Seconds of waiting that the policy foresees.
+        replays: What has been put into the step, if the policy recomputes.
+        ideal_s: Seconds of the step without them.
     """
     moved = tensors.moved_pages(chosen)
+    replay_s = 0.0 if ideal_s is None else tensors.timeline.compute_s - ideal_s
     plan = make_plan(
         tensors.problem,
         moved,
         timeline=tensors.timeline,
         machine=tensors.machine,
         objective=name,
-        stall_s=stall_s,
+        replays=replays,
+        replay_s=replay_s,
         transfers=_transfers(tensors, chosen, fetch, write),
     )
     return Decision(
@@ -53,6 +58,7 @@ def advise(
         knowledge=Knowledge.LAST_USE,
         plan=plan,
         pager=Rescue(tensors.timeline),
+        replay_s=replay_s,
     )
 
 

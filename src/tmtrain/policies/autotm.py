@@ -15,12 +15,14 @@ Rule: minimise the time of the step, subject to the capacity in each kernel.
 Simplified: kernels cannot read the slow memory in place, as Optane could be: every operand is fetched. Asynchronous moves
 are offered 1, 2, 4, 8 and 15 nodes from the use. In the rival's favour: a move may be spread over several nodes, both
 directions run at once as far as the link allows, memory is free as soon as a tensor begins to leave, and nothing fragments.
-The solver gets a minute; where it finds nothing, the policy refuses the step.
+The solver gets a minute; where it finds nothing, the policy refuses the step. Where it finds no solution with asynchronous
+moves in half a minute, those of the synchronous one are hidden as well as can be, which is a linear programme.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import PolicyError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.programme import Programme
@@ -31,6 +33,10 @@ from tmtrain.policies.tensors import Tensors, find_tensors
 
 OFFSETS = (1, 2, 4, 8, 15)
 """Nodes between an asynchronous move and the use that it serves."""
+JOINT_TIME_LIMIT_S = 30.0
+"""For choosing tensors and their asynchronous moves together."""
+A_PART = 1e-6
+"""Less of a tensor than that is rounding."""
 
 
 class AutoTmSync(Policy):
@@ -41,16 +47,8 @@ class AutoTmSync(Policy):
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Solve for the least time of moves."""
         tensors = find_tensors(timeline, machine=machine)
-        page = timeline.page_bytes
-        programme = Programme()
-        placement = add_placement(
-            programme,
-            tensors,
-            read_cost=page / machine.read_bytes_per_s / timeline.compute_s,
-            write_cost=page / machine.write_bytes_per_s / timeline.compute_s,
-        )
-        x = solve_placement(programme, placement, name=self.name)
-        return advise(tensors, x[placement.moved] > 0.5, fetch=tensors.periods.end, name=self.name)
+        chosen = _choose_synchronous(tensors, name=self.name)
+        return advise(tensors, chosen, fetch=tensors.periods.end, name=self.name)
 
 
 class AutoTmAsync(Policy):
@@ -61,21 +59,50 @@ class AutoTmAsync(Policy):
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Solve for the least time of kernels with the moves beside them."""
         tensors = find_tensors(timeline, machine=machine)
-        programme = Programme()
-        placement = add_placement(programme, tensors)
-        kernels = programme.add_columns(
-            "kernels",
-            tensors.num_slices,
-            lower=timeline.slices.duration_s / timeline.compute_s,
-            upper=timeline.slices.duration_s / timeline.compute_s + _all_moves(tensors),
-            cost=1.0,
+        programme = _Asynchronous(tensors)
+        try:
+            x = solve_placement(
+                programme.rows, programme.placement.moved, name=self.name, time_limit_s=JOINT_TIME_LIMIT_S
+            )
+        except PolicyError:
+            programme = _Asynchronous(tensors, chosen=_choose_synchronous(tensors, name=self.name))
+            x = programme.rows.solve().x
+        chosen = x[programme.placement.moved] > 0.5
+        return advise(tensors, chosen, fetch=programme.begin(x), name=self.name)
+
+
+def _choose_synchronous(tensors: Tensors, *, name: str) -> NDArray[np.bool_]:
+    """Return the periods spent on flash in the least time of moves."""
+    machine, compute_s, page = tensors.machine, tensors.timeline.compute_s, tensors.timeline.page_bytes
+    programme = Programme()
+    placement = add_placement(
+        programme,
+        tensors,
+        read_cost=page / machine.read_bytes_per_s / compute_s,
+        write_cost=page / machine.write_bytes_per_s / compute_s,
+    )
+    return solve_placement(programme, placement.moved, name=name)[placement.moved] > 0.5
+
+
+class _Asynchronous:
+    """The programme with moves beside kernels, in times of the computation."""
+
+    def __init__(self, tensors: Tensors, *, chosen: NDArray[np.bool_] | None = None) -> None:
+        self.rows = Programme()
+        self.placement = add_placement(self.rows, tensors, chosen=chosen)
+        self._tensors = tensors
+        lasts = tensors.timeline.slices.duration_s / tensors.timeline.compute_s
+        kernels = self.rows.add_columns(
+            "kernels", tensors.num_slices, lower=lasts, upper=lasts + _all_moves(tensors), cost=1.0
         )
-        moves = _add_moves(programme, placement, tensors, kernels)
-        x = solve_placement(programme, placement, name=self.name)
-        fetch = tensors.periods.end.copy()
-        begun = x[moves.columns] > 1e-6
+        self._inward = _add_moves(self.rows, self.placement, tensors, kernels)
+
+    def begin(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the slice at which the fetch of each period begins."""
+        fetch, moves = self._tensors.periods.end.copy(), self._inward
+        begun = x[moves.columns] > A_PART
         np.minimum.at(fetch, moves.period[begun], moves.at[begun])
-        return advise(tensors, x[placement.moved] > 0.5, fetch=fetch, name=self.name)
+        return fetch
 
 
 def _all_moves(tensors: Tensors) -> float:

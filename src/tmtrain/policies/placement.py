@@ -34,7 +34,12 @@ class Placement:
 
 
 def add_placement(
-    programme: Programme, tensors: Tensors, *, read_cost: float = 0.0, write_cost: float = 0.0
+    programme: Programme,
+    tensors: Tensors,
+    *,
+    read_cost: float = 0.0,
+    write_cost: float = 0.0,
+    chosen: NDArray[np.bool_] | None = None,
 ) -> Placement:
     """Add the columns and rows of a placement of whole tensors.
 
@@ -43,11 +48,13 @@ def add_placement(
         tensors: The step.
         read_cost: Of a page that comes in, in objective units.
         write_cost: Of a page that is written.
+        chosen: The periods spent on flash, shape (periods,), where that is decided already.
     """
     periods, gaps, T = tensors.periods, tensors.problem.gaps, tensors.num_slices
     unit = float(tensors.timeline.fast_pages)
     count = len(periods)
-    x = programme.add_columns("moved", count, upper=1.0, cost=read_cost * periods.pages)
+    least, most = (0.0, 1.0) if chosen is None else (chosen * 1.0, chosen * 1.0)
+    x = programme.add_columns("moved", count, lower=least, upper=most, cost=read_cost * periods.pages)
     w = programme.add_columns("written", count, upper=periods.is_dirty * 1.0, cost=write_cost * periods.pages)
     total = float(gaps.pages.sum()) / unit
     # [Capacity]: what is beyond the capacity is away.
@@ -57,18 +64,33 @@ def add_placement(
     rows = programme.add_rows("balance", T, lower=0.0, upper=0.0)
     programme.put(rows, a, 1.0)
     programme.put(rows[1:], a[:-1], -1.0)
-    column, pages = x[tensors.period_of_gap], gaps.pages / unit
-    leave, due = tensors.span_of_gaps()
-    _put_from(programme, rows, column, -pages, at=leave)
-    _put_from(programme, rows, column, pages, at=due)
-    wraps = (leave <= T) & (due > T)
-    programme.put(rows[0], column[wraps], -pages[wraps])
+    placement = Placement(moved=x, written=w, balance=rows)
+    leave_in(programme, placement, tensors, columns=x, period=np.arange(count))
     # [Dirty]: a tensor is away only if this period, or an earlier one of the same content, writes it.
     first, second = _pairs_of_content(tensors)
     dirty = programme.add_rows("dirty", count, lower=-np.inf, upper=1.0 - periods.is_dirty)
     programme.put(dirty, x, 1.0)
     programme.put(dirty[second], w[first], -1.0)
-    return Placement(moved=x, written=w, balance=rows)
+    return placement
+
+
+def leave_in(
+    programme: Programme,
+    placement: Placement,
+    tensors: Tensors,
+    *,
+    columns: NDArray[np.int64],
+    period: NDArray[np.int64],
+) -> None:
+    """Let each of `columns` stand for the absence of a tensor in its `period`."""
+    T, unit, rows = tensors.num_slices, float(tensors.timeline.fast_pages), placement.balance
+    gap, which = _gaps_of(tensors, period)
+    column, pages = columns[which], tensors.problem.gaps.pages[gap] / unit
+    leave, due = (side[gap] for side in tensors.span_of_gaps())
+    _put_from(programme, rows, column, -pages, at=leave)
+    _put_from(programme, rows, column, pages, at=due)
+    wraps = (leave <= T) & (due > T)
+    programme.put(rows[0], column[wraps], -pages[wraps])
 
 
 def return_at(
@@ -81,34 +103,49 @@ def return_at(
     at: NDArray[np.int64],
 ) -> None:
     """Let `columns` bring the tensors of `period` back at slices `at` already, instead of at the ends of the periods."""
-    gaps, T, unit = tensors.problem.gaps, tensors.num_slices, float(tensors.timeline.fast_pages)
+    T, unit = tensors.num_slices, float(tensors.timeline.fast_pages)
     pages = tensors.periods.pages[period] / unit
     _put_from(programme, placement.balance, columns, pages, at=at)
     wraps = (tensors.periods.end[period] > T) & (at <= T)
     # Each gap of the period no longer returns at its own end.
-    order = np.argsort(tensors.period_of_gap, kind="stable")
-    bounds = np.searchsorted(tensors.period_of_gap[order], np.arange(len(tensors.periods) + 1))
-    size = np.diff(bounds)[period]
-    row = np.repeat(np.arange(len(period)), size)
-    gap = order[
-        np.repeat(bounds[period], size) + np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
-    ]
-    due = tensors.span_of_gaps()[1][gap]
-    _put_from(programme, placement.balance, columns[row], -gaps.pages[gap] / unit, at=due)
+    gap, which = _gaps_of(tensors, period)
+    shares = tensors.problem.gaps.pages[gap] / unit
+    _put_from(programme, placement.balance, columns[which], -shares, at=tensors.span_of_gaps()[1][gap])
     programme.put(placement.balance[0], columns[wraps], pages[wraps])
 
 
-def solve_placement(programme: Programme, placement: Placement, *, name: str) -> NDArray[np.float64]:
+def solve_placement(
+    programme: Programme,
+    integral: NDArray[np.int64],
+    *,
+    name: str,
+    time_limit_s: float = TIME_LIMIT_S,
+) -> NDArray[np.float64]:
     """Return the columns of the best placement that is found in time.
 
+    Args:
+        programme: Complete.
+        integral: The columns that are; `Placement.written` need not, given `Placement.moved`.
+        name: Of the policy.
+        time_limit_s: When to stop.
+
     Raises:
-        PolicyError: none is.
+        PolicyError: none is found.
     """
-    integral = np.concatenate([placement.moved, placement.written])
     try:
-        return programme.solve_integral(integral, gap=GAP, time_limit_s=TIME_LIMIT_S)
+        return programme.solve_integral(integral, gap=GAP, time_limit_s=time_limit_s)
     except TimeLimitError as error:
         raise PolicyError(f"{name}: the step is too large for its solver: {error}") from error
+
+
+def _gaps_of(tensors: Tensors, period: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the gaps of all of the periods, and for each gap the place of its period among them."""
+    order = np.argsort(tensors.period_of_gap, kind="stable")
+    bounds = np.searchsorted(tensors.period_of_gap[order], np.arange(len(tensors.periods) + 1))
+    size = np.diff(bounds)[period]
+    which = np.repeat(np.arange(len(period)), size)
+    offset = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)
+    return order[np.repeat(bounds[period], size) + offset], which
 
 
 def _put_from(
