@@ -9,7 +9,7 @@ step.
 Rule: while the pressure (bytes of tensors that are not evicted) exceeds the capacity somewhere, evict the tensor with the
 most *benefit* over its period: the integral over time of the bytes above the capacity that it takes away, where
 
-* `g10-paper`: benefit per byte of transfer, between the end of the transfer out and the start of the one in;
+* `g10-paper`: benefit per second of transfer, between the end of the transfer out and the start of the one in;
 * `g10`: benefit, between the middles of both transfers, ties by seconds x bytes; no periods shorter than 2.5 transfers or
   with a single kernel inside; the capacity is 99 % of the fast tier (the artifact).
 
@@ -124,9 +124,8 @@ def _evict(tensors: Tensors, rule: Rule, *, stretch: float) -> _Evicted:
         *_, p = heapq.heappop(heap)
         if chosen[p]:
             continue
-        rank = account.rank(
-            p
-        )  # benefits and bandwidth only shrink, so who is first after an update is first of all
+        # Benefits and bandwidth only shrink, so who is first after an update is first of all.
+        rank = account.rank(p)
         if rank[0] >= 0:
             continue
         if heap and (*rank, p) > heap[0]:
@@ -150,13 +149,14 @@ class _Account:
         self._excess = (tensors.problem.over_pages + timeline.fast_pages - line).astype(np.float64)
         self._duration_s = timeline.slices.duration_s
         seconds = self._duration_s * stretch if np.isfinite(stretch) else np.full(tensors.num_slices, np.inf)
-        self._write = seconds * (machine.write_bytes_per_s / page)
-        self._read = seconds * (machine.read_bytes_per_s / page)
+        self._pages_out_per_s = machine.write_bytes_per_s / page
+        self._pages_in_per_s = machine.read_bytes_per_s / page
+        self._write = seconds * self._pages_out_per_s
+        self._read = seconds * self._pages_in_per_s
         self._both = seconds * (machine.shared_bytes_per_s / page)
         periods = tensors.periods
-        slower = min(machine.read_bytes_per_s, machine.write_bytes_per_s)
-        rate = np.where(periods.is_dirty, slower, machine.read_bytes_per_s)
-        self._one_way_s = periods.pages * page / rate
+        slower = min(self._pages_in_per_s, self._pages_out_per_s)
+        self._one_way_s = periods.pages / np.where(periods.is_dirty, slower, self._pages_in_per_s)
         self._length_s = tensors.length_s() * (stretch if np.isfinite(stretch) else 1.0)
         self._written: set[int] = set()
 
@@ -180,18 +180,14 @@ class _Account:
         pages = float(self._tensors.periods.pages[p])
         area = _area(self._excess, self._duration_s, pages, window.begin, window.end)
         if self._rule is Rule.PAPER:
-            return -area / (pages + self._pages_out(p)), 0.0
+            return -area / (pages / self._pages_in_per_s + self._pages_out(p) / self._pages_out_per_s), 0.0
         return -area, -pages * float(self._length_s[p])
 
     def take(self, p: int) -> int:
         """Evict the tensor over period p; return the slice at which its transfer in begins."""
         window = self._window(p)
-        pages, periods, T = (
-            float(self._tensors.periods.pages[p]),
-            self._tensors.periods,
-            self._tensors.num_slices,
-        )
-        start, end = int(periods.start[p]), int(periods.end[p])
+        periods, T = self._tensors.periods, self._tensors.num_slices
+        pages, start, end = float(periods.pages[p]), int(periods.start[p]), int(periods.end[p])
         _spend(self._write, self._both, self._pages_out(p), start + 1, end, 1)
         _spend(self._read, self._both, pages, end - 1, start, -1)
         self._excess[np.arange(window.begin, window.end) % T] -= pages
