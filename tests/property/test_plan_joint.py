@@ -17,7 +17,7 @@ from tmtrain.plan.objective import make_objective
 from tmtrain.plan.options import find_options
 from tmtrain.plan.problem import build_problem
 from tmtrain.plan.solve import Placement, solve
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulate import simulate
 
 OBJECTIVES = ("bytes", "writes", "time", "energy")
@@ -45,7 +45,7 @@ def check_policies(seed: int) -> int:
         for recompute in (False, True)
     }
     replays = 0
-    for policy in POLICIES:
+    for policy in DEFAULT_POLICIES:
         if policy == "all-fast":
             continue
         for objective in OBJECTIVES if policy.startswith("tmtrain") else ("energy",):

@@ -17,12 +17,12 @@ from tests.support.steps import links, steps
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import POLICIES, Decision, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, Decision, make_policy
 from tmtrain.simulate import Result, engine, run, simulate
 from tmtrain.simulate.engine import Engine
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
-every_policy = pytest.mark.parametrize("policy", POLICIES)
+every_policy = pytest.mark.parametrize("policy", DEFAULT_POLICIES)
 
 
 @pytest.fixture(autouse=True, scope="module")

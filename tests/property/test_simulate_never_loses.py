@@ -9,11 +9,11 @@ from tmtrain.lower import lower
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine, load_machine
 from tmtrain.plan import bound_of
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulate import Result, simulate
 
 OURS = ("tmtrain-move", "tmtrain")
-RIVALS = tuple(name for name in POLICIES if name not in {"all-fast", *OURS})
+RIVALS = tuple(name for name in DEFAULT_POLICIES if name not in {"all-fast", *OURS})
 OBJECTIVES = ("bytes", "writes", "time", "energy")
 
 

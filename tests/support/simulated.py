@@ -7,11 +7,17 @@ from tests.support.machines import toy_machine
 from tests.support.timelines import make_timeline
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine, Paging
-from tmtrain.policies import Decision, make_policy
+from tmtrain.policies import POLICIES, Decision, make_policy
 from tmtrain.simulate import Result, simulate
 
 PAGE = 4096
 """Bytes of a page, and so one page per second is this rate."""
+
+
+NEEDS_CONVOLUTIONS = ("vdnn-conv",)
+"""Policies that refuse a step without them."""
+ANY_STEP = tuple(name for name in POLICIES if name not in NEEDS_CONVOLUTIONS)
+"""Policies that have an answer for every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.simulated import ANY_STEP
 
 from tmtrain.cli.app import main
 from tmtrain.cli.scene import make_scene
 from tmtrain.cli.trace_summary import summarise_trace
 from tmtrain.plan import plan
 from tmtrain.plan.file import load_plan, save_plan
-from tmtrain.policies import POLICIES
 from tmtrain.report.example import write_example
 from tmtrain.simulate import load_result
 from tmtrain.trace import Role, example_trace, load_trace, save_trace
@@ -167,12 +167,34 @@ def test_check_tells_good_plans_from_bad_ones(
     assert [violation["rule"] for violation in json.loads(capsys.readouterr().out)["violations"]] == ["bound"]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", ANY_STEP)
 def test_simulate_runs_every_policy(policy: str, trace: str, capsys: pytest.CaptureFixture[str]) -> None:
     said = _json(capsys, "simulate", trace, "--fast", "20KiB", "--policy", policy)
     assert said["policy"] == policy
     assert said["energy_j"] == pytest.approx(sum(said["energy_by_component_j"].values()))
     assert said["step_time_s"] >= said["ideal_step_time_s"]
+
+
+def test_a_policy_without_an_answer_is_left_out_of_a_comparison(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = (
+        "--policy",
+        "lru",
+        "vdnn-conv",
+        "belady",
+        "tmtrain",
+        "--no-sensitivity",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    said = _json(capsys, "evaluate", trace, "--fast", "20KiB", *chosen)
+    assert [row["policy"] for row in said["rows"]] == ["lru", "belady", "tmtrain"]
+    assert [(r["policy"], r["budget_bytes"]) for r in said["refusals"]] == [("vdnn-conv", 20480)]
+    assert "no convolution" in said["refusals"][0]["reason"]
+    text = _text(capsys, "report", str(tmp_path / "out"))
+    assert "vdnn-conv did not run" in " ".join(text.split())
+    assert main(["simulate", trace, "--fast", "20KiB", "--policy", "vdnn-conv"]) == 1
 
 
 def test_simulate_writes_result_and_perfetto(

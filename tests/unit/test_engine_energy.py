@@ -9,7 +9,7 @@ from tests.support.simulated import PAGE, decided, step
 from tmtrain.lower.energy import COMPONENTS, power_w
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.policies import POLICIES
+from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.simulate import simulate, step_energy
 
 MACHINE = load_machine("v4-slc")
@@ -49,7 +49,7 @@ def test_each_component_is_its_amount_times_its_constant() -> None:
     )
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DEFAULT_POLICIES)
 def test_the_components_add_up_to_the_closed_form(policy: str) -> None:
     timeline = _working_step()
     decision = decided(policy, timeline, MACHINE)

@@ -5,7 +5,7 @@ from tests.support.simulated import Told, decided, pages_per_second, step, told
 from tests.support.timelines import make_timeline
 
 from tmtrain.errors import InputError, PlanRefutedError
-from tmtrain.policies import POLICIES, Decision, Knowledge, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, POLICIES, Decision, Knowledge, make_policy
 from tmtrain.policies.lru import LruPager
 from tmtrain.simulate import simulate
 
@@ -152,7 +152,7 @@ def test_policies_have_the_names_that_they_are_made_by() -> None:
         make_policy("mru")
 
 
-def test_a_decision_has_either_a_plan_or_a_pager() -> None:
-    decisions = [decided(name, ROUND_AND_ROUND, pages_per_second()) for name in POLICIES]
+def test_a_decision_by_default_has_either_a_plan_or_a_pager() -> None:
+    decisions = [decided(name, ROUND_AND_ROUND, pages_per_second()) for name in DEFAULT_POLICIES]
     assert all((decision.plan is None) != (decision.pager is None) for decision in decisions)
-    assert [decision.has_flash for decision in decisions] == [name != "all-fast" for name in POLICIES]
+    assert [decision.has_flash for decision in decisions] == [name != "all-fast" for name in DEFAULT_POLICIES]

@@ -9,7 +9,7 @@ from tests.support.simulated import PAGE, decided, step
 from tmtrain.lower.energy import WORK_COMPONENTS
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.policies import POLICIES
+from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.report.example import example_result
 from tmtrain.simulate import Result, Traffic, simulate
 from tmtrain.simulate.power import power_over_time
@@ -47,7 +47,7 @@ def _assert_conserved(result: Result, *, stretches: int | None) -> None:
 
 
 @pytest.mark.parametrize("stretches", [None, 1, 7, 400])
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", DEFAULT_POLICIES)
 def test_the_integral_over_the_step_is_the_energy_of_each_component(
     policy: str, stretches: int | None
 ) -> None:

@@ -14,7 +14,7 @@ from tmtrain.plan import Plan
 from tmtrain.plan.file import load_plan
 from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.report import write_perfetto
-from tmtrain.simulate import Result, save_result
+from tmtrain.simulate import Result, save_result, try_policy
 from tmtrain.simulate import simulate as run
 from tmtrain.units import FastCapacity, parse_fast
 
@@ -56,8 +56,7 @@ def simulate(
             source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
         )
         tell(f"{source}: simulate {policy}")
-        decision = _decide(scene, policy=policy, objective=objective or "energy", plan=loaded)
-        result = run(decision, machine=scene.machine, policy=policy)
+        decision, result = _simulate(scene, policy=policy, objective=objective or "energy", plan=loaded)
         _write(result, decision, out=out, perfetto=perfetto)
     paths = {"out": str(out) if out else None, "perfetto": str(perfetto) if perfetto else None}
     summary = summarise_step(result, scene, **paths)
@@ -83,10 +82,12 @@ def _capacity(fast: str | None, plan: Plan | None) -> FastCapacity:
     return parse_fast(fast or DEFAULT_FAST)
 
 
-def _decide(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> Decision:
+def _simulate(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> tuple[Decision, Result]:
     if plan is None:
-        return make_policy(policy, objective=objective).decide(scene.timeline, machine=scene.machine)
-    return follow(plan, scene.timeline, machine=scene.machine)
+        tried = try_policy(make_policy(policy, objective=objective), scene.timeline, machine=scene.machine)
+        return tried.decision, tried.result
+    decision = follow(plan, scene.timeline, machine=scene.machine)
+    return decision, run(decision, machine=scene.machine, policy=policy)
 
 
 def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:

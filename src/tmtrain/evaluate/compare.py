@@ -10,9 +10,9 @@ from tmtrain.lower.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import lifetime_s
 from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies import follow, make_policy
 from tmtrain.policies.tmtrain import Tmtrain
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulate import Result, Tried, simulate, try_policy
 from tmtrain.simulate.power import power_over_time
 from tmtrain.units import YEAR_S
 
@@ -37,30 +37,33 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
 
     Raises:
         InputError: unknown policy.
+        PolicyError: the policy has no answer for this step.
     """
-    decision, plan_s = decide(setting, policy)
-    begin = time.perf_counter()
-    result = simulate(decision, machine=setting.machine, policy=policy)
+    tried = try_in(setting, policy)
+    decision, result = tried.decision, tried.result
     wall = WallClock(
         capture_s=setting.capture_s,
         lower_s=setting.lower_s,
-        plan_s=plan_s,
-        simulate_s=time.perf_counter() - begin,
+        plan_s=tried.decide_s,
+        simulate_s=tried.simulate_s,
     )
     row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
     return Outcome(row=row, result=result, plan=decision.plan)
 
 
-def decide(setting: Setting, policy: str) -> tuple[Decision, float]:
-    """Return what `policy` decides and the seconds that took; ours has been planned with the setting."""
+def try_in(setting: Setting, policy: str) -> Tried:
+    """Run `policy` at its best; ours has been planned with the setting.
+
+    Raises: as `run_policy`.
+    """
+    timeline, machine = setting.timeline, setting.machine
+    if policy != Tmtrain.name:
+        return try_policy(make_policy(policy, objective=setting.objective), timeline, machine=machine)
+    decision = follow(setting.ours, timeline, machine=machine)
     begin = time.perf_counter()
-    if policy == Tmtrain.name:
-        decision = follow(setting.ours, setting.timeline, machine=setting.machine)
-        begin -= setting.plan_s
-    else:
-        chosen = make_policy(policy, objective=setting.objective)
-        decision = chosen.decide(setting.timeline, machine=setting.machine)
-    return decision, time.perf_counter() - begin
+    result = simulate(decision, machine=machine, policy=policy)
+    seconds = time.perf_counter() - begin
+    return Tried(decision=decision, result=result, decide_s=setting.plan_s, simulate_s=seconds)
 
 
 def objective_of(result: Result, objective: Objective) -> float:

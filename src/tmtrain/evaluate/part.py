@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmtrain.errors import InfeasibleError
+from tmtrain.errors import InfeasibleError, PolicyError
 from tmtrain.evaluate.compare import Outcome, run_policy
 from tmtrain.evaluate.fate_record import record_fates, save_fates
 from tmtrain.evaluate.row import Refusal, Row
@@ -72,7 +72,7 @@ def run_part(task: Task, tell: Tell = lambda _: None) -> Part:
         tell(f"{task.place}: {policy}")
         try:
             rows.append(_row(task, setting, policy))
-        except InfeasibleError as error:
+        except (InfeasibleError, PolicyError) as error:
             refusals.append(_refusal(task, policy, error))
     cases: list[Case] = []
     if task.study.sensitivity and task.fast == task.study.fasts[0]:

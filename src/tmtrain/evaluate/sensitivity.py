@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from tmtrain.evaluate.compare import decide
+from tmtrain.evaluate.compare import try_in
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
 from tmtrain.policies import Decision, make_policy
-from tmtrain.simulate import Result, simulate, step_energy
+from tmtrain.simulate import Result, step_energy, try_policy
 
 SENSITIVITY_SCHEMA = 1
 """Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``."""
@@ -128,8 +128,8 @@ def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
 
 
 def _nominal(setting: Setting, policy: str) -> tuple[Decision, Result]:
-    decision, _ = decide(setting, policy)
-    return decision, simulate(decision, machine=setting.machine, policy=policy)
+    tried = try_in(setting, policy)
+    return tried.decision, tried.result
 
 
 def _turn(
@@ -167,8 +167,8 @@ def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
 
 
 def _simulate(setting: Setting, machine: Machine, policy: str) -> Result:
-    decision = make_policy(policy, objective=setting.objective).decide(setting.timeline, machine=machine)
-    return simulate(decision, machine=machine, policy=policy)
+    chosen = make_policy(policy, objective=setting.objective)
+    return try_policy(chosen, setting.timeline, machine=machine).result
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:

@@ -8,7 +8,7 @@ from tmtrain.evaluate.setting import MEASURES
 from tmtrain.evaluate.source import check_source
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.plan import check_objective
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.units import FastCapacity
 
 Tell = Callable[[str], None]
@@ -25,7 +25,7 @@ class Study:
     """Presets or TOML files."""
     fasts: tuple[FastCapacity, ...] = (FastCapacity(fraction=0.125),)
     objective: str = "energy"
-    policies: tuple[str, ...] = POLICIES
+    policies: tuple[str, ...] = DEFAULT_POLICIES
     options: StepOptions | None = None
     """For zoo models."""
     sensitivity: bool = True

@@ -9,7 +9,7 @@ from tmtrain.lower.replay import Replays, no_replays
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.plan.plan import Bound, Plan, Prediction
+from tmtrain.plan.plan import Bound, Plan, Prediction, Transfers
 from tmtrain.plan.problem import Problem
 from tmtrain.plan.realise import Pace, realise
 
@@ -25,6 +25,7 @@ def make_plan(
     stall_s: float = 0.0,
     replays: Replays | None = None,
     replay_s: float = 0.0,
+    transfers: Transfers | None = None,
 ) -> Plan:
     """Turn a feasible placement, ours or a rival's, into a plan without certificate.
 
@@ -38,7 +39,10 @@ def make_plan(
         stall_s: Seconds of waiting foreseen.
         replays: What was put into the step.
         replay_s: Seconds of them.
+        transfers: The placement as a rival schedules it; by default it is scheduled like ours.
     """
+    if transfers is None:
+        transfers = realise(problem, moved, timeline=timeline, machine=machine, pace=pace)
     return Plan(
         trace_fingerprint=timeline.trace_fingerprint,
         machine=timeline.machine,
@@ -46,7 +50,7 @@ def make_plan(
         fast_bytes=timeline.fast_bytes,
         objective=objective,
         replays=no_replays() if replays is None else replays,
-        transfers=realise(problem, moved, timeline=timeline, machine=machine, pace=pace),
+        transfers=transfers,
         prediction=predict(
             problem, moved, timeline=timeline, machine=machine, stall_s=stall_s, replay_s=replay_s
         ),

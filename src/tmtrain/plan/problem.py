@@ -36,8 +36,8 @@ class Gaps:
     def __len__(self) -> int:
         return len(self.extent)
 
-    def of(self, chosen: NDArray[np.bool_]) -> "Gaps":
-        """Return the chosen rows."""
+    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Gaps":
+        """Return the chosen rows, by mask or by number."""
         return Gaps(**{name: getattr(self, name)[chosen] for name in self.__slots__})
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array, vstack
 
 from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
@@ -31,7 +31,7 @@ MANY_COLUMNS = 60_000
 AS_GOOD = 1e-8
 """Relative difference of two objectives that are equal."""
 _OUT_OF_TIME, _INFEASIBLE = 1, 2
-"""What scipy's ``linprog`` says."""
+"""What scipy's ``linprog`` and ``milp`` say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +122,45 @@ class Programme:
         cost = _joined(self._cost)
         x, y = self._run(cost + _joined(self._nudge), None, time_limit_s)
         return Solution(x=x, y=y, value=self.constant + float(cost @ x))
+
+    def solve_integral(
+        self, integral: NDArray[np.int64], *, gap: float, time_limit_s: float
+    ) -> NDArray[np.float64]:
+        """Solve by HiGHS with these columns integral; return the best columns found, proved or out of time.
+
+        Args:
+            integral: Numbers of columns.
+            gap: Relative; good enough.
+            time_limit_s: When to stop.
+
+        Raises:
+            InfeasibleError: nothing satisfies the rows.
+            TimeLimitError: the time is over and nothing was found.
+            SolverError: it gave up.
+        """
+        whole = np.zeros(self.num_columns)
+        whole[integral] = 1
+        # Arrays, which scipy's stubs do not know of here.
+        lower: Any = _joined(self._lower)
+        upper: Any = _joined(self._upper)
+        row_lower: Any = _joined(self._row_lower)
+        row_upper: Any = _joined(self._row_upper)
+        answer: Any = milp(
+            _joined(self._cost),
+            integrality=whole,
+            bounds=Bounds(lower, upper),
+            constraints=LinearConstraint(self.matrix(), row_lower, row_upper),
+            options={"mip_rel_gap": gap, "time_limit": time_limit_s},
+        )
+        if answer.x is not None:
+            return answer.x
+        if answer.status == _OUT_OF_TIME:
+            raise TimeLimitError(
+                f"no solution of {len(integral)} integers was found within {time_limit_s:g} s"
+            )
+        if answer.status == _INFEASIBLE:
+            raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
+        raise SolverError(f"HiGHS did not solve the plan of {len(integral)} integers: {answer.message}")
 
     def settle(
         self, found: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None

@@ -88,7 +88,7 @@ def realise(
     final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
     written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
-    fetch = _earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
+    fetch = earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
     write = np.where(
         _is_fresh(problem, pieces, final), final, pieces.leave
     )  # what flash has already is not written again
@@ -227,7 +227,7 @@ def _latest_starts(
 
 
 @njit(cache=True)
-def _earliest_with_slack(
+def earliest_with_slack(
     earliest: NDArray[np.int64],
     back: NDArray[np.int64],
     pages: NDArray[np.int64],

@@ -2,14 +2,49 @@
 
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
+from tmtrain.policies.autotm import AutoTmAsync, AutoTmSync
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.flashneuron import FlashNeuron
+from tmtrain.policies.g10 import G10, G10Paper
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
+from tmtrain.policies.poet import Poet
 from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.ssdtrain import SsdTrain
+from tmtrain.policies.swapadvisor import SwapAdvisor
 from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
+from tmtrain.policies.vdnn import Vdnn, VdnnConv, VdnnDyn
+from tmtrain.policies.zero_infinity import ZeroInfinity
 
-POLICIES = (
+_RIVALS: tuple[type[Policy], ...] = (
+    AllFast,
+    Paging,
+    Lru,
+    Belady,
+    LargestFirst,
+    G10Paper,
+    G10,
+    FlashNeuron,
+    Vdnn,
+    VdnnConv,
+    VdnnDyn,
+    SsdTrain,
+    ZeroInfinity,
+    SwapAdvisor,
+    AutoTmSync,
+    AutoTmAsync,
+    Poet,
+)
+_OURS: tuple[type[Tmtrain], ...] = (
+    TmtrainMove,
+    Tmtrain,
+)
+
+POLICIES = tuple(policy.name for policy in (*_RIVALS, *_OURS))
+"""Every policy by name, in the order of tables."""
+
+DEFAULT_POLICIES = (
     AllFast.name,
     Paging.name,
     Lru.name,
@@ -18,7 +53,7 @@ POLICIES = (
     TmtrainMove.name,
     Tmtrain.name,
 )
-"""Every policy by name, in the order of tables."""
+"""Those that a comparison shows unless it is asked for others."""
 
 
 def make_policy(name: str, *, objective: str = "energy") -> Policy:
@@ -30,13 +65,22 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
     >>> make_policy("belady").name
     'belady'
     """
-    rivals: dict[str, type[Policy]] = {p.name: p for p in (AllFast, Paging, Lru, Belady, LargestFirst)}
-    for ours in (Tmtrain, TmtrainMove):
+    for ours in _OURS:
         if name == ours.name:
             return ours(objective)
-    if name not in rivals:
-        raise InputError(f"unknown policy {name!r}: choose one of {', '.join(POLICIES)}")
-    return rivals[name]()
+    for rival in _RIVALS:
+        if name == rival.name:
+            return rival()
+    raise InputError(f"unknown policy {name!r}: choose one of {', '.join(POLICIES)}")
 
 
-__all__ = ["POLICIES", "Decision", "Knowledge", "Pager", "Policy", "follow", "make_policy"]
+__all__ = [
+    "DEFAULT_POLICIES",
+    "POLICIES",
+    "Decision",
+    "Knowledge",
+    "Pager",
+    "Policy",
+    "follow",
+    "make_policy",
+]

@@ -66,4 +66,12 @@ class Policy(ABC):
 
     @abstractmethod
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
-        """Look at the step and decide."""
+        """Look at the step and decide.
+
+        Raises:
+            PolicyError: the policy has no answer for this step.
+        """
+
+    def variants(self) -> "tuple[Policy, ...]":
+        """Settings of its own parameters that are worth trying; `tmtrain.simulate.try_policy` keeps the fastest."""
+        return (self,)

@@ -2,7 +2,7 @@
 
 The closed loop: a step runs under a plan, what it tells goes to `steer`, and the plan that `steer` returns is followed by
 the next step. Where the plan changed, what it expects in fast memory may not be there: the engine then fetches on demand,
-counts the misses, and `tmtrain.simulate.rescue.Rescue` makes the room. The capacity holds in any case.
+counts the misses, and `tmtrain.policies.rescue.Rescue` makes the room. The capacity holds in any case.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +16,9 @@ from tmtrain.machine import Machine
 from tmtrain.plan import Plan
 from tmtrain.plan.observation import Observation
 from tmtrain.policies import Decision, Knowledge
+from tmtrain.policies.rescue import Rescue
 from tmtrain.simulate.engine import Engine, Measured
 from tmtrain.simulate.link import Meter, TrafficLog
-from tmtrain.simulate.rescue import Rescue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

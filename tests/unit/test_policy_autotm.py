@@ -1,0 +1,113 @@
+"""AutoTM's programmes: the optimum of whole tensors by enumeration, and steps small enough for paper."""
+
+from itertools import product
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from tests.support.instances import layered_timeline
+from tests.support.simulated import Told, decided, pages_per_second, step, told
+
+from tmtrain.errors import PolicyError, TimeLimitError
+from tmtrain.plan.prediction import predict
+from tmtrain.plan.programme import Programme
+from tmtrain.policies import autotm, placement
+from tmtrain.policies.placement import add_placement, solve_placement
+from tmtrain.policies.tensors import Tensors, find_tensors
+
+MACHINE = pages_per_second()
+
+A_LARGE_OR_A_SMALL_TENSOR = step(
+    ["a:r b:r", "t:new", "t:r", "", "a:r b:r"], pages={"a": 3, "b": 1, "t": 1}, fast_pages=4, frees={2: "t"}
+)
+"""While t lives, in slices 1 and 2, one page too many is there."""
+
+
+def _cost(tensors: Tensors, chosen: np.ndarray) -> float:
+    """Pages in, and twice the pages out."""
+    told = predict(
+        tensors.problem, tensors.moved_pages(chosen), timeline=tensors.timeline, machine=tensors.machine
+    )
+    return (told.bytes_in + 2 * told.bytes_out) / tensors.timeline.page_bytes
+
+
+def test_no_choice_of_whole_tensors_moves_less() -> None:
+    """Every choice that fits is enumerated; writing costs twice what reading costs, and once per content."""
+    seen = 0
+    for seed in range(60):
+        timeline = layered_timeline(seed, layers=2)
+        tensors = find_tensors(timeline, machine=MACHINE)
+        count = len(tensors.periods)
+        if not 2 <= count <= 10:
+            continue
+        programme = Programme()
+        placed = add_placement(programme, tensors, read_cost=1.0, write_cost=2.0)
+        with patch.object(placement, "GAP", 0.0):
+            chosen = solve_placement(programme, placed.moved, name="test")[placed.moved] > 0.5
+        fitting = [
+            _cost(tensors, np.array(choice, bool))
+            for choice in product((False, True), repeat=count)
+            if (tensors.room(np.array(choice, bool)) >= 0).all()
+        ]
+        assert (tensors.room(chosen) >= 0).all(), seed
+        assert _cost(tensors, chosen) == min(fitting), seed
+        seen += min(fitting) > 0
+    assert seen > 10
+
+
+def test_synchronous_moves_are_as_few_as_can_be_and_come_right_before_the_use() -> None:
+    # Without b, for one page, the step fits. It is fetched when slice 4 asks for it: 1 s.
+    assert told("autotm-sync", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+        pages_in=1, pages_out=0, step_s=6, stall_s=1
+    )
+
+
+def test_asynchronous_moves_run_beside_kernels() -> None:
+    # Beside slice 3, one node before its use, b is fetched for nothing.
+    assert told("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+        pages_in=1, pages_out=0, step_s=5, stall_s=0
+    )
+
+
+def test_an_asynchronous_move_needs_room_beside_the_kernel() -> None:
+    # a (1 page) gives way to t and u in slices 1 and 2; one node before its use there is no room, so it comes at its use.
+    timeline = step(
+        ["a:r", "t:new", "u:new", "a:r"], pages={"a": 1, "t": 1, "u": 1}, fast_pages=1, frees={1: "t", 2: "u"}
+    )
+    plan = decided("autotm-async", timeline, MACHINE).plan
+    assert plan is not None
+    assert plan.transfers.fetch_slice.tolist() == plan.transfers.return_slice.tolist() == [3]
+    assert told("autotm-async", timeline, MACHINE) == Told(pages_in=1, pages_out=0, step_s=5, stall_s=1)
+
+
+def test_an_asynchronous_move_goes_where_it_costs_least() -> None:
+    # a is 4 pages, 4 s of transfer. Slice 4, 1 node before its use, lasts 1 s; slice 3, 2 nodes before, lasts 5 s.
+    timeline = step(
+        ["a:r", "t:new", "", "", "", "a:r"], pages={"a": 4, "t": 4}, fast_pages=4, frees={1: "t"},
+        duration_s=[1, 1, 1, 5, 1, 1],
+    )  # fmt: skip
+    plan = decided("autotm-async", timeline, MACHINE).plan
+    assert plan is not None
+    assert plan.transfers.fetch_slice.tolist() == [3]
+    assert told("autotm-async", timeline, MACHINE) == Told(pages_in=4, pages_out=0, step_s=10, stall_s=0)
+
+
+def test_where_the_joint_programme_takes_too_long_the_synchronous_choice_is_hidden() -> None:
+    # Without time for the joint programme b is chosen by the synchronous one, and fetched beside slice 3 all the same.
+    with patch.object(autotm, "JOINT_TIME_LIMIT_S", 1e-9):
+        assert told("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+            pages_in=1, pages_out=0, step_s=5, stall_s=0
+        )
+
+
+def test_a_step_that_is_too_large_for_the_solver_is_refused() -> None:
+    out_of_time = patch.object(Programme, "solve_integral", side_effect=TimeLimitError("out of time"))
+    with out_of_time, pytest.raises(PolicyError, match="autotm-sync: the step is too large for its solver"):
+        decided("autotm-sync", layered_timeline(1, layers=2), MACHINE)
+
+
+def test_a_solver_without_time_says_so() -> None:
+    programme = Programme()
+    placed = add_placement(programme, find_tensors(layered_timeline(1, layers=8), machine=MACHINE))
+    with pytest.raises(TimeLimitError, match="within 0 s"):
+        programme.solve_integral(placed.moved, gap=0.0, time_limit_s=0.0)
