@@ -1,7 +1,8 @@
 """What an operator costs on a machine: FLOPs, vector operations, fast-memory and SRAM traffic, seconds.
 
 The model: an operator takes the longest of its matrix time, its vector time and its fast-memory time (they overlap);
-every operand crosses fast memory once. Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
+every operand crosses fast memory once, those of products as often as the best tiling into SRAM makes them
+(`tmtrain.lower.crossings`). Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
 the vector unit does one operation per element of every operand of an operator without matrix product.
 
 Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
@@ -13,10 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.lower.crossings import crossing_ratios
+from tmtrain.lower.loops import base_name
 from tmtrain.machine import Machine, matrix_seconds, sram_bytes
 from tmtrain.trace import Trace
 
 FP32_BYTES = 4
+_FUSED_ATTENTION = "_scaled_dot_product_"
+"""How the names of operators begin whose scores never leave the chip."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class Loads:
     matrix_flops: NDArray[np.float64]
     vector_ops: NDArray[np.float64]
     fast_bytes: NDArray[np.float64]
+    """Between fast memory and SRAM, re-reads by tiles included."""
     dims: NDArray[np.float64]
     """batch, m, n, k of the matrix product, shape (rows, 4); 0 without one."""
     products: NDArray[np.float64]
@@ -60,19 +66,26 @@ def operator_bytes(trace: Trace) -> NDArray[np.float64]:
     return _per_operator(trace, _touched_bytes(trace))
 
 
-def operator_loads(trace: Trace) -> Loads:
-    """Return what each operator of `trace` asks of a machine."""
+def operator_loads(trace: Trace, *, machine: Machine) -> Loads:
+    """Return what each operator of `trace` asks of `machine`.
+
+    Raises:
+        InputError: SRAM does not hold the smallest tiles of a product.
+    """
     o = trace.operators
-    dims = np.stack([o.batch, o.m, o.n, o.k], axis=1).astype(np.float64)
+    sizes, itemsize = np.stack([o.batch, o.m, o.n, o.k], axis=1), _itemsize(trace)
+    dims = sizes.astype(np.float64)
+    is_attention = np.array([base_name(name).startswith(_FUSED_ATTENTION) for name in o.name], bool)
+    ratios = crossing_ratios(sizes, itemsize=itemsize, is_attention=is_attention, compute=machine.compute)
     one_product = 2.0 * dims.prod(axis=1)
     is_matrix = o.batch > 0
     return Loads(
         matrix_flops=np.where(is_matrix, o.flops, 0).astype(np.float64),
         vector_ops=np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace))),
-        fast_bytes=operator_bytes(trace),
+        fast_bytes=operator_bytes(trace) * ratios,
         dims=dims,
         products=np.divide(o.flops, one_product, out=np.zeros(len(o)), where=one_product > 0),
-        is_fp32=_itemsize(trace) >= FP32_BYTES,
+        is_fp32=itemsize >= FP32_BYTES,
     )
 
 

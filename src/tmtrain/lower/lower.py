@@ -36,7 +36,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         slice_share: Largest share of the fast tier that a slice should need.
 
     Raises:
-        InputError: no operator of the step touches memory.
+        InputError: no operator of the step touches memory, or SRAM does not hold the smallest tiles of a product.
         InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
 
     >>> from tmtrain.machine import load_machine
@@ -53,7 +53,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         )
     _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
     op = np.array(cut.op, np.int32)
-    loads = operator_loads(trace)
+    loads = operator_loads(trace, machine=machine)
     work = slice_work(
         loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
     )
