@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tmtrain.lower.crossings import crossing_ratios
 from tmtrain.lower.loops import base_name
-from tmtrain.machine import Machine, matrix_seconds, sram_bytes
+from tmtrain.machine import Machine, fast_seconds, matrix_seconds, sram_bytes
 from tmtrain.trace import Trace
 
 FP32_BYTES = 4
@@ -106,15 +106,15 @@ def slice_work(
     seconds = loads.products * matrix_seconds(compute=compute, batch=batch, m=m, n=n, k=k, passes=passes)
     streamed = loads.products * sram_bytes(compute=compute, batch=batch, m=m, n=n, k=k, passes=passes)
     fast = loads.fast_bytes * share
-    rate = machine.fast.bandwidth_bytes_per_s * machine.fast.efficiency
-    fast_s = np.where(fast > 0, machine.fast.latency_s + fast / rate, 0.0)
     vector_ops = loads.vector_ops * share
     return Work(
         matrix_flops=loads.matrix_flops * share,
         vector_ops=vector_ops,
         fast_bytes=fast,
         sram_bytes=np.where(loads.dims[:, 0] > 0, streamed, fast),
-        duration_s=np.maximum.reduce([seconds, vector_ops / compute.vector_ops_per_s, fast_s]),
+        duration_s=np.maximum.reduce(
+            [seconds, vector_ops / compute.vector_ops_per_s, fast_seconds(machine.fast, fast)]
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from tmtrain.machine.arrays import matrix_cycles, matrix_seconds, sram_bytes
 from tmtrain.machine.constant import Constant
+from tmtrain.machine.fast_memory import fast_seconds
 from tmtrain.machine.load import describe_machine, load_machine
 from tmtrain.machine.machine import (
     Compute,
@@ -32,6 +33,7 @@ __all__ = [
     "SlowTier",
     "WeightLoad",
     "describe_machine",
+    "fast_seconds",
     "lifetime_s",
     "list_machines",
     "load_machine",

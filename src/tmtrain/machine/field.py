@@ -43,6 +43,7 @@ _INTERVALS = {
     "compute.static_power": _ZERO_OR_MORE,
     "fast.efficiency": Interval(low=0.0, low_is_in=False, high=1.0),
     "fast.latency": _ZERO_OR_MORE,
+    "fast.loss_per_decade": Interval(low=0.0, low_is_in=True, high=1.0),
     "fast.background": _ZERO_OR_MORE,
     "slow.read_latency": _ZERO_OR_MORE,
     "slow.write_latency": _ZERO_OR_MORE,

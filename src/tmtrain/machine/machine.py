@@ -57,6 +57,10 @@ class FastTier:
     """Refresh and standby, scales with the capacity of the run."""
     stacks: int = 1
     """What capacity and bandwidth come in: see `tmtrain.machine.with_whole_stacks`."""
+    loss_per_decade: float = 0.0
+    """Share of the bandwidth that a transfer a tenth as large loses; 0: the latency is the curve. See `fast_seconds`."""
+    full_bytes: int = 100_000_000
+    """Transfers from here on reach `efficiency`; what is smaller loses `loss_per_decade`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
