@@ -57,7 +57,8 @@ slow = "0.1 USD/GB"
 
 
 OPTIONAL = {
-    "fast.stacks", "fast.loss_per_decade", "fast.full", "slow.shared_bandwidth", "slow.retention_factor",
+    "compute.transcendental_share", "compute.reduction_share", "fast.stacks", "fast.loss_per_decade", "fast.full",
+    "slow.shared_bandwidth", "slow.retention_factor",
 }  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 The model: an operator takes the longest of its matrix time, its vector time and its fast-memory time (they overlap);
 every operand crosses fast memory once, those of products as often as the best tiling into SRAM makes them
 (`tmtrain.lower.crossings`). Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
-the vector unit does one operation per element of every operand of an operator without matrix product.
+the vector unit does one operation per element of every operand of an operator without matrix product, at the rate of its
+class (`tmtrain.lower.vector`). Elementwise chains are fused where the machine says so (`tmtrain.lower.fusion`).
 
 Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
 the shape of the forward product; element sizes of vector operators do not change their rate.
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.lower.crossings import crossing_ratios
+from tmtrain.lower.fusion import fused_bytes
 from tmtrain.lower.loops import base_name
+from tmtrain.lower.vector import vector_class, vector_ops_per_s
 from tmtrain.machine import Machine, fast_seconds, matrix_seconds, sram_bytes
 from tmtrain.trace import Trace
 
@@ -42,7 +45,11 @@ class Loads:
     matrix_flops: NDArray[np.float64]
     vector_ops: NDArray[np.float64]
     fast_bytes: NDArray[np.float64]
-    """Between fast memory and SRAM, re-reads by tiles included."""
+    """Between fast memory and SRAM, re-reads by tiles included, less what is fused."""
+    operand_bytes: NDArray[np.float64]
+    """Every operand once."""
+    vector_class: NDArray[np.int8]
+    """A `tmtrain.lower.vector.VectorClass`."""
     dims: NDArray[np.float64]
     """batch, m, n, k of the matrix product, shape (rows, 4); 0 without one."""
     products: NDArray[np.float64]
@@ -55,6 +62,8 @@ class Loads:
             matrix_flops=self.matrix_flops[rows],
             vector_ops=self.vector_ops[rows],
             fast_bytes=self.fast_bytes[rows],
+            operand_bytes=self.operand_bytes[rows],
+            vector_class=self.vector_class[rows],
             dims=self.dims[rows],
             products=self.products[rows],
             is_fp32=self.is_fp32[rows],
@@ -77,12 +86,16 @@ def operator_loads(trace: Trace, *, machine: Machine) -> Loads:
     dims = sizes.astype(np.float64)
     is_attention = np.array([base_name(name).startswith(_FUSED_ATTENTION) for name in o.name], bool)
     ratios = crossing_ratios(sizes, itemsize=itemsize, is_attention=is_attention, compute=machine.compute)
+    operands = operator_bytes(trace)
+    fused = fused_bytes(trace) if machine.compute.fusion == "elementwise" else 0.0
     one_product = 2.0 * dims.prod(axis=1)
     is_matrix = o.batch > 0
     return Loads(
         matrix_flops=np.where(is_matrix, o.flops, 0).astype(np.float64),
         vector_ops=np.where(is_matrix, 0.0, _per_operator(trace, _touched_elements(trace))),
-        fast_bytes=operator_bytes(trace) * ratios,
+        fast_bytes=np.maximum(operands * ratios - fused, 0.0),
+        operand_bytes=operands,
+        vector_class=np.array([vector_class(name) for name in o.name], np.int8),
         dims=dims,
         products=np.divide(o.flops, one_product, out=np.zeros(len(o)), where=one_product > 0),
         is_fp32=itemsize >= FP32_BYTES,
@@ -107,14 +120,13 @@ def slice_work(
     streamed = loads.products * sram_bytes(compute=compute, batch=batch, m=m, n=n, k=k, passes=passes)
     fast = loads.fast_bytes * share
     vector_ops = loads.vector_ops * share
+    vector_s = vector_ops / vector_ops_per_s(loads.vector_class, compute=compute)
     return Work(
         matrix_flops=loads.matrix_flops * share,
         vector_ops=vector_ops,
         fast_bytes=fast,
-        sram_bytes=np.where(loads.dims[:, 0] > 0, streamed, fast),
-        duration_s=np.maximum.reduce(
-            [seconds, vector_ops / compute.vector_ops_per_s, fast_seconds(machine.fast, fast)]
-        ),
+        sram_bytes=np.where(loads.dims[:, 0] > 0, streamed, loads.operand_bytes * share),
+        duration_s=np.maximum.reduce([seconds, vector_s, fast_seconds(machine.fast, fast)]),
     )
 
 

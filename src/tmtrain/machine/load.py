@@ -14,6 +14,8 @@ from tmtrain.machine.machine import Machine
 from tmtrain.machine.sheet import Sheet, read_sheet
 
 _OPTIONAL = {
+    "compute.transcendental_share": (1.0, "not said: as fast as arithmetic"),
+    "compute.reduction_share": (1.0, "not said: as fast as arithmetic"),
     "fast.stacks": (1.0, "one piece, or not said"),
     "fast.loss_per_decade": (0.0, "not said: the latency is the curve"),
     "fast.full": (100e6, "without effect, unless loss_per_decade is given"),
@@ -68,8 +70,8 @@ def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
 
 
 def _choices(sheet: Sheet) -> dict[str, object]:
-    """Return the words of the compute section; files from before there was a choice of dataflow say none."""
-    chosen = {"dataflow": "weight"} | sheet.choices
+    """Return the words of the compute section; what may be left out filled in."""
+    chosen = {"dataflow": "weight", "fusion": "none"} | sheet.choices
     for key, words in CHOICES.items():
         if chosen.get(key) not in words:
             said = f"is {chosen[key]!r}" if key in chosen else "is missing"

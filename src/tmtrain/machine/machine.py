@@ -14,6 +14,8 @@ WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
 """Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
+Fusion: TypeAlias = Literal["none", "elementwise"]
+"""Whether elementwise operators take up results where they are made: see `tmtrain.lower.fusion`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,11 @@ class Compute:
     vector_energy_j_per_op: float
     sram_energy_j_per_byte: float
     dataflow: Dataflow = "weight"
+    fusion: Fusion = "none"
+    transcendental_share: float = 1.0
+    """Of `vector_ops_per_s`, for exponentials, roots and what is made of them: see `tmtrain.lower.vector`."""
+    reduction_share: float = 1.0
+    """Of `vector_ops_per_s`, for sums and norms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
