@@ -9,25 +9,35 @@ from tmtrain.check import check_plan
 from tmtrain.cli.check_summary import summarise_check
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
-from tmtrain.machine import load_machine
+from tmtrain.cli.scene import calibrated_machine
 from tmtrain.plan.file import load_plan
 from tmtrain.trace import load_trace
 
 
-def check(trace: Path, plan: Path, /, *, machine: str | None = None, json: Flag = False) -> int:
+def check(
+    trace: Path,
+    plan: Path,
+    /,
+    *,
+    machine: str | None = None,
+    calibration: Path | None = None,
+    json: Flag = False,
+) -> int:
     """Verify a plan and its proof from the two files alone, without the planner.
 
     Args:
         trace: The trace folder that was planned.
         plan: The plan folder.
         machine: The TOML file of the machine, where the plan was made for none of the presets.
+        calibration: The measured times that the plan was made with.
         json: Print JSON.
 
     Returns:
         Exit code: 1 if the plan breaks a rule or its proof does not hold.
     """
     made = load_plan(plan)
-    report = check_plan(load_trace(trace), made, machine=load_machine(machine or made.machine))
+    on = calibrated_machine(machine or made.machine, calibration=calibration)
+    report = check_plan(load_trace(trace), made, machine=on)
     summary = summarise_check(report)
     rules = Counter(violation.rule for violation in report.violations)
     told = [Text(f"{violation}") for violation in report.violations[: summary.shown]]

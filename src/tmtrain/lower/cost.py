@@ -5,6 +5,8 @@ every operand crosses fast memory once, those of products as often as the best t
 (`tmtrain.lower.crossings`). Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
 the vector unit does one operation per element of every operand of an operator without matrix product, at the rate of its
 class (`tmtrain.lower.vector`). Elementwise chains are fused where the machine says so (`tmtrain.lower.fusion`).
+Where the machine has a measured time for an operator and its shapes, that counts (`tmtrain.machine.calibration`), and a
+slice takes its share of it; joules remain the model's.
 
 Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
 the shape of the forward product; element sizes of vector operators do not change their rate.
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from tmtrain.lower.crossings import crossing_ratios
 from tmtrain.lower.fusion import fused_bytes
 from tmtrain.lower.loops import base_name
+from tmtrain.lower.measured import measured_seconds
 from tmtrain.lower.vector import vector_class, vector_ops_per_s
 from tmtrain.machine import Machine, fast_seconds, matrix_seconds, sram_bytes
 from tmtrain.trace import Trace
@@ -55,6 +58,8 @@ class Loads:
     products: NDArray[np.float64]
     """How many such products the FLOPs are (backward: several)."""
     is_fp32: NDArray[np.bool_]
+    measured_s: NDArray[np.float64]
+    """Of the whole operator; NaN where the model decides."""
 
     def of(self, rows: NDArray[np.int32]) -> "Loads":
         """Return the rows chosen."""
@@ -67,6 +72,7 @@ class Loads:
             dims=self.dims[rows],
             products=self.products[rows],
             is_fp32=self.is_fp32[rows],
+            measured_s=self.measured_s[rows],
         )
 
 
@@ -99,6 +105,7 @@ def operator_loads(trace: Trace, *, machine: Machine) -> Loads:
         dims=dims,
         products=np.divide(o.flops, one_product, out=np.zeros(len(o)), where=one_product > 0),
         is_fp32=itemsize >= FP32_BYTES,
+        measured_s=measured_seconds(trace, machine.calibration),
     )
 
 
@@ -121,12 +128,13 @@ def slice_work(
     fast = loads.fast_bytes * share
     vector_ops = loads.vector_ops * share
     vector_s = vector_ops / vector_ops_per_s(loads.vector_class, compute=compute)
+    modelled_s = np.maximum.reduce([seconds, vector_s, fast_seconds(machine.fast, fast)])
     return Work(
         matrix_flops=loads.matrix_flops * share,
         vector_ops=vector_ops,
         fast_bytes=fast,
         sram_bytes=np.where(loads.dims[:, 0] > 0, streamed, loads.operand_bytes * share),
-        duration_s=np.maximum.reduce([seconds, vector_s, fast_seconds(machine.fast, fast)]),
+        duration_s=np.where(np.isnan(loads.measured_s), modelled_s, loads.measured_s * share),
     )
 
 

@@ -88,7 +88,7 @@ def no_recipes() -> Recipes:
     false = np.zeros(0, np.bool_)
     loads = Loads(
         matrix_flops=nothing, vector_ops=nothing, fast_bytes=nothing, operand_bytes=nothing, dims=nothing.reshape(0, 4),
-        products=nothing, vector_class=nothing.astype(np.int8), is_fp32=false,
+        products=nothing, vector_class=nothing.astype(np.int8), is_fp32=false, measured_s=nothing,
     )  # fmt: skip
     return Recipes(
         rows=none.astype(np.int64), valid_until_op=none, op_ptr=start, op=none, op_dim=(), loads=loads,

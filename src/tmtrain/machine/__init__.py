@@ -1,6 +1,7 @@
 """machine: an NPU with fast memory and flash, its constants, and the closed forms of its parts."""
 
 from tmtrain.machine.arrays import matrix_cycles, matrix_seconds, sram_bytes
+from tmtrain.machine.calibration import Calibration, read_calibration
 from tmtrain.machine.constant import Constant
 from tmtrain.machine.fast_memory import fast_seconds
 from tmtrain.machine.load import describe_machine, load_machine
@@ -23,6 +24,7 @@ from tmtrain.machine.vary import value_of, with_constant
 
 __all__ = [
     "DEFAULT_MACHINE",
+    "Calibration",
     "Compute",
     "Constant",
     "Dataflow",
@@ -42,6 +44,7 @@ __all__ = [
     "matrix_cycles",
     "matrix_seconds",
     "memory_cost_usd",
+    "read_calibration",
     "sram_bytes",
     "value_of",
     "wear_usd",

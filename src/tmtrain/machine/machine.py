@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from tmtrain.machine.calibration import Calibration
+
 WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
@@ -131,10 +133,12 @@ class Machine:
     paging: Paging
     prices: dict[str, Price]
     """By date label, e.g. "2025Q3"; the first is the default."""
+    calibration: Calibration | None = None
+    """Measured times that stand in place of the model's."""
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 over all that decides what a step does here: every constant, but neither names nor prices.
+        """A SHA-256 over all that decides what a step does here: constants and measured times, no names, no prices.
 
         >>> from tmtrain.machine import load_machine, with_constant
         >>> machine = load_machine("v4-slc")
@@ -142,7 +146,7 @@ class Machine:
         >>> machine.fingerprint == load_machine("v4-slc").fingerprint != dearer.fingerprint
         True
         """
-        parts = (self.compute, self.fast, self.slow, self.link, self.paging)
+        parts = (self.compute, self.fast, self.slow, self.link, self.paging, self.calibration)
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     @property
