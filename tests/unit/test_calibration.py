@@ -82,7 +82,7 @@ def test_what_makes_no_sense_is_refused_with_file_line_and_field(
 
 
 def test_a_missing_file_and_a_false_parquet_say_so(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.csv: cannot read the measured times"):
+    with pytest.raises(InputError, match=r"none\.csv: cannot read the measured times"):
         read_calibration(tmp_path / "none.csv")
     with pytest.raises(InputError, match="neither CSV in UTF-8 nor Parquet"):
         read_calibration(table(tmp_path, TABLE, name="times.parquet"))

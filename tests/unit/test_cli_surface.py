@@ -22,7 +22,8 @@ SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
     "plan": (
         "SOURCE", "--machine", "--fast", "--objective", "--no-recompute", "--out", "--samples", "--calibration",
-        "--write-budget", "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy", *MODEL, "--json",
+        "--write-budget", "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy",
+        *MODEL, "--json",
     ),
     "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", "--calibration", *MODEL, "--json"),
     "check": ("TRACE", "PLAN", "--machine", "--calibration", "--json"),
