@@ -70,7 +70,7 @@ def test_parquet_is_the_same_table(tmp_path: Path) -> None:
         (HEAD + "mm,4x4,-1\n", ": line 2: seconds is '-1': a measured time is finite and above 0"),
         (HEAD + "mm,4x4,inf\n", ": line 2: seconds is 'inf': a measured time"),
         (HEAD + "mm,4x4\n", ": line 2: seconds is None"),
-        (HEAD + "mm,4x4,1,2\n", ": line 2: operator is 'mm'"),
+        (HEAD + "mm,4x4,1,2\n", ": line 2: has more than 3 fields"),
         (HEAD + "mm,4x4,1\nmm,4x4,2\n", ": line 3: mm 4x4 has 2 s, and 1 s in .*line 2: keep one"),
     ],
 )

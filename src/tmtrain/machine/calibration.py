@@ -24,6 +24,8 @@ import pyarrow.parquet as pq
 from tmtrain.errors import InputError
 
 COLUMNS = ("operator", "shapes", "seconds")
+_MORE = "more"
+"""Under which the fields of a line that no column has are kept."""
 _OPERATOR = re.compile(r"\w+(\.\w+)*")
 _SHAPES = re.compile(r"(\d+(x\d+)*|scalar)(;(\d+(x\d+)*|scalar))*")
 
@@ -75,7 +77,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
             yield from ((f"{path}: row {n}", row) for n, row in enumerate(table.to_pylist(), start=1))
             return
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restkey=_MORE)
             _check_columns(reader.fieldnames or (), path=path)
             for row in reader:
                 yield f"{path}: line {reader.line_num}", dict(row)
@@ -95,7 +97,9 @@ def _check_columns(names: object, *, path: Path) -> None:
 
 def _entry(row: dict[str, object], *, place: str) -> tuple[str, float]:
     operator, shapes, said = (row.get(column) for column in COLUMNS)
-    if None in row or not isinstance(operator, str) or not _OPERATOR.fullmatch(operator):
+    if _MORE in row:
+        raise InputError(f"{place}: has more than {len(COLUMNS)} fields: join sizes by x and tensors by ;")
+    if not isinstance(operator, str) or not _OPERATOR.fullmatch(operator):
         raise InputError(
             f"{place}: operator is {operator!r}: write a name as in the trace, such as mm or aten.mm.default"
         )
