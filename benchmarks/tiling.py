@@ -2,7 +2,8 @@
 
 For every zoo model and machine, over all matrix products of a step (mm, addmm, bmm): bytes between fast memory and SRAM
 with the best tiling, over bytes with every operand once; and the same for the seconds of the products, each of which takes
-the longer of its matrix time and its fast-memory time. Then the largest product of each model and its tiling.
+the longer of its matrix time and its fast-memory time. Then the largest product of each model and its tiling, and what all
+of it is of a whole step: convolutions, attention and everything else included, without the flash tier.
 
     python benchmarks/tiling.py                                 # about a minute: benchmarks/tiling.md
     python benchmarks/tiling.py --models gpt2 --machines v4-slc
@@ -10,16 +11,18 @@ the longer of its matrix time and its fast-memory time. Then the largest product
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tmtrain import capture_model, load_machine
+from tmtrain.lower.cost import Loads, Work, operator_bytes, operator_loads, slice_work
+from tmtrain.lower.energy import standing_power, work_energy_j
 from tmtrain.machine import Machine, matrix_seconds
 from tmtrain.machine.tiling import Scratchpad, Tiling, best_tiling, compulsory_bytes
 from tmtrain.trace import Trace
 
-MODELS = ("gpt2", "gpt2-xl", "bert-large", "vit-large", "t5-large", "llama-2-7b", "gpt3-175b")
+MODELS = ("gpt2", "gpt2-xl", "bert-large", "vit-large", "t5-large", "llama-2-7b", "gpt3-175b", "resnet-152")
 MACHINES = ("v4-slc", "znvme-g10", "v5p-hbf", "a100-tlc5")
 PRODUCTS = ("aten.mm.default", "aten.addmm.default", "aten.bmm.default")
 
@@ -96,8 +99,33 @@ def print_largest(name: str, machine: Machine, products: list[Product]) -> None:
     )
 
 
+def print_charged(name: str, machine: Machine, trace: Trace) -> None:
+    """Print the line of what `lower` charges a step with everything resident, beside every operand once."""
+    loads = operator_loads(trace, machine=machine)
+    once, tiled_ = (
+        whole_step(some, trace, machine) for some in (replace(loads, fast_bytes=operator_bytes(trace)), loads)
+    )
+    seconds = [float(work.duration_s.sum()) for work in (once, tiled_)]
+    watts = sum(standing_power(machine, fast_bytes=trace.footprint_bytes, has_flash=False).values())
+    joules = [
+        float(work_energy_j(work, machine=machine).sum()) + watts * s
+        for work, s in zip((once, tiled_), seconds, strict=True)
+    ]
+    moved = float(tiled_.fast_bytes.sum() / once.fast_bytes.sum())
+    print(
+        f"| {name} | {machine.name} | {moved:.3f} | {seconds[0]:.4g} | {seconds[1] / seconds[0] - 1:+.3%} | "
+        f"{joules[0]:.4g} | {joules[1] / joules[0] - 1:+.2%} |"
+    )
+
+
+def whole_step(loads: Loads, trace: Trace, machine: Machine) -> Work:
+    """Price all operators of a step, each in one slice."""
+    count = len(trace.operators)
+    return slice_work(loads, machine, share=np.ones(count), dims=np.ones((count, 4)))
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description="tiles against every operand once")
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--machines", nargs="+", default=MACHINES)
@@ -116,6 +144,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for row in tables:
         print_largest(*row)
+    print("\n| model | machine | fast bytes, tiled / once | step, s | tiled | step, J | tiled |")
+    print("|---|---|---|---|---|---|---|")
+    for name, machine, _ in tables:
+        print_charged(name, machine, traces[name])
 
 
 if __name__ == "__main__":

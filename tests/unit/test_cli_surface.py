@@ -21,17 +21,19 @@ MODEL = (
 SURFACE = {
     "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
     "plan": (
-        "SOURCE", "--machine", "--fast", "--objective", "--no-recompute", "--out", "--samples", "--write-budget",
-        "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy", *MODEL, "--json",
+        "SOURCE", "--machine", "--fast", "--objective", "--no-recompute", "--out", "--samples", "--calibration",
+        "--write-budget", "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy",
+        *MODEL, "--json",
     ),
-    "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", *MODEL, "--json"),
-    "check": ("TRACE", "PLAN", "--machine", "--json"),
+    "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", "--calibration", *MODEL, "--json"),
+    "check": ("TRACE", "PLAN", "--machine", "--calibration", "--json"),
     "export": (
-        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", *MODEL, "--json",
+        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", "--calibration",
+        *MODEL, "--json",
     ),
     "simulate": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
-        *MODEL, "--json",
+        "--calibration", *MODEL, "--json",
     ),
     "evaluate": (
         "MODELS", "--out", "--suite", "--quick", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity",

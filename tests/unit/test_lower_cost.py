@@ -62,6 +62,40 @@ def test_a_product_takes_the_systolic_time(itemsize: int, passes: float) -> None
     assert slices.vector_ops[0] == 0
 
 
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_small_sram_makes_operands_cross_again(share: float) -> None:
+    """By hand: 256 KiB hold two tiles of 128 x 128 of each matrix, 2 x (32 + 32 + 64) KiB, and no larger tiles.
+
+    With the sums in place, activations and weights cross twice, once per strip of the other: 5 matrices instead of 3.
+    """
+    trace = product(256, 256, 256)
+    small = replace(machine(), compute=replace(machine().compute, sram_bytes=256 * 2**10))
+    matrix = 256 * 256 * 2
+    assert whole(trace, small).fast_bytes[0] == pytest.approx(5 * matrix)
+    cut = lower(trace, machine=small, fast_bytes=1 << 20, slice_share=share).slices
+    assert (len(cut) > 1) == (share < 1)
+    assert cut.fast_bytes.sum() == pytest.approx(5 * matrix)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_large_sram_changes_nothing(name: str) -> None:
+    trace = tiny_trace(name)
+    assert (operator_loads(trace, machine=machine()).fast_bytes == operator_bytes(trace)).all()
+
+
+def test_fused_attention_reads_keys_again_and_a_product_of_its_shape_does_not() -> None:
+    """2048 x 128 in SRAM of 1 MiB: see `fused_attention_crossings`; queries and result cross once.
+
+    Streams take 2 x 2 x 2 x 128 x 128 B = 128 KiB; a query takes 128 x 6 + 4 x 128 B = 1280 B, twice: 896 KiB hold 358 of
+    them, 256 in whole tiles of 128. That is 8 tiles: (1 + 8) / 2 = 4.5 times the bytes.
+    """
+    small = replace(machine(), compute=replace(machine().compute, sram_bytes=2**20))
+    shape = (1, 1, 2048, 128)
+    tensors = [*(Tensor(shape=shape) for _ in range(3)), Tensor(shape=shape, result=True)]
+    trace = one_operator("_scaled_dot_product_flash_attention", tensors, mnk=(2048, 2048, 128), itemsize=2)
+    assert whole(trace, small).fast_bytes[0] == pytest.approx(4.5 * 4 * 2048 * 128 * 2)
+
+
 def test_a_thin_product_takes_the_time_of_its_bytes() -> None:
     slices = whole(product(1, 4096, 4096))
     assert slices.duration_s[0] == pytest.approx(fast_seconds(2 * (4096 + 4096**2 + 4096)))
@@ -109,7 +143,7 @@ def test_a_slice_of_a_product_takes_the_time_of_its_own_shape(cut: str) -> None:
     size = {"batch": 3, "m": 8193, "n": 8193, "k": 8193}
     trace = product(size["m"], size["n"], size["k"], batch=size["batch"])
     dims = np.array([[0.5 if name == cut else 1.0 for name in size]])
-    work = slice_work(operator_loads(trace), machine(), share=np.array([0.5]), dims=dims)
+    work = slice_work(operator_loads(trace, machine=machine()), machine(), share=np.array([0.5]), dims=dims)
     half = size | {cut: -(-size[cut] // 2)}
     less = size | {cut: size[cut] // 2}
     seconds = float(matrix_seconds(compute=machine().compute, **half))

@@ -56,7 +56,10 @@ slow = "0.1 USD/GB"
 """
 
 
-OPTIONAL = {"fast.stacks", "slow.shared_bandwidth", "slow.retention_factor"}
+OPTIONAL = {
+    "compute.transcendental_share", "compute.reduction_share", "fast.stacks", "fast.loss_per_decade", "fast.full",
+    "slow.shared_bandwidth", "slow.retention_factor",
+}  # fmt: skip
 
 
 def write(folder: Path, text: str) -> Path:
@@ -75,7 +78,7 @@ def refusal(folder: Path, text: str) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def test_a_complete_file_needs_no_source_and_fills_in_three_numbers(tmp_path: Path) -> None:
+def test_a_complete_file_needs_no_source_and_fills_in_the_others(tmp_path: Path) -> None:
     machine = load_machine(write(tmp_path, COMPLETE))
     assert machine.name == "mine"
     assert (machine.compute.weight_load, machine.compute.dataflow) == ("serial", "weight")

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from tmtrain.errors import InputError
 from tmtrain.machine import load_machine, matrix_cycles
-from tmtrain.machine.tiling import Scratchpad, Tiling, best_tiling, compulsory_bytes
+from tmtrain.machine.tiling import (
+    Scratchpad,
+    Tiling,
+    best_tiling,
+    compulsory_bytes,
+    fused_attention_crossings,
+)
 
 MATRICES = {"activations": "mk", "weights": "kn", "results": "mn"}
 
@@ -164,3 +170,21 @@ def test_an_empty_product_is_refused(name: str) -> None:
     shape = {"batch": 1, "m": 2, "n": 3, "k": 4, name: 0}
     with pytest.raises(InputError, match=f"{name} of a product to be tiled is 0: give at least 1"):
         best_tiling(scratchpad=Scratchpad(capacity_bytes=1000), **shape)
+
+
+@pytest.mark.parametrize(("capacity", "crossings"), [(320, 1), (256, 1), (255, 4), (192, 4)])
+def test_keys_and_values_cross_once_per_tile_of_queries(capacity: int, crossings: int) -> None:
+    """By hand, 8 queries and keys of 4 numbers, tiles of 2.
+
+    Keys and values stream in 2 x 2 tiles of 2 x 4 x 2 B: 64 B. A query takes 4 x 2 B, its sums 4 x 4 B, its scores 2 x 4 B.
+    Keys and values as a whole are 2 x 8 x 4 x 2 = 128 B, beside two tiles of queries, 2 x 2 x 32 B: 256 B. Below that, two
+    tiles of queries have (255 - 64) / 2 B, 2 queries of 32 B each: 4 tiles in all.
+    """
+    pad = Scratchpad(capacity_bytes=capacity, granule=(2, 2, 2))
+    assert fused_attention_crossings(scratchpad=pad, queries=8, keys=8, head_size=4) == crossings
+
+
+def test_attention_that_has_no_room_says_so() -> None:
+    pad = Scratchpad(capacity_bytes=191, granule=(2, 2, 2))
+    with pytest.raises(InputError, match="heads of 4 take 192 B of SRAM, there are 191 B"):
+        fused_attention_crossings(scratchpad=pad, queries=8, keys=8, head_size=4)

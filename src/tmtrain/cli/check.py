@@ -9,19 +9,28 @@ from tmtrain.check import check_plan
 from tmtrain.cli.check_summary import summarise_check
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
-from tmtrain.machine import load_machine
+from tmtrain.cli.scene import calibrated_machine
 from tmtrain.outside import import_trace, is_outside
 from tmtrain.plan.file import load_plan
 from tmtrain.trace import load_trace
 
 
-def check(trace: Path, plan: Path, /, *, machine: str | None = None, json: Flag = False) -> int:
+def check(
+    trace: Path,
+    plan: Path,
+    /,
+    *,
+    machine: str | None = None,
+    calibration: Path | None = None,
+    json: Flag = False,
+) -> int:
     """Verify a plan and its proof from the two files alone, without the planner.
 
     Args:
         trace: The trace folder, or the step from outside, that was planned.
         plan: The plan folder.
         machine: The TOML file of the machine, where the plan was made for none of the presets.
+        calibration: The measured times that the plan was made with.
         json: Print JSON.
 
     Returns:
@@ -29,7 +38,8 @@ def check(trace: Path, plan: Path, /, *, machine: str | None = None, json: Flag 
     """
     made = load_plan(plan)
     step = import_trace(trace) if is_outside(trace) else load_trace(trace)
-    report = check_plan(step, made, machine=load_machine(machine or made.machine))
+    on = calibrated_machine(machine or made.machine, calibration=calibration)
+    report = check_plan(step, made, machine=on)
     summary = summarise_check(report)
     rules = Counter(violation.rule for violation in report.violations)
     told = [Text(f"{violation}") for violation in report.violations[: summary.shown]]

@@ -20,6 +20,7 @@ def explain(
     *,
     machine: str | None = None,
     samples: int | None = None,
+    calibration: Path | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
@@ -31,12 +32,21 @@ def explain(
         tensor: Name of a tensor, path of a module, or a glob over either.
         machine: A preset or a TOML file; by default the preset that the plan names.
         samples: Samples in the batch of your own step.
+        calibration: The measured times that the plan was made with.
         options: How the zoo model is trained.
         json: Print JSON.
     """
     made = load_plan(plan)
     with progress() as tell:
-        scene = scene_of_plan(made, source, machine=machine, options=options, samples=samples, tell=tell)
+        scene = scene_of_plan(
+            made,
+            source,
+            machine=machine,
+            options=options,
+            samples=samples,
+            calibration=calibration,
+            tell=tell,
+        )
         tell(f"{source}: explain {tensor}")
         told = run(made, tensor, trace=scene.trace, timeline=scene.timeline, machine=scene.machine)
     emit(told, *(facts(title, lines) for title, lines in explanation_lines(told)), as_json=json)

@@ -24,6 +24,7 @@ def export(
     device: Device | None = None,
     layers: str | None = None,
     samples: int | None = None,
+    calibration: Path | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
@@ -38,12 +39,21 @@ def export(
         device: For deepspeed: offload to nvme (the default) or cpu.
         layers: For checkpoint: regular expression of the paths of the modules that may run again, if not found by itself.
         samples: Samples in the batch of your own step.
+        calibration: The measured times that the plan was made with.
         options: How the zoo model is trained.
         json: Print JSON.
     """
     made = load_plan(plan)
     with progress() as tell:
-        scene = scene_of_plan(made, source, machine=machine, options=options, samples=samples, tell=tell)
+        scene = scene_of_plan(
+            made,
+            source,
+            machine=machine,
+            options=options,
+            samples=samples,
+            calibration=calibration,
+            tell=tell,
+        )
         tell(f"{source}: export to {to}")
         done = run(
             made, out, to=to, trace=scene.trace, timeline=scene.timeline, machine=scene.machine, device=device,

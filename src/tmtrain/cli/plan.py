@@ -28,6 +28,7 @@ def plan(
     no_recompute: Flag = False,
     out: Path | None = None,
     samples: int | None = None,
+    calibration: Path | None = None,
     limits: LimitOptions | None = None,
     search: SearchOptions | None = None,
     options: ModelOptions | None = None,
@@ -43,6 +44,7 @@ def plan(
         no_recompute: Keep and move only.
         out: Write the plan to this folder, by custom NAME.plan; with --pareto table and figure.
         samples: Samples in the batch of your own step.
+        calibration: Measured times of operators, CSV or Parquet, in place of the model's.
         limits: What the plan has to keep to.
         search: Many plans instead of one.
         options: How the zoo model is trained.
@@ -56,7 +58,7 @@ def plan(
     with progress() as tell:
         scene = make_scene(
             source, machine=machine, fast=parse_fast("100%" if search.min_fast else fast or DEFAULT_FAST),
-            options=options, samples=samples, tell=tell,
+            options=options, samples=samples, calibration=calibration, tell=tell,
         )  # fmt: skip
         if search.pareto or search.min_fast:
             find = find_front if search.pareto else find_least_fast

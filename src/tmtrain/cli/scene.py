@@ -1,12 +1,17 @@
 """A Scene: what a command plans and simulates in, made from what the user named."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
 
 from tmtrain.capture import StepOptions
+from tmtrain.errors import InputError
 from tmtrain.evaluate import trace_of
 from tmtrain.lower import Timeline, lower
-from tmtrain.machine import Machine, load_machine
+from tmtrain.lower.measured import measured_seconds
+from tmtrain.machine import Machine, load_machine, read_calibration
 from tmtrain.plan import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
@@ -28,7 +33,17 @@ class Scene:
         return (
             f"{self.trace.model}, batch {self.trace.samples}, on {self.machine.name} with "
             f"{format_bytes(timeline.fast_bytes)} fast memory ({share:.1%} of {format_bytes(timeline.footprint_bytes)})"
+            f"{self._measured}"
         )
+
+    @property
+    def _measured(self) -> str:
+        """How many operators have measured times."""
+        if self.machine.calibration is None:
+            return ""
+        seconds = measured_seconds(self.trace, self.machine.calibration)
+        working = ~self.trace.operators.is_view
+        return f", {int((seconds > 0).sum()):,} of {int(working.sum()):,} operators measured"
 
 
 def make_scene(
@@ -38,6 +53,7 @@ def make_scene(
     fast: FastCapacity,
     options: StepOptions | None = None,
     samples: int | None = None,
+    calibration: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Scene:
     """Find or capture the step, and lower it.
@@ -48,6 +64,7 @@ def make_scene(
         fast: Capacity of the fast tier.
         options: For zoo models.
         samples: In the batch of the user's own step.
+        calibration: Measured times of operators.
         tell: Called with a line before each piece of work.
 
     Raises:
@@ -55,12 +72,29 @@ def make_scene(
         CaptureError: the step could not be captured.
         InfeasibleError: an operator does not fit into the fast tier.
     """
-    loaded = load_machine(machine)
+    loaded = calibrated_machine(machine, calibration=calibration)
     tell(f"{source}: capture")
     trace = trace_of(source, options, samples=samples)
+    if calibration is not None:
+        _check_matches(trace, loaded, file=calibration)
     tell(f"{source}: lower onto {loaded.name}")
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=loaded.slow.page_bytes)
     return Scene(trace=trace, machine=loaded, timeline=lower(trace, machine=loaded, fast_bytes=fast_bytes))
+
+
+def calibrated_machine(machine: str, *, calibration: Path | None) -> Machine:
+    """Return a machine, with measured times if there is a file of them."""
+    loaded = load_machine(machine)
+    return loaded if calibration is None else replace(loaded, calibration=read_calibration(calibration))
+
+
+def _check_matches(trace: Trace, machine: Machine, *, file: Path) -> None:
+    """Refuse measured times of which the step has none: they were meant for something else."""
+    if np.isnan(measured_seconds(trace, machine.calibration)).all():
+        raise InputError(
+            f"{file}: none of its operators is in the step of {trace.model!r} with these shapes: give operators as the "
+            "trace names them, and the shapes of the tensors that they read (docs/machine-format.md)"
+        )
 
 
 def scene_of_plan(
@@ -70,10 +104,12 @@ def scene_of_plan(
     machine: str | None,
     options: StepOptions | None,
     samples: int | None,
+    calibration: Path | None = None,
     tell: Callable[[str], None],
 ) -> Scene:
     """Find or capture the step that a plan was made for, and lower it as it was then; errors as `make_scene`."""
     fast = FastCapacity(bytes=plan.fast_bytes)
     return make_scene(
-        source, machine=machine or plan.machine, fast=fast, options=options, samples=samples, tell=tell
-    )
+        source, machine=machine or plan.machine, fast=fast, options=options, samples=samples,
+        calibration=calibration, tell=tell,
+    )  # fmt: skip

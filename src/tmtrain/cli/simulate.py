@@ -31,6 +31,7 @@ def simulate(
     perfetto: Path | None = None,
     out: Path | None = None,
     samples: int | None = None,
+    calibration: Path | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
@@ -46,6 +47,7 @@ def simulate(
         perfetto: Write the simulated step for ui.perfetto.dev, to FILE.json or FILE.json.gz.
         out: Write the result, slice by slice, to this folder, by custom NAME.result.
         samples: Samples in the batch of your own step.
+        calibration: Measured times of operators, CSV or Parquet, in place of the model's.
         options: How the zoo model is trained.
         json: Print JSON.
     """
@@ -53,8 +55,8 @@ def simulate(
     with progress() as tell:
         capacity = _capacity(fast, loaded)
         scene = make_scene(
-            source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
-        )
+            source, machine=machine, fast=capacity, options=options, samples=samples, calibration=calibration, tell=tell,
+        )  # fmt: skip
         tell(f"{source}: simulate {policy}")
         decision, result = _simulate(scene, policy=policy, objective=objective or "energy", plan=loaded)
         _write(result, decision, out=out, perfetto=perfetto)

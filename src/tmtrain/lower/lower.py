@@ -41,7 +41,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         slice_share: Largest share of the fast tier that a slice should need.
 
     Raises:
-        InputError: no operator of the step touches memory.
+        InputError: no operator of the step touches memory, or SRAM does not hold the smallest tiles of a product.
         InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
 
     >>> from tmtrain.machine import load_machine
@@ -58,10 +58,11 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         )
     _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
     op = np.array(cut.op, np.int32)
-    loads = operator_loads(trace)
-    measured_s = trace.operators.duration_s  # Note [Given durations]
-    share = np.array(cut.share)
-    work = slice_work(loads.of(op), machine, share=share, dims=np.array(cut.dims).reshape(-1, len(_DIMS)))
+    loads = operator_loads(trace, machine=machine)
+    work = slice_work(
+        loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
+    )
+    is_given = trace.operators.duration_s is not None  # Note [Given durations]
     extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
     return Timeline(
         trace_fingerprint=trace_fingerprint(trace),
@@ -75,7 +76,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         slices=Slices(
             op=op,
             phase=trace.operators.phase[op],
-            duration_s=work.duration_s if measured_s is None else measured_s[op] * share,
+            duration_s=work.duration_s,
             matrix_flops=work.matrix_flops,
             vector_ops=work.vector_ops,
             fast_bytes=work.fast_bytes,
@@ -84,7 +85,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         extents=extents,
         accesses=accesses,
         frees=frees,
-        recipes=find_recipes(trace, loops=cut.loops, loads=loads) if measured_s is None else no_recipes(),
+        recipes=find_recipes(trace, loops=cut.loops, loads=loads) if not is_given else no_recipes(),
     )
 
 

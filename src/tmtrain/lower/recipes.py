@@ -87,8 +87,8 @@ def no_recipes() -> Recipes:
     nothing, none, start = np.zeros(0), np.zeros(0, np.int32), np.zeros(1, np.int64)
     false = np.zeros(0, np.bool_)
     loads = Loads(
-        matrix_flops=nothing, vector_ops=nothing, fast_bytes=nothing, dims=nothing.reshape(0, 4), products=nothing,
-        is_fp32=false,
+        matrix_flops=nothing, vector_ops=nothing, fast_bytes=nothing, operand_bytes=nothing, dims=nothing.reshape(0, 4),
+        products=nothing, vector_class=nothing.astype(np.int8), is_fp32=false, measured_s=nothing,
     )  # fmt: skip
     return Recipes(
         rows=none.astype(np.int64), valid_until_op=none, op_ptr=start, op=none, op_dim=(), loads=loads,

@@ -1,12 +1,15 @@
 """machine: an NPU with fast memory and flash, its constants, and the closed forms of its parts."""
 
 from tmtrain.machine.arrays import matrix_cycles, matrix_seconds, sram_bytes
+from tmtrain.machine.calibration import Calibration, read_calibration
 from tmtrain.machine.constant import Constant
+from tmtrain.machine.fast_memory import fast_seconds
 from tmtrain.machine.load import describe_machine, load_machine
 from tmtrain.machine.machine import (
     Compute,
     Dataflow,
     FastTier,
+    Fusion,
     Link,
     Machine,
     Paging,
@@ -21,10 +24,12 @@ from tmtrain.machine.vary import value_of, with_constant
 
 __all__ = [
     "DEFAULT_MACHINE",
+    "Calibration",
     "Compute",
     "Constant",
     "Dataflow",
     "FastTier",
+    "Fusion",
     "Link",
     "Machine",
     "Paging",
@@ -32,12 +37,14 @@ __all__ = [
     "SlowTier",
     "WeightLoad",
     "describe_machine",
+    "fast_seconds",
     "lifetime_s",
     "list_machines",
     "load_machine",
     "matrix_cycles",
     "matrix_seconds",
     "memory_cost_usd",
+    "read_calibration",
     "sram_bytes",
     "value_of",
     "wear_usd",

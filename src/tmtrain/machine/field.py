@@ -10,7 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from tmtrain.machine.machine import Compute, Dataflow, FastTier, Link, Paging, Price, SlowTier, WeightLoad
+from tmtrain.machine.machine import (
+    Compute,
+    Dataflow,
+    FastTier,
+    Fusion,
+    Link,
+    Paging,
+    Price,
+    SlowTier,
+    WeightLoad,
+)
 from tmtrain.machine.quantity import Dimension, dimension_of, without_unit
 
 
@@ -37,12 +47,16 @@ _COUNT = Interval(low=1.0, low_is_in=True, high=2.0**62)  # what a 64-bit intege
 _AT_LEAST_ONE = Interval(low=1.0, low_is_in=True)
 _ZERO_OR_MORE = Interval(low=0.0, low_is_in=True)
 # Zero is refused where it would be a forgotten number, and welcome where a part can really do without.
+_SHARE = Interval(low=0.0, low_is_in=False, high=1.0)
 _INTERVALS = {
     "compute.num_arrays": Interval(low=1.0, low_is_in=True, high=4096.0),  # see Note [Several arrays]
     "compute.fp32_passes": _AT_LEAST_ONE,
     "compute.static_power": _ZERO_OR_MORE,
-    "fast.efficiency": Interval(low=0.0, low_is_in=False, high=1.0),
+    "compute.transcendental_share": _SHARE,
+    "compute.reduction_share": _SHARE,
+    "fast.efficiency": _SHARE,
     "fast.latency": _ZERO_OR_MORE,
+    "fast.loss_per_decade": Interval(low=0.0, low_is_in=True, high=1.0),
     "fast.background": _ZERO_OR_MORE,
     "slow.read_latency": _ZERO_OR_MORE,
     "slow.write_latency": _ZERO_OR_MORE,
@@ -121,7 +135,11 @@ FIELDS = {
 }
 """Every number of a machine but its prices, by path and in the order of the dataclasses."""
 
-CHOICES: dict[str, tuple[str, ...]] = {"weight_load": get_args(WeightLoad), "dataflow": get_args(Dataflow)}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "weight_load": get_args(WeightLoad),
+    "dataflow": get_args(Dataflow),
+    "fusion": get_args(Fusion),
+}
 """What of the compute section is a word and no number, with the words that it may be."""
 
 

@@ -13,6 +13,16 @@ from tmtrain.machine.field import CHOICES, FIELDS, SECTIONS, Field, price_fields
 from tmtrain.machine.machine import Machine
 from tmtrain.machine.sheet import Sheet, read_sheet
 
+_OPTIONAL = {
+    "compute.transcendental_share": (1.0, "not said: as fast as arithmetic"),
+    "compute.reduction_share": (1.0, "not said: as fast as arithmetic"),
+    "fast.stacks": (1.0, "one piece, or not said"),
+    "fast.loss_per_decade": (0.0, "not said: the latency is the curve"),
+    "fast.full": (100e6, "without effect, unless loss_per_decade is given"),
+    "slow.retention_factor": (1.0, "not relaxed"),
+}
+"""What a file may leave out: value and source of what stands in its place."""
+
 
 def load_machine(name_or_path: str | Path) -> Machine:
     """Load a machine: a preset by name (`list_machines`) or a TOML file by path (``docs/machine-format.md``).
@@ -60,8 +70,8 @@ def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
 
 
 def _choices(sheet: Sheet) -> dict[str, object]:
-    """Return the words of the compute section; files from before there was a choice of dataflow say none."""
-    chosen = {"dataflow": "weight"} | sheet.choices
+    """Return the words of the compute section; what may be left out filled in."""
+    chosen = {"dataflow": "weight", "fusion": "none"} | sheet.choices
     for key, words in CHOICES.items():
         if chosen.get(key) not in words:
             said = f"is {chosen[key]!r}" if key in chosen else "is missing"
@@ -71,10 +81,10 @@ def _choices(sheet: Sheet) -> dict[str, object]:
 
 
 def _complete(sheet: Sheet) -> dict[str, Constant]:
-    """Return all numbers of the machine, the three optional ones filled in."""
+    """Return all numbers of the machine, the optional ones filled in."""
     constants = dict(sheet.constants)
-    _default(constants, "fast.stacks", value_si=1.0, source="one piece, or not said")
-    _default(constants, "slow.retention_factor", value_si=1.0, source="not relaxed")
+    for path, (value, source) in _OPTIONAL.items():
+        _default(constants, path, value_si=value, source=source)
     fields = FIELDS.copy()
     for label in _price_labels(constants):
         fields |= price_fields(label)

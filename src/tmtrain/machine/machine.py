@@ -10,10 +10,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from tmtrain.machine.calibration import Calibration
+
 WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
 """Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
+Fusion: TypeAlias = Literal["none", "elementwise"]
+"""Whether elementwise operators take up results where they are made: see `tmtrain.lower.fusion`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,11 @@ class Compute:
     vector_energy_j_per_op: float
     sram_energy_j_per_byte: float
     dataflow: Dataflow = "weight"
+    fusion: Fusion = "none"
+    transcendental_share: float = 1.0
+    """Of `vector_ops_per_s`, for exponentials, roots and what is made of them: see `tmtrain.lower.vector`."""
+    reduction_share: float = 1.0
+    """Of `vector_ops_per_s`, for sums and norms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,10 @@ class FastTier:
     """Refresh and standby, scales with the capacity of the run."""
     stacks: int = 1
     """What capacity and bandwidth come in: see `tmtrain.machine.with_whole_stacks`."""
+    loss_per_decade: float = 0.0
+    """Share of the bandwidth that a transfer a tenth as large loses; 0: the latency is the curve. See `fast_seconds`."""
+    full_bytes: int = 100_000_000
+    """Transfers from here on reach `efficiency`; what is smaller loses `loss_per_decade`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +133,12 @@ class Machine:
     paging: Paging
     prices: dict[str, Price]
     """By date label, e.g. "2025Q3"; the first is the default."""
+    calibration: Calibration | None = None
+    """Measured times that stand in place of the model's."""
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 over all that decides what a step does here: every constant, but neither names nor prices.
+        """A SHA-256 over all that decides what a step does here: constants and measured times, no names, no prices.
 
         >>> from tmtrain.machine import load_machine, with_constant
         >>> machine = load_machine("v4-slc")
@@ -131,7 +146,7 @@ class Machine:
         >>> machine.fingerprint == load_machine("v4-slc").fingerprint != dearer.fingerprint
         True
         """
-        parts = (self.compute, self.fast, self.slow, self.link, self.paging)
+        parts = (self.compute, self.fast, self.slow, self.link, self.paging, self.calibration)
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     @property

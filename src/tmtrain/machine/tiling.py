@@ -11,6 +11,12 @@ where the innermost loop has one step only; then the same tiling counts under th
 Note [Sums]: a tile of sums that leaves unfinished is written, and read back at its next step, in full precision; finished,
 it is written once, as an operand of whatever follows.
 
+Note [Page order]: the tiling also says in which order pages of fast memory are touched. The matrix that the innermost
+loop does not index is passed through once, tile after tile. Each of the other two is passed through from end to end once
+per step of the loop that does not index it: a cycle, the order in which LRU keeps nothing unless everything fits. All of
+this happens within a slice, whose operands are resident together: it costs bytes and joules of fast memory, but changes
+neither residency nor what moves between the tiers.
+
 Note [Double buffering]: while a step computes, the tiles of the next one come in: SRAM holds every tile twice, except of a
 matrix that is one tile. The traffic then hides behind compute, or compute behind traffic.
 """
@@ -124,6 +130,39 @@ def best_tiling(*, scratchpad: Scratchpad, batch: int, m: int, n: int, k: int) -
         weight_bytes=weights,
         result_bytes=results,
     )
+
+
+def fused_attention_crossings(*, scratchpad: Scratchpad, queries: int, keys: int, head_size: int) -> int:
+    """Return how often keys and values cross in attention whose scores never leave SRAM; queries and result cross once.
+
+    Queries stay in tiles, as large as fit beside their sums, while keys and values stream by in tiles of the granule
+    (Dao, FlashAttention-2, arXiv 2307.08691, section 3.1). Keys and values that fit as a whole stay. Known limitation:
+    backward is taken to cross as often.
+
+    Raises:
+        InputError: SRAM does not hold the smallest tiles.
+
+    >>> from tmtrain.machine import load_machine
+    >>> small = Scratchpad.of(load_machine("znvme-g10").compute)
+    >>> [fused_attention_crossings(scratchpad=small, queries=n, keys=n, head_size=128) for n in (2048, 2**17)]
+    [1, 11]
+    """
+    grain_m, grain_n, _ = scratchpad.granule
+    item, total = scratchpad.operand_bytes, scratchpad.sum_bytes
+    stream = 2 * scratchpad.buffers * item * min(grain_n, keys) * head_size
+    per_query = head_size * (item + total) + total * min(grain_n, keys)
+    whole = 2 * item * keys * head_size + scratchpad.buffers * min(grain_m, queries) * per_query
+    if whole <= scratchpad.capacity_bytes or stream + queries * per_query <= scratchpad.capacity_bytes:
+        return 1
+    room = (scratchpad.capacity_bytes - stream) // (scratchpad.buffers * per_query)
+    tile = room // grain_m * grain_m
+    if tile < 1:
+        raise InputError(
+            f"the smallest tiles of attention with heads of {head_size} take "
+            f"{stream + scratchpad.buffers * grain_m * per_query} B of SRAM, there are {scratchpad.capacity_bytes} B: "
+            "give the machine more SRAM or smaller arrays"
+        )
+    return -(-queries // tile)
 
 
 def _all_tiles(sizes: NDArray[np.int64], *, granule: tuple[int, int, int]) -> NDArray[np.int64]:
