@@ -28,7 +28,7 @@ from tmtrain.evaluate.sensitivity import KNOBS, sweep
 from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
 from tmtrain.machine import list_machines, load_machine, value_of
 from tmtrain.plan.file import load_plan
-from tmtrain.policies import POLICIES
+from tmtrain.policies import DEFAULT_POLICIES as POLICIES
 from tmtrain.simulate import load_result
 from tmtrain.units import FastCapacity
 

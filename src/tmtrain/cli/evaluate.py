@@ -10,7 +10,7 @@ from tmtrain.cli.progress import progress
 from tmtrain.evaluate import Row, Study
 from tmtrain.evaluate import evaluate as run
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.policies import POLICIES
+from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.report import costs_table, results_table, write_report
 from tmtrain.units import parse_fast
 
@@ -37,7 +37,7 @@ def evaluate(
     machine: Several = (DEFAULT_MACHINE,),
     fast: Several = (DEFAULT_FAST,),
     objective: str = "energy",
-    policy: SeveralPolicies = POLICIES,
+    policy: SeveralPolicies = DEFAULT_POLICIES,
     no_sensitivity: Flag = False,
     options: ModelOptions | None = None,
     json: Flag = False,

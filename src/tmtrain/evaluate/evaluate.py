@@ -18,7 +18,7 @@ from tmtrain.evaluate.source import check_source, trace_of
 from tmtrain.machine import load_machine
 from tmtrain.plan import Plan, check_objective
 from tmtrain.plan.file import save_plan
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.policies.tmtrain import Tmtrain
 from tmtrain.simulate import save_result
 from tmtrain.units import FastCapacity
@@ -37,7 +37,7 @@ class Study:
     """Presets or TOML files."""
     fasts: tuple[FastCapacity, ...] = (FastCapacity(fraction=0.125),)
     objective: str = "energy"
-    policies: tuple[str, ...] = POLICIES
+    policies: tuple[str, ...] = DEFAULT_POLICIES
     options: StepOptions | None = None
     """For zoo models."""
     sensitivity: bool = True

@@ -6,10 +6,10 @@ from tmtrain.policies.belady import Belady
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
-from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
 from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
 
-POLICIES = (
+DEFAULT_POLICIES = (
     AllFast.name,
     Paging.name,
     Lru.name,
@@ -18,6 +18,9 @@ POLICIES = (
     TmtrainMove.name,
     Tmtrain.name,
 )
+"""What an evaluation runs unless told otherwise, in the order of tables."""
+
+POLICIES = (*DEFAULT_POLICIES,)
 """Every policy by name, in the order of tables."""
 
 
@@ -39,4 +42,15 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
     return rivals[name]()
 
 
-__all__ = ["POLICIES", "Decision", "Knowledge", "Pager", "Policy", "follow", "make_policy"]
+__all__ = [
+    "DEFAULT_POLICIES",
+    "POLICIES",
+    "Decision",
+    "FastMemory",
+    "Knowledge",
+    "Pager",
+    "Policy",
+    "Prefetcher",
+    "follow",
+    "make_policy",
+]

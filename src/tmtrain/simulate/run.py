@@ -1,5 +1,7 @@
 """`simulate`: a policy's decision on a machine -> Result."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tmtrain.errors import PlanRefutedError
@@ -21,13 +23,20 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
     """Run the step of `decision.timeline` until it repeats itself and report the last repetition.
 
     Args:
-        decision: What `Policy.decide` returned.
+        decision: What `Policy.decide` returned; of its alternatives the fastest is reported.
         machine: Rates, latencies and energies.
         policy: Name for the result.
 
     Raises:
         PlanRefutedError: the plan reads what is absent, or the capacity cannot hold what it asks for.
     """
+    if decision.alternatives:
+        pagers = (decision.pager, *decision.alternatives)
+        tried = [
+            simulate(replace(decision, pager=pager, alternatives=()), machine=machine, policy=policy)
+            for pager in pagers
+        ]
+        return min(tried, key=lambda result: result.step_time_s)
     engine = Engine(decision, machine=machine)
     measured = engine.run()
     timeline = decision.timeline
