@@ -3,6 +3,8 @@
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.fifo import Fifo
+from tmtrain.policies.ial import Ial
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
@@ -20,7 +22,11 @@ DEFAULT_POLICIES = (
 )
 """What an evaluation runs unless told otherwise, in the order of tables."""
 
-POLICIES = (*DEFAULT_POLICIES,)
+POLICIES = (
+    *DEFAULT_POLICIES,
+    Fifo.name,
+    Ial.name,
+)
 """Every policy by name, in the order of tables."""
 
 
@@ -33,7 +39,18 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
     >>> make_policy("belady").name
     'belady'
     """
-    rivals: dict[str, type[Policy]] = {p.name: p for p in (AllFast, Paging, Lru, Belady, LargestFirst)}
+    rivals: dict[str, type[Policy]] = {
+        p.name: p
+        for p in (
+            AllFast,
+            Paging,
+            Lru,
+            Belady,
+            LargestFirst,
+            Fifo,
+            Ial,
+        )
+    }
     for ours in (Tmtrain, TmtrainMove):
         if name == ours.name:
             return ours(objective)

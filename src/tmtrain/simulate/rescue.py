@@ -5,34 +5,26 @@ from collections.abc import Sequence
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.plan.problem import slice_of_access
-from tmtrain.policies import Pager
+from tmtrain.policies.sparing import SparingPager
 
 
-class Rescue(Pager):
+class Rescue(SparingPager):
     """A pager beside a plan. It is asked rarely, so it looks at every extent then and keeps no order meanwhile."""
 
     def __init__(self, timeline: Timeline) -> None:
+        super().__init__(timeline)
         self._period = len(timeline.slices)
-        self._slice: list[int] = slice_of_access(timeline).tolist()
         self._uses: list[list[int]] = [[] for _ in range(len(timeline.extents))]
-        for extent, t in zip(timeline.accesses.extent.tolist(), self._slice, strict=True):
+        slices: list[int] = slice_of_access(timeline).tolist()
+        for extent, t in zip(timeline.accesses.extent.tolist(), slices, strict=True):
             self._uses[extent].append(t)
-        self._now = -1
-        self._touched: set[int] = set()
-
-    def touch(self, extent: int, access: int) -> None:
-        """Spare `extent` in this slice."""
-        if self._slice[access] != self._now:
-            self._now = self._slice[access]
-            self._touched.clear()
-        self._touched.add(extent)
 
     def gone(self, extent: int) -> None:
         """What is gone holds nothing: `victims` will see it."""
 
     def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
         """Choose from the furthest next use on."""
-        candidates = [e for e, count in enumerate(held) if count and e not in self._touched]
+        candidates = [e for e, count in enumerate(held) if count and e not in self.spared]
         candidates.sort(key=self._ahead, reverse=True)
         chosen: list[tuple[int, int]] = []
         for extent in candidates:
@@ -46,5 +38,5 @@ class Rescue(Pager):
     def _ahead(self, extent: int) -> int:
         """Slices until the next use, cyclic."""
         uses = self._uses[extent]
-        after = bisect_right(uses, self._now)
-        return uses[after] - self._now if after < len(uses) else uses[0] + self._period - self._now
+        after = bisect_right(uses, self.at)
+        return uses[after] - self.at if after < len(uses) else uses[0] + self._period - self.at
