@@ -3,6 +3,7 @@
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.deepum import DeepUm
 from tmtrain.policies.fifo import Fifo
 from tmtrain.policies.ial import Ial
 from tmtrain.policies.largest_first import LargestFirst
@@ -26,6 +27,7 @@ POLICIES = (
     *DEFAULT_POLICIES,
     Fifo.name,
     Ial.name,
+    DeepUm.name,
 )
 """Every policy by name, in the order of tables."""
 
@@ -49,6 +51,7 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
             LargestFirst,
             Fifo,
             Ial,
+            DeepUm,
         )
     }
     for ours in (Tmtrain, TmtrainMove):
