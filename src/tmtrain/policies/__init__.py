@@ -2,7 +2,9 @@
 
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
+from tmtrain.policies.behemoth import Behemoth
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.capuchin import Capuchin
 from tmtrain.policies.deepum import DeepUm
 from tmtrain.policies.fifo import Fifo
 from tmtrain.policies.ial import Ial
@@ -10,6 +12,8 @@ from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
 from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
+from tmtrain.policies.sentinel import Sentinel
+from tmtrain.policies.tiertrain import TierTrain
 from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
 
 DEFAULT_POLICIES = (
@@ -28,6 +32,10 @@ POLICIES = (
     Fifo.name,
     Ial.name,
     DeepUm.name,
+    Sentinel.name,
+    Capuchin.name,
+    Behemoth.name,
+    TierTrain.name,
 )
 """Every policy by name, in the order of tables."""
 
@@ -52,6 +60,10 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
             Fifo,
             Ial,
             DeepUm,
+            Sentinel,
+            Capuchin,
+            Behemoth,
+            TierTrain,
         )
     }
     for ours in (Tmtrain, TmtrainMove):
