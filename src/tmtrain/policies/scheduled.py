@@ -5,12 +5,16 @@ fetch is issued when there is room for it beside a reserve, in the order of the 
 miss. Where room is short all the same, what is used furthest in the future gives way, which is the best that is known.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.policies.belady import BeladyPager
 from tmtrain.policies.policy import FastMemory, Prefetcher
+
+MOST_PASSED_OVER = 16
+"""So many fetches for which there is no room are passed over for others, before all wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class ScheduledPager(BeladyPager, Prefetcher):
     def __init__(self, timeline: Timeline, *, schedule: Schedule) -> None:
         super().__init__(timeline)
         self._schedule = schedule
-        self._wanted: list[tuple[int, int]] = []
+        self._wanted: deque[tuple[int, int]] = deque()
         """(extent, slice that needs it)."""
         self._coming: dict[int, int] = {}
         """Fetched and not used yet, with the slice that needs it: some pages may still be on their way."""
@@ -64,17 +68,18 @@ class ScheduledPager(BeladyPager, Prefetcher):
         chosen = super().victims(pages, held=held)
         for extent, _ in chosen:
             if extent in self._coming:
-                self.expect(extent, self._coming[extent])
+                self.expect(extent, self._coming[extent])  # the rest of it is still to come
         return chosen
 
     def ahead(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
         """Fetch what is wanted and fits."""
         self.advance(t)
-        self._wanted += [(extent, self.now + ahead) for extent, ahead in self._schedule.ahead[t]]
+        self._wanted.extend((extent, self.now + ahead) for extent, ahead in self._schedule.ahead[t])
         room = memory.room - self._schedule.reserve[t]
         fetched: list[tuple[int, int]] = []
         waiting: list[tuple[int, int]] = []
-        for extent, use in self._wanted:
+        while self._wanted and room > 0 and len(waiting) < MOST_PASSED_OVER:
+            extent, use = self._wanted.popleft()
             absent = memory.absent(extent) if use > self.now and memory.live[extent] else 0
             if absent > room:
                 waiting.append((extent, use))
@@ -83,7 +88,7 @@ class ScheduledPager(BeladyPager, Prefetcher):
                 fetched.append((extent, use - self.now))
                 self._coming[extent] = use
                 self.expect(extent, use)
-        self._wanted = waiting
+        self._wanted.extendleft(reversed(waiting))
         return fetched
 
     def leave(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
