@@ -127,7 +127,8 @@ class Memory:
     def arrived(self, extent: int, pages: int) -> None:
         """So many pages have come in; their room was reserved."""
         self.reserved -= pages
-        self.expect(extent, -pages)
+        self.arriving[extent] -= pages
+        self.expected -= pages
         self.books.came_in += pages
         self._add(extent, pages)
 
