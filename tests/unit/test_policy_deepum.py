@@ -1,10 +1,12 @@
 """What correlation prefetching does on steps small enough for paper; one second per slice and page unless said."""
 
+from types import SimpleNamespace
+
 from tests.support.simulated import Told, in_pages, pages_per_second, step, told
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.deepum import DeepUm
+from tmtrain.policies.deepum import DeepUm, DeepUmPager
 from tmtrain.policies.foresight import uses_by_slice
 from tmtrain.simulate import simulate
 
@@ -41,6 +43,29 @@ def test_what_leaves_is_written_ahead_of_the_fault() -> None:
     timeline = step(["a:rw", "", "b:r", ""], pages={"a": 1, "b": 1}, fast_pages=1, duration_s=[1, 2, 1, 2])
     assert _told(timeline, pages_per_second()) == Told(pages_in=2, pages_out=1, step_s=6, stall_s=0)
     assert told("lru", timeline, pages_per_second()).step_s == 9
+
+
+def test_room_for_what_a_kernel_makes_is_made_ahead() -> None:
+    # d (updated) is written in the first second of slice 1, because slice 2 makes x; it comes back behind slice 3.
+    timeline = step(
+        ["d:rw", "", "x:new", ""],
+        pages={"d": 1, "x": 1},
+        fast_pages=1,
+        frees={2: "x"},
+        duration_s=[1, 2, 1, 2],
+    )
+    assert _told(timeline, pages_per_second()) == Told(pages_in=1, pages_out=1, step_s=6, stall_s=0)
+
+
+def test_a_prefetch_leaves_room_for_what_the_next_kernel_makes() -> None:
+    # p is wanted for slice 2; slice 1 makes x (2 pages). With 3 pages of room p may come in slice 0, with 2 not.
+    timeline = step(["a:r", "x:new", "p:r", ""], pages={"a": 1, "x": 2, "p": 1}, fast_pages=4, frees={1: "x"})
+    for room, fetched in ((2, []), (3, [(2, 2)])):
+        pager = DeepUmPager(timeline, kernels_ahead=2)
+        memory = SimpleNamespace(
+            room=room, keeps=[1, 0, 0], live=[True] * 3, absent=lambda extent: int(extent == 2)
+        )
+        assert pager.ahead(0, memory=memory) == fetched
 
 
 def test_what_is_expected_leaves_for_a_fault_only() -> None:

@@ -2,6 +2,8 @@
 
 from tests.support.simulated import Told, pages_per_second, step, told
 
+from tmtrain.policies.ial import IalPager
+
 HOT_AND_COLD = step(["a:r", "b:r", "a:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
 
 
@@ -56,3 +58,17 @@ def test_both_write_dirty_pages_and_drop_dead_ones() -> None:
         assert told(policy, timeline, pages_per_second()) == Told(
             pages_in=1, pages_out=1, step_s=5, stall_s=2
         )
+
+
+def test_what_was_active_too_long_leaves_before_younger_inactive_pages() -> None:
+    # a, b, c and d are active, x and y inactive: 4 to 2 pages. Asked for a page, a is made inactive behind them, x goes.
+    # After z and w have come, the oldest inactive pages are y and a.
+    names = "aabbccddxyzw"
+    timeline = step([f"{name}:r" for name in names], pages=dict.fromkeys("abcdxyzw", 1), fast_pages=6)
+    pager, held = IalPager(timeline), [1] * 8
+    for t in range(10):
+        pager.touch(int(timeline.accesses.extent[t]), t)
+    assert pager.victims(1, held=held) == [(4, 1)]
+    for t in (10, 11):
+        pager.touch(int(timeline.accesses.extent[t]), t)
+    assert pager.victims(2, held=held) == [(5, 1), (0, 1)]

@@ -1,6 +1,7 @@
 """What migration in intervals does on steps small enough for paper; one second per slice."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 from tests.support.layered import with_products
 from tests.support.simulated import Told, in_pages, pages_per_second, step, told
@@ -92,3 +93,18 @@ def test_a_scheduled_fetch_leaves_the_reserve_alone_and_is_a_miss_when_its_time_
         decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=pager)
         result = in_pages(simulate(decision, machine=pages_per_second(), policy="scheduled"))
         assert result == Told(pages_in=1, pages_out=0, step_s=3 + stall_s, stall_s=stall_s)
+
+
+def test_what_is_wanted_too_late_is_not_fetched() -> None:
+    # There is no room for b while slices 0 and 1 run; once slice 2, which needs it, has begun, it is fetched on demand.
+    timeline = make_timeline(["a:r", "", "b:r", ""], pages={"a": 1, "b": 1}, fast_pages=2)
+    schedule = empty_schedule(4)
+    schedule.ahead[0].append((1, 2))
+    for first_room, fetched in ((1, [[(1, 2)], [], []]), (0, [[], [(1, 1)], []]), (-1, [[], [], []])):
+        pager = ScheduledPager(timeline, schedule=schedule)
+        rooms = (first_room, first_room + 1, 1)
+        seen = [
+            pager.ahead(t, memory=SimpleNamespace(room=room, live=[True] * 2, absent=lambda _: 1))
+            for t, room in enumerate(rooms)
+        ]
+        assert seen == fetched

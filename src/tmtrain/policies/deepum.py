@@ -102,7 +102,7 @@ class DeepUmPager(SparingPager, Prefetcher):
         """Fetch for the next slices as far as there is room beside what the next one makes."""
         del t
         fetched: list[tuple[int, int]] = []
-        room = memory.room - self._made_next(memory)
+        room = memory.room - self._made(self._now + 1, memory)
         while self._wanted:
             extent, due = self._wanted[0]
             absent = memory.absent(extent) if due > self._now and memory.live[extent] else 0
@@ -123,8 +123,9 @@ class DeepUmPager(SparingPager, Prefetcher):
         self._now += 1
         self.spared.clear()
         self._expect(self._now + self._ahead)
-        wanted = sum(memory.absent(extent) for extent, _ in self._wanted if memory.live[extent])
-        chosen = self._unexpected(wanted + self._made_next(memory) - memory.room, memory.keeps)
+        needed = sum(memory.absent(extent) for extent, _ in self._wanted if memory.live[extent])
+        needed += self._made(self._now, memory) + self._made(self._now + 1, memory)
+        chosen = self._unexpected(needed - memory.room, memory.keeps)
         self._note(chosen, memory.keeps)
         return chosen
 
@@ -135,11 +136,10 @@ class DeepUmPager(SparingPager, Prefetcher):
                 self._wanted.append((use.extent, now))
             self._expected[use.extent] += 1
 
-    def _made_next(self, memory: FastMemory) -> int:
-        following = self._uses[(self._now + 1) % len(self._uses)]
-        return sum(
-            self._pages[use.extent] - memory.keeps[use.extent] for use in following if not use.needs_content
-        )
+    def _made(self, now: int, memory: FastMemory) -> int:
+        """Pages of room that slice `now` needs for what it makes."""
+        uses = self._uses[now % len(self._uses)]
+        return sum(self._pages[u.extent] - memory.keeps[u.extent] for u in uses if not u.needs_content)
 
     def _unexpected(self, pages: int, held: Sequence[int]) -> list[tuple[int, int]]:
         chosen: list[tuple[int, int]] = []
