@@ -3,16 +3,23 @@
 from tmtrain.errors import InputError
 from tmtrain.policies.all_fast import AllFast
 from tmtrain.policies.autotm import AutoTmAsync, AutoTmSync
+from tmtrain.policies.behemoth import Behemoth
 from tmtrain.policies.belady import Belady
+from tmtrain.policies.capuchin import Capuchin
+from tmtrain.policies.deepum import DeepUm
+from tmtrain.policies.fifo import Fifo
 from tmtrain.policies.flashneuron import FlashNeuron
 from tmtrain.policies.g10 import G10, G10Paper
+from tmtrain.policies.ial import Ial
 from tmtrain.policies.largest_first import LargestFirst
 from tmtrain.policies.lru import Lru
 from tmtrain.policies.paging import Paging
 from tmtrain.policies.poet import Poet
-from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
+from tmtrain.policies.sentinel import Sentinel
 from tmtrain.policies.ssdtrain import SsdTrain
 from tmtrain.policies.swapadvisor import SwapAdvisor
+from tmtrain.policies.tiertrain import TierTrain
 from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
 from tmtrain.policies.vdnn import Vdnn, VdnnConv, VdnnDyn
 from tmtrain.policies.zero_infinity import ZeroInfinity
@@ -22,6 +29,13 @@ _RIVALS: tuple[type[Policy], ...] = (
     Paging,
     Lru,
     Belady,
+    Fifo,
+    Ial,
+    DeepUm,
+    Sentinel,
+    Capuchin,
+    Behemoth,
+    TierTrain,
     LargestFirst,
     G10Paper,
     G10,
@@ -78,9 +92,11 @@ __all__ = [
     "DEFAULT_POLICIES",
     "POLICIES",
     "Decision",
+    "FastMemory",
     "Knowledge",
     "Pager",
     "Policy",
+    "Prefetcher",
     "follow",
     "make_policy",
 ]

@@ -40,18 +40,26 @@ class BeladyPager(Pager):
         self._next_use: dict[int, int] = {}
         self._touched_at: dict[int, int] = {}
         self._heap: list[tuple[int, int]] = []
-        self._now = -1
+        self.now = -1
+        """The slice at hand, counted over all steps."""
 
     def touch(self, extent: int, access: int) -> None:
         """Note when `extent` is used next."""
-        at = self._slice[access]
-        if at < self._last_slice:
+        self.advance(self._slice[access])
+        self._touched_at[extent] = self.now
+        self.expect(extent, self.now + self._ahead[access])
+
+    def advance(self, t: int) -> None:
+        """Slice `t` is at hand."""
+        if t < self._last_slice:
             self._steps += 1
-        self._last_slice = at
-        self._now = self._steps * self._period + at
-        self._touched_at[extent] = self._now
-        self._next_use[extent] = self._now + self._ahead[access]
-        heapq.heappush(self._heap, (-self._next_use[extent], extent))
+        self._last_slice = t
+        self.now = self._steps * self._period + t
+
+    def expect(self, extent: int, use: int) -> None:
+        """`extent` is, or will be, there, and is used next in slice `use`, counted over all steps."""
+        self._next_use[extent] = use
+        heapq.heappush(self._heap, (-use, extent))
 
     def gone(self, extent: int) -> None:
         """Forget `extent`."""
@@ -66,7 +74,7 @@ class BeladyPager(Pager):
             extent = entry[1]
             if self._next_use.get(extent) != -entry[0]:
                 continue
-            if self._touched_at[extent] == self._now:
+            if self._touched_at.get(extent) == self.now:
                 kept.append(entry)
                 continue
             taken = min(held[extent], pages)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
@@ -40,6 +41,45 @@ class Pager(ABC):
             pages: How many are needed.
             held: Pages that each extent holds and that nobody has given up yet.
         """
+
+
+class FastMemory(Protocol):
+    """What a prefetcher sees of fast memory."""
+
+    keeps: list[int]
+    """Pages of each extent that are there and that nobody has given up."""
+    live: list[bool]
+    """Each extent has content that means something."""
+
+    @property
+    def room(self) -> int:
+        """Pages that are free once what was given up has gone and what is queued has come in; may be negative."""
+        ...
+
+    def absent(self, extent: int) -> int:
+        """Pages of `extent` that are neither there nor on their way in."""
+        ...
+
+
+class Prefetcher(Pager):
+    """A pager that also acts ahead of time, on what it has learnt in the steps before.
+
+    Misses go first: a prefetch waits for its turn, takes no room that the slice at hand needs, and is forgotten when the
+    slice that it was meant for has begun without it. What dies before it is needed must not be prefetched.
+    """
+
+    @abstractmethod
+    def ahead(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
+        """Slice `t` begins, its operands are there: return what to fetch meanwhile.
+
+        Returns:
+            (extent, slices from `t` to the one that needs it, at least 1), most urgent first where those are equal. What
+            is there already, or has no content yet, is passed over.
+        """
+
+    @abstractmethod
+    def leave(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
+        """Slice `t` is over: return what to give up before anybody needs the room, as (extent, pages)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ For each slice, in order:
 1. the plan's transfers that begin here are issued (leave, write, fetch);
 2. what the slice touches and is missing is fetched on demand, for which a pager gives up victims;
 3. the slice waits until all its operands are resident and its results have room (a stall);
-4. it computes, while the link goes on;
-5. what it wrote is dirty, what died is dropped.
+4. a prefetcher says what to fetch meanwhile;
+5. it computes, while the link goes on;
+6. what it wrote is dirty, what died is dropped; a prefetcher gives up what will not be needed for long.
 
 The step is repeated until its traffic and what it leaves in memory repeat; the last repetition is the measured one.
 Page by page, a pager may come to alternate between a few states for ever: then the step that moves most is measured, so
@@ -28,7 +29,7 @@ from tmtrain.errors import PlanRefutedError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan import Plan
-from tmtrain.policies import Decision, Knowledge
+from tmtrain.policies import Decision, Knowledge, Prefetcher
 from tmtrain.simulate.link import Link
 from tmtrain.simulate.memory import Books, Memory
 from tmtrain.units import format_bytes
@@ -80,6 +81,7 @@ class Engine:
         timeline = decision.timeline
         self._timeline = timeline
         self._pager = decision.pager
+        self._prefetcher = decision.pager if isinstance(decision.pager, Prefetcher) else None
         self._knowledge = decision.knowledge
         self.memory = Memory(timeline)
         self.link = Link(
@@ -155,12 +157,16 @@ class Engine:
             now = step * self._num_slices + t
             self._follow_plan(t, now)
             self._make_resident(t, now, may_miss=self._pager is not None or not complete)
+            if self._prefetcher is not None:
+                self._look_ahead(self._prefetcher, t, now)
             self._slice_start_s.append(self.link.now_s)
             self._resident.append(tuple(self.memory.held_by_role))
             self._in_flight.append(self.memory.reserved)
             self.link.advance(self._duration_s[t])
             self._slice_end_s.append(self.link.now_s)
             self._finish(t)
+            if self._prefetcher is not None:
+                self._leave_early(self._prefetcher, t, now)
 
     def _reconcile(self, now: int) -> None:
         """Do what the steps before would have done for the plan that begins here: give up and fetch across their end."""
@@ -218,6 +224,10 @@ class Engine:
             raise PlanRefutedError(
                 f"slice {t} reads extent {misses[0][0]}: {misses[0][1]} of its pages are absent"
             )
+        if self._prefetcher is not None:
+            self.link.give_way(now, claimed=sum(memory.pages[extent] - memory.held[extent] for extent in new))
+            # What was fetched ahead and is late needs its room too, but for the chunk under way.
+            missing += max(0, sum(memory.arriving[extent] for extent in incoming) - memory.reserved)
         if self._pager is not None:
             self._make_room(missing, now)
         for extent, pages in misses:
@@ -232,6 +242,23 @@ class Engine:
                 self._wait(t, now)
             memory.grow(extent)
         self._check_resident(t)
+
+    def _look_ahead(self, prefetcher: Prefetcher, t: int, now: int) -> None:
+        memory, link = self.memory, self.link
+        link.give_way(now, claimed=0)
+        for extent, ahead in prefetcher.ahead(t, memory=memory):
+            if memory.live[extent]:
+                memory.hold(extent)
+                missing = memory.absent(extent)
+                if missing > 0:
+                    link.fetch(extent, missing, deadline=now + ahead, foreseen=True)
+
+    def _leave_early(self, prefetcher: Prefetcher, t: int, now: int) -> None:
+        memory = self.memory
+        for extent, pages in prefetcher.leave(t, memory=memory):
+            unwritten = memory.give_up(extent, pages)
+            # Nobody waits for the room yet: whoever will, blocks the reads, and then the writes have the channel.
+            self.link.write(extent, unwritten, deadline=now + self._num_slices)
 
     def _check_resident(self, t: int) -> None:
         memory, rows = self.memory, self._rows

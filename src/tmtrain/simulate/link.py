@@ -3,7 +3,7 @@
 Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the chunk that
 is due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half. A chunk that
 starts on an idle lane waits for the device's latency first; page faults wait for the fault handler, chunk by chunk. Reads
-start only when fast memory has room for the chunk.
+start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
 """
 
 import heapq
@@ -45,8 +45,8 @@ class _Lane:
     is_write: bool
     rate: float
     latency_s: float
-    queue: list[tuple[int, int, int, int, int]] = field(default_factory=list)
-    """Heap of (deadline slice, number, extent, pages, version)."""
+    queue: list[tuple[int, int, int, int, int, bool]] = field(default_factory=list)
+    """Heap of (deadline slice, number, extent, pages, version, is a fault)."""
     extent: int = -1
     pages: int = 0
     """Of the chunk under way; 0 when idle."""
@@ -78,6 +78,9 @@ class Link:
         self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
         self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
         self._number = 0
+        self._turn = 0
+        self._claimed = 0
+        """Pages that reads due after slice `_turn` leave alone."""
 
     def adopt(self, machine: Machine) -> None:
         """From now on flow with the rates and latencies of `machine`."""
@@ -85,10 +88,18 @@ class Link:
         self._reads.rate, self._reads.latency_s = machine.read_bytes_per_s, machine.slow.read_latency_s
         self._writes.rate, self._writes.latency_s = machine.write_bytes_per_s, machine.slow.write_latency_s
 
-    def fetch(self, extent: int, pages: int, *, deadline: int) -> None:
-        """Queue pages of `extent` to come in before slice `deadline` (counted over all steps)."""
-        self._memory.arriving[extent] += pages
-        self._push(self._reads, extent, pages, deadline)
+    def fetch(self, extent: int, pages: int, *, deadline: int, foreseen: bool = False) -> None:
+        """Queue pages of `extent` to come in before slice `deadline` (counted over all steps); `foreseen` is no fault."""
+        self._memory.expect(extent, pages)
+        self._push(self._reads, extent, pages, deadline, is_fault=self._fault is not None and not foreseen)
+
+    def give_way(self, turn: int, *, claimed: int) -> None:
+        """Slice `turn` is next: reads due later leave it `claimed` pages of room, those due before it were in vain."""
+        self._turn, self._claimed = turn, claimed
+        queue = self._reads.queue
+        while queue and queue[0][0] < turn:
+            _, _, extent, pages, _, _ = heapq.heappop(queue)
+            self._memory.expect(extent, -pages)
 
     def write(self, extent: int, pages: int, *, deadline: int) -> None:
         """Queue the next unwritten pages of `extent` for flash."""
@@ -116,9 +127,10 @@ class Link:
         self._complete()
         return True
 
-    def _push(self, lane: _Lane, extent: int, pages: int, deadline: int) -> None:
+    def _push(self, lane: _Lane, extent: int, pages: int, deadline: int, *, is_fault: bool = False) -> None:
         self._number += 1
-        heapq.heappush(lane.queue, (deadline, self._number, extent, pages, self._memory.version[extent]))
+        version = self._memory.version[extent]
+        heapq.heappush(lane.queue, (deadline, self._number, extent, pages, version, is_fault))
 
     def _next_event(self) -> float | None:
         self._start(self._reads)
@@ -175,26 +187,26 @@ class Link:
         if not lane.queue:
             lane.idle = True
             return
-        deadline, number, extent, pages, version = lane.queue[0]
+        deadline, number, extent, pages, version, is_fault = lane.queue[0]
         chunk = min(pages, self._chunk_pages)
         if not lane.is_write:
-            if chunk > self._memory.free:
+            if chunk > self._memory.free - (self._claimed if deadline > self._turn else 0):
                 lane.idle = True
                 return
             self._memory.reserve(chunk)
         if chunk == pages:
             heapq.heappop(lane.queue)
         else:
-            heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version))
+            heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version, is_fault))
         lane.extent, lane.pages, lane.version, lane.deadline = extent, chunk, version, deadline
         lane.left_bytes = float(chunk * self._page_bytes)
         lane.started_s = self.now_s
-        lane.ready_s = self.now_s + self._delay_s(lane, chunk)
+        lane.ready_s = self.now_s + self._delay_s(lane, chunk, is_fault=is_fault)
         lane.idle = False
 
-    def _delay_s(self, lane: _Lane, pages: int) -> float:
+    def _delay_s(self, lane: _Lane, pages: int, *, is_fault: bool) -> float:
         delay = lane.latency_s if lane.idle else 0.0
-        if self._fault is not None and not lane.is_write:
+        if self._fault is not None and is_fault:
             delay += -(-pages // self._fault.fault_batch_pages) * self._fault.fault_latency_s
         return delay
 

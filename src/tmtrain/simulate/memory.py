@@ -55,6 +55,8 @@ class Memory:
         """Pages given up but not gone yet."""
         self.reserved = 0
         """Pages of fast memory waiting for bytes under way."""
+        self.expected = 0
+        """Pages queued to come in, of all extents; those reserved are among them."""
         self.held_by_role = [0] * len(Role)
         self.books = Books()
         self._start_cold(timeline)
@@ -72,6 +74,16 @@ class Memory:
     def absent(self, extent: int) -> int:
         """Pages of `extent` that are neither here nor on their way in."""
         return self.pages[extent] - self.held[extent] - self.arriving[extent]
+
+    @property
+    def room(self) -> int:
+        """Pages that are free once what was given up has gone and what is queued has come in; may be negative."""
+        return self.free + self.outgoing + self.reserved - self.expected
+
+    def expect(self, extent: int, pages: int) -> None:
+        """So many pages of `extent` are queued to come in; fewer again where `pages` is negative."""
+        self.arriving[extent] += pages
+        self.expected += pages
 
     def hold(self, extent: int) -> None:
         """Take back what was given up of `extent` but has not left yet."""
@@ -116,6 +128,7 @@ class Memory:
         """So many pages have come in; their room was reserved."""
         self.reserved -= pages
         self.arriving[extent] -= pages
+        self.expected -= pages
         self.books.came_in += pages
         self._add(extent, pages)
 
