@@ -10,7 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
-from tmtrain.machine.machine import Compute, Dataflow, FastTier, Link, Paging, Price, SlowTier, WeightLoad
+from tmtrain.machine.machine import (
+    Compute,
+    Dataflow,
+    FastTier,
+    FlashParts,
+    Link,
+    Paging,
+    Price,
+    SlowTier,
+    Suspension,
+    WeightLoad,
+)
 from tmtrain.machine.quantity import Dimension, dimension_of, without_unit
 
 
@@ -49,6 +60,7 @@ _INTERVALS = {
     "slow.erase_energy": _ZERO_OR_MORE,
     "slow.idle_power": _ZERO_OR_MORE,
     "slow.write_amplification": _AT_LEAST_ONE,
+    "slow.device.over_provisioning": Interval(low=0.0, low_is_in=True, high=0.99),
     "link.energy": _ZERO_OR_MORE,
     "paging.fault_latency": _ZERO_OR_MORE,
 }
@@ -121,8 +133,23 @@ FIELDS = {
 }
 """Every number of a machine but its prices, by path and in the order of the dataclasses."""
 
-CHOICES: dict[str, tuple[str, ...]] = {"weight_load": get_args(WeightLoad), "dataflow": get_args(Dataflow)}
-"""What of the compute section is a word and no number, with the words that it may be."""
+DEVICE = "slow.device"
+"""Path of the section that says what the flash consists of: all of it, or nothing."""
+
+DEVICE_FIELDS = {
+    path: _field("device", attribute, path=path)
+    for attribute in dataclasses.fields(FlashParts)
+    if attribute.type in (int, float)
+    for path in [f"{DEVICE}.{without_unit(attribute.name)}"]
+}
+"""Its numbers, as `FIELDS`."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "compute.weight_load": get_args(WeightLoad),
+    "compute.dataflow": get_args(Dataflow),
+    f"{DEVICE}.suspend": get_args(Suspension),
+}
+"""What is a word and no number, by path, with the words that it may be."""
 
 
 def price_fields(label: str) -> dict[str, Field]:
