@@ -33,6 +33,10 @@ SURFACE = {
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         *MODEL, "--json",
     ),
+    "flash": (
+        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--samples", *MODEL,
+        "--json",
+    ),
     "evaluate": (
         "MODELS", "--out", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity", *MODEL, "--json",
     ),

@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
+from tmtrain.cli.decision import capacity_of, decide, plan_to_follow
 from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, PolicyName
+from tmtrain.cli.options import ModelOptions, PolicyName
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import Scene, make_scene
+from tmtrain.cli.scene import make_scene
 from tmtrain.cli.step_summary import summarise_step
-from tmtrain.errors import InputError
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.plan import Plan
-from tmtrain.plan.file import load_plan
-from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies import Decision
 from tmtrain.report import write_perfetto
 from tmtrain.simulate import Result, save_result
 from tmtrain.simulate import simulate as run
-from tmtrain.units import FastCapacity, parse_fast
 
 
 def simulate(
@@ -49,44 +46,19 @@ def simulate(
         options: How the zoo model is trained.
         json: Print JSON.
     """
-    loaded = _load(plan, policy=policy, objective=objective)
+    loaded = plan_to_follow(plan, policy=policy, objective=objective)
     with progress() as tell:
-        capacity = _capacity(fast, loaded)
+        capacity = capacity_of(fast, loaded)
         scene = make_scene(
             source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
         )
         tell(f"{source}: simulate {policy}")
-        decision = _decide(scene, policy=policy, objective=objective or "energy", plan=loaded)
+        decision = decide(scene, policy=policy, objective=objective or "energy", plan=loaded)
         result = run(decision, machine=scene.machine, policy=policy)
         _write(result, decision, out=out, perfetto=perfetto)
     paths = {"out": str(out) if out else None, "perfetto": str(perfetto) if perfetto else None}
     summary = summarise_step(result, scene, **paths)
     emit(summary, facts(f"{policy}: {scene.title}", summary.lines()), as_json=json)
-
-
-def _load(plan: Path | None, *, policy: str, objective: str | None) -> Plan | None:
-    """Read the plan to follow, if any, and refuse what would be ignored beside it."""
-    if plan is None:
-        return None
-    if policy != "tmtrain":
-        raise InputError(f"--policy {policy} cannot follow a plan: leave --plan or --policy out")
-    if objective is not None:
-        raise InputError(
-            f"--objective is for making a plan, {plan} is already made: leave one of the two out"
-        )
-    return load_plan(plan)
-
-
-def _capacity(fast: str | None, plan: Plan | None) -> FastCapacity:
-    if fast is None and plan is not None:
-        return FastCapacity(bytes=plan.fast_bytes)
-    return parse_fast(fast or DEFAULT_FAST)
-
-
-def _decide(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> Decision:
-    if plan is None:
-        return make_policy(policy, objective=objective).decide(scene.timeline, machine=scene.machine)
-    return follow(plan, scene.timeline, machine=scene.machine)
 
 
 def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:
