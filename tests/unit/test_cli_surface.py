@@ -34,8 +34,8 @@ SURFACE = {
         *MODEL, "--json",
     ),
     "flash": (
-        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--samples", *MODEL,
-        "--json",
+        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",
+        "--samples", *MODEL, "--json",
     ),
     "evaluate": (
         "MODELS", "--out", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity", *MODEL, "--json",

@@ -116,10 +116,17 @@ def test_what_dies_apart_is_copied_in_the_log_and_not_by_groups() -> None:
     log = serve_steps(swaps, machine=MACHINE, device=LOG_DEVICE, steps=10, joined_pages=1)
     grouped = serve_steps(swaps, machine=MACHINE, device=DEVICE, steps=10, joined_pages=1)
     assert (log.outcome, grouped.outcome) == ("done", "done")
-    assert (log.groups, grouped.groups) == (1, 3)
+    assert (log.groups, grouped.groups) == (1, 2)
     assert log.wear.write_amplification > 1.1
     assert grouped.wear.whole_write_amplification == 1.0
     assert log.wear.life_steps < grouped.wear.life_steps
+
+
+def test_there_are_no_more_groups_than_the_spare_area_allows() -> None:
+    # Of 16 blocks on a plane, places take 10; the 6 that are left, less 2, are two groups' worth. 15 % less: only one.
+    swaps = _short_and_long_lived()
+    assert serve_steps(swaps, machine=MACHINE, device=DEVICE, steps=1, joined_pages=1).groups == 2
+    assert serve_steps(swaps, machine=MACHINE, device=DEVICE, steps=1, joined_pages=1, fill=1.0).groups == 1
 
 
 def test_joined_pages_serve_whole_stripes_alike() -> None:

@@ -1,5 +1,6 @@
 """``tmtrain flash``."""
 
+from functools import partial
 from pathlib import Path
 
 from tmtrain.cli.decision import capacity_of, decide, plan_to_follow
@@ -26,6 +27,7 @@ def flash(
     plan: Path | None = None,
     steps: int = 10,
     fill: float | None = None,
+    joined_pages: int | None = None,
     samples: int | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
@@ -43,6 +45,7 @@ def flash(
         plan: Follow this plan, made by tmtrain plan --out, instead of making one.
         steps: How many steps, one after another.
         fill: Scale the step, bytes and seconds alike, so that its data fill this share of the device: from 0 to 1.
+        joined_pages: Pages of the device simulated as one, such as 256 for whole dies; by default as few as time allows.
         samples: Samples in the batch of your own step.
         options: How the zoo model is trained.
         json: Print JSON.
@@ -58,8 +61,9 @@ def flash(
         decision = decide(scene, policy=policy, objective=objective or "energy", plan=loaded)
         result = simulate(decision, machine=scene.machine, policy=policy)
         swaps = swaps_of(decision.timeline, result, discards=decision.knowledge is not Knowledge.NEVER)
-        served = []
-        for layout in ("log", "grouped"):
-            tell(f"{source}: {steps} steps on the flash device, {layout} layout")
-            served.append(serve_steps(swaps, machine=scene.machine, layout=layout, steps=steps, fill=fill))
+        tell(f"{source}: {steps} steps on the flash device")
+        run = partial(
+            serve_steps, swaps, machine=scene.machine, steps=steps, fill=fill, joined_pages=joined_pages
+        )
+        served = [run(layout="log"), run(layout="grouped")]
     emit([record_of(one) for one in served], f"{policy}: {scene.title}", table_of(served), as_json=json)

@@ -5,9 +5,13 @@ Note [Joined pages]
     channels and planes, so several of them do the same at the same time: `join` makes one of them that carries as many
     times more. Where that is not enough, pages that follow one another in a block become one that takes as many times
     longer. Dies, blocks, the share of spare area and all rates stay, and so do utilisation and blocks per death group.
-    What is lost: parts of joined pages (pieces are rounded to whole ones, so that the sum stays), how single small pages
-    spread, and some latency where pages that follow one another are joined. Channels are joined first, as consecutive
-    pages go to different ones. The error is measured in ``benchmarks/flash_plans.md``.
+    Channels are joined first, as consecutive pages go to different ones.
+
+    What is lost: parts of joined pages (pieces are rounded to whole ones, so that the sum stays), and some latency where
+    pages that follow one another are joined. Wear is the same to a few per cent (``benchmarks/flash_plans.md``). Time is
+    not: page by page, planes fill unevenly, and since a command takes only pages at equal offsets, fewer planes work at
+    once. Where all planes of a die are joined they always work together: that is a translation layer of superpages, as
+    append-only layers for tensors are, and it is what the rates of the machine files take for granted.
 """
 
 from dataclasses import replace

@@ -27,7 +27,7 @@ from tmtrain.units import YEAR_S
 QUEUE_DEPTH = 128
 """Requests inside the device at once: enough for every plane of `v4-slc` to have work."""
 MOST_GROUPS = 8
-"""Death groups: what dies together in a step is in fewer stretches than that."""
+"""Death groups, where the spare area allows so many."""
 _MOST_PAGES = 32_000_000
 """Of a run, so that it takes about 20 seconds."""
 
@@ -65,7 +65,9 @@ def serve_steps(
     """
     whole = flash_device(machine, layout=layout) if device is None else device
     _check(swaps, steps=steps, fill=fill)
-    joined = joined_pages or _joined_pages(whole, swaps, steps=steps, scale=_scale(whole, swaps, fill))
+    joined = joined_pages
+    if joined is None:
+        joined = _joined_pages(whole, swaps, steps=steps, scale=_scale(whole, swaps, fill))
     small = join(whole, pages=joined)
     scale = _scale(small, swaps, fill)
     groups = _groups(swaps, small, layout=whole.translation.layout, scale=scale)
@@ -117,8 +119,13 @@ def _joined_pages(device: FlashDevice, swaps: Swaps, *, steps: int, scale: float
 def _groups(swaps: Swaps, device: FlashDevice, *, layout: Layout, scale: float) -> NDArray[np.int32]:
     if layout == "log":
         return np.full(len(swaps.copies), LASTING, np.int32)
-    stripe_bytes = device.geometry.planes * device.geometry.block_bytes
-    return death_groups(swaps.copies, most=MOST_GROUPS, least_bytes=stripe_bytes / scale)
+    geometry = device.geometry
+    stripe_bytes = geometry.planes * geometry.block_bytes
+    spare_blocks = int(geometry.blocks_per_plane - swaps.space_bytes * scale / stripe_bytes)
+    # Each group may hold a block of every plane that is partly dead, and wait for as much to die.
+    affordable = (spare_blocks - device.translation.collect_below_blocks) // 2
+    most = max(1, min(MOST_GROUPS, affordable))
+    return death_groups(swaps.copies, most=most, least_bytes=stripe_bytes / scale)
 
 
 def _steps_done(workload: Workload, result: FlashResult, steps: int) -> int:
