@@ -290,3 +290,33 @@ def test_export_writes_what_it_says(
     assert all(Path(file).is_file() for file in said["files"])
     text = _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)
     assert words in " ".join(text.split())  # long paths are folded
+
+
+def test_flash_runs_both_layouts_of_a_plan(
+    trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_file = tmp_path / "mine.plan"
+    made = _json(capsys, "plan", trace, "--fast", "20480", "--out", str(plan_file))
+    log, grouped = _json(capsys, "flash", trace, "--plan", str(plan_file), "--steps", "4")
+    assert (log["layout"], grouped["layout"]) == ("log", "grouped")
+    for run in (log, grouped):
+        assert (run["outcome"], run["steps_done"], run["scale"], run["joined_pages"]) == ("done", 4, 1.0, 1)
+        assert run["step_write_bytes"] == made["prediction"]["bytes_out"] > 0
+        # Nothing is copied: what 100,000 cycles of 2.0455 TB take, over what a step writes.
+        assert run["wear"]["write_amplification"] == 1.0
+        assert run["wear"]["life_steps"] == pytest.approx(
+            1e5 * 2048 * 635 * 1.5 * 2**20 / run["step_write_bytes"]
+        )
+    text = _text(capsys, "flash", trace, "--plan", str(plan_file), "--steps", "4", "--fill", "0.5")
+    assert "50 % of the device" in text
+    assert "4 steps done" in text
+
+
+def test_flash_refuses_a_machine_of_unknown_parts_at_once(
+    trace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["flash", trace, "--machine", "v5p-hbf"]) == 1
+    told = capsys.readouterr()
+    assert "v5p-hbf does not say what its flash consists of" in told.err
+    assert "capture" not in told.err
+    assert told.out == ""

@@ -35,6 +35,10 @@ SURFACE = {
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         "--calibration", *MODEL, "--json",
     ),
+    "flash": (
+        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",
+        "--samples", *MODEL, "--json",
+    ),
     "evaluate": (
         "MODELS", "--out", "--suite", "--quick", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity",
         *MODEL, "--jobs", "--resume", "--json",

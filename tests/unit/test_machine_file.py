@@ -6,7 +6,7 @@ import pytest
 
 from tmtrain.errors import InputError, MachineError
 from tmtrain.machine import describe_machine, list_machines, load_machine, memory_cost_usd
-from tmtrain.machine.field import FIELDS
+from tmtrain.machine.field import DEVICE_FIELDS, FIELDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "machine-format.md"
 COMPLETE = """
@@ -56,6 +56,21 @@ slow = "0.1 USD/GB"
 """
 
 
+# 2 channels x 2 dies x 2 planes x 62500 blocks x 2 MB are 1 TB raw; the channels carry 4 GB/s.
+DEVICE = """
+[slow.device]
+channels = 2
+dies_per_channel = 2
+planes_per_die = 2
+blocks_per_plane = 62500
+block = "2000 kB"
+page = "4 kB"
+array_read = "4 us"
+array_program = "10 us"
+array_erase = "2 ms"
+channel_bandwidth = "2 GB/s"
+over_provisioning = 0.1
+"""
 OPTIONAL = {
     "compute.transcendental_share", "compute.reduction_share", "fast.stacks", "fast.loss_per_decade", "fast.full",
     "slow.shared_bandwidth", "slow.retention_factor",
@@ -183,6 +198,73 @@ def test_what_makes_no_sense_is_refused_with_its_path(tmp_path: Path, old: str, 
     assert said in refusal(tmp_path, COMPLETE.replace(old, new))
 
 
+def test_the_parts_of_the_flash_may_be_given(tmp_path: Path) -> None:
+    assert load_machine(write(tmp_path, COMPLETE)).device is None
+    file = write(tmp_path, COMPLETE + DEVICE)
+    device = load_machine(file).device
+    assert device is not None
+    assert (device.planes, device.raw_bytes, device.exported_bytes) == (8, 10**12, 0.9 * 10**12)
+    assert {c.path for c in describe_machine(file)} >= set(DEVICE_FIELDS)
+
+
+def test_a_capacity_is_that_of_the_parts_to_within_a_block_of_each_plane_or_what_they_export(
+    tmp_path: Path,
+) -> None:
+    # A block of every plane is 16 MB; the host sees 900 GB.
+    for capacity in ("1.000015 TB", "0.900015 TB"):
+        load_machine(
+            write(tmp_path, COMPLETE.replace('"1 TB"', f'"{capacity}"').replace("4 KiB", "1 kB") + DEVICE)
+        )
+    for capacity in ("1.000017 TB", "0.950 TB"):
+        text = COMPLETE.replace('"1 TB"', f'"{capacity}"').replace("4 KiB", "1 kB") + DEVICE
+        assert "= 1000000000000 B, 900000000000 B of them for the host: correct" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("channels = 2\n", "channels = 3\n", "slow.capacity is 1000000000000 B, but slow.device has 3 channels x 2 dies x "
+         "2 planes x 62500 blocks x 2000000 B = 1500000000000 B"),
+        ('"2000 kB"', '"2001 kB"', "slow.device.block is 2001000 B, not a multiple of slow.device.page, which is 4000 B"),
+        ('channel_bandwidth = "2 GB/s"', 'channel_bandwidth = "0.9 GB/s"', "slow.read_bandwidth is 2 GB/s, but the "
+         "channels carry at most 1.8 GB/s (slow.device)"),
+        ('channel_bandwidth = "2 GB/s"', 'channel_bandwidth = "1.2 GB/s"', "slow.shared_bandwidth is 3 GB/s, but the "
+         "channels carry at most 2.4 GB/s (slow.device)"),
+        # 8 planes x 4 kB in 20 us are 1.6 GB/s; in 40 us 0.8 GB/s.
+        ('array_read = "4 us"', 'array_read = "20 us"', "slow.read_bandwidth is 2 GB/s, but the dies read at most 1.6"),
+        ('"10 us"', '"40 us"', "slow.write_bandwidth is 1 GB/s, but the dies write at most 0.8 GB/s"),
+        ('"2 ms"', '"0 ms"', "slow.device.array_erase is 0 ms: it must be a finite number above 0"),
+        ('"2 ms"', '"-2 ms"', "slow.device.array_erase is -2 ms: it must be a finite number above 0"),
+        ('"2 ms"', "2", "slow.device.array_erase: a time needs a unit: write it for example in us"),
+        ('"2 ms"', '"2 GB/s"', "slow.device.array_erase: 'GB/s' is not a unit of time"),
+        ("planes_per_die = 2", "planes_per_die = 0", "slow.device.planes_per_die is 0: it must be a finite number of at"),
+        ("planes_per_die = 2", "", "slow.device.planes_per_die is missing"),
+        ("over_provisioning = 0.1", "over_provisioning = 1", "slow.device.over_provisioning is 1: it must be a finite"),
+        ("over_provisioning = 0.1", "spare = 0.1", "slow.device.spare is not a key of a machine file"),
+        ("channels = 2\n", 'channels = 2\nsuspend = "on"\n', "slow.device.suspend is 'on': write suspend = \"off\""),
+    ],
+)  # fmt: skip
+def test_parts_that_make_no_sense_are_refused_with_their_path(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert DEVICE.count(old) == 1
+    text = COMPLETE.replace('page = "4 KiB"', 'page = "4 kB"') + DEVICE.replace(old, new)
+    assert said in refusal(tmp_path, text)
+
+
+def test_a_base_gives_its_parts_unless_they_are_said_to_be_unknown(tmp_path: Path) -> None:
+    start = 'schema = 1\nbase = "v4-slc"\n[slow]\n'
+    assert load_machine(write(tmp_path, start + "write_amplification = 1.1")).device is not None
+    assert "slow.device has 16 channels" in refusal(tmp_path, start + 'capacity = "4.096 TB"')
+    unknown = write(tmp_path, start + 'capacity = "4.096 TB"\ndevice = "unknown"')
+    assert load_machine(unknown).device is None
+    more = write(tmp_path, start + 'capacity = "4.096 TB"\n[slow.device]\ndies_per_channel = 16')
+    assert load_machine(more).device is not None
+    assert "slow.device is 5: write [slow.device] and its parts below" in refusal(
+        tmp_path, start + "device = 5"
+    )
+
+
 def test_flash_faster_than_its_link_is_no_contradiction(tmp_path: Path) -> None:
     """Such as four drives behind one slot (a100-tlc5): the link decides what passes."""
     quick = COMPLETE.replace('"2 GB/s"', '"200 GB/s"')
@@ -265,4 +347,7 @@ def test_the_document_names_every_key() -> None:
     document = DOCUMENT.read_text()
     for field in FIELDS.values():
         section = document.split(f"### `[{field.section}]`")[1].split("###")[0]
+        assert f"`{field.key}`" in section, field.path
+    section = document.split("### `[slow.device]`")[1].split("###")[0]
+    for field in DEVICE_FIELDS.values():
         assert f"`{field.key}`" in section, field.path

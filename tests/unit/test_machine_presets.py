@@ -40,7 +40,8 @@ def test_every_number_of_a_preset_has_range_source_and_date(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_constants_are_the_machine(name: str) -> None:
     machine = load_machine(name)
-    parts = (machine.compute, machine.fast, machine.slow, machine.link, machine.paging)
+    sections = (machine.compute, machine.fast, machine.slow, machine.link, machine.paging, machine.device)
+    parts = [part for part in sections if part is not None]
     held = [
         value
         for part in parts
@@ -49,6 +50,19 @@ def test_the_constants_are_the_machine(name: str) -> None:
     ]
     held += [value for price in machine.prices.values() for value in dataclasses.asdict(price).values()]
     assert [c.value_si for c in describe_machine(name)] == pytest.approx(held)
+
+
+def test_the_flash_of_v4_slc_consists_of_what_its_rates_were_derived_from() -> None:
+    device, slow = load_machine("v4-slc").device, load_machine("v4-slc").slow
+    assert device is not None
+    # 16 channels of 2.4 GB/s at 90 %; 128 dies of 16 planes, a page of each in 75 us.
+    assert slow.read_bandwidth_bytes_per_s == pytest.approx(16 * 2.4e9 * 0.9, rel=0.002)
+    assert device.planes * device.page_bytes / device.array_program_s == pytest.approx(112e9, rel=0.002)
+    # 2048 planes of 635 blocks of 1.5 MiB; one block more on each would pass 2.048 TB.
+    assert device.raw_bytes == 2048 * 635 * 3 * 2**19 <= slow.capacity_bytes < 2048 * 636 * 3 * 2**19
+    drive = load_machine("znvme-g10").device
+    assert drive is not None
+    assert drive.exported_bytes == pytest.approx(800e9, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PRESETS)

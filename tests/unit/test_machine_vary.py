@@ -60,3 +60,16 @@ def test_a_shared_bus_stays_shared_and_separate_ones_separate(path: str, value: 
 def test_what_makes_no_sense_is_refused(path: str, value: float, said: str) -> None:
     with pytest.raises(MachineError, match=said):
         with_constant(load_machine("v4-slc"), path=path, value=value)
+
+
+def test_flash_of_another_rate_or_capacity_consists_of_parts_that_nobody_knows() -> None:
+    machine = load_machine("v4-slc")
+    assert with_constant(machine, path="slow.read_bandwidth", value=64e9).device is None
+    assert with_constant(machine, path="slow.capacity", value=2**40).device is None
+    slower = with_constant(machine, path="slow.device.array_erase", value=5e-3)
+    assert slower.device is not None
+    assert (slower.device.array_erase_s, slower.fingerprint) == (5e-3, machine.fingerprint)
+    with pytest.raises(
+        MachineError, match=r"slow.read_bandwidth is 34.6 GB/s, but the channels carry at most 16"
+    ):
+        with_constant(machine, path="slow.device.channel_bandwidth", value=1e9)

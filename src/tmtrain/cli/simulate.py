@@ -2,21 +2,17 @@
 
 from pathlib import Path
 
+from tmtrain.cli.decision import capacity_of, decide_and_run, plan_to_follow
 from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, PolicyName
+from tmtrain.cli.options import ModelOptions, PolicyName
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import Scene, make_scene
+from tmtrain.cli.scene import make_scene
 from tmtrain.cli.step_summary import summarise_step
-from tmtrain.errors import InputError
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.plan import Plan
-from tmtrain.plan.file import load_plan
-from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies import Decision
 from tmtrain.report import write_perfetto
-from tmtrain.simulate import Result, save_result, try_policy
-from tmtrain.simulate import simulate as run
-from tmtrain.units import FastCapacity, parse_fast
+from tmtrain.simulate import Result, save_result
 
 
 def simulate(
@@ -51,45 +47,18 @@ def simulate(
         options: How the zoo model is trained.
         json: Print JSON.
     """
-    loaded = _load(plan, policy=policy, objective=objective)
+    loaded = plan_to_follow(plan, policy=policy, objective=objective)
     with progress() as tell:
-        capacity = _capacity(fast, loaded)
+        capacity = capacity_of(fast, loaded)
         scene = make_scene(
             source, machine=machine, fast=capacity, options=options, samples=samples, calibration=calibration, tell=tell,
         )  # fmt: skip
         tell(f"{source}: simulate {policy}")
-        decision, result = _simulate(scene, policy=policy, objective=objective or "energy", plan=loaded)
+        decision, result = decide_and_run(scene, policy=policy, objective=objective or "energy", plan=loaded)
         _write(result, decision, out=out, perfetto=perfetto)
     paths = {"out": str(out) if out else None, "perfetto": str(perfetto) if perfetto else None}
     summary = summarise_step(result, scene, **paths)
     emit(summary, facts(f"{policy}: {scene.title}", summary.lines()), as_json=json)
-
-
-def _load(plan: Path | None, *, policy: str, objective: str | None) -> Plan | None:
-    """Read the plan to follow, if any, and refuse what would be ignored beside it."""
-    if plan is None:
-        return None
-    if policy != "tmtrain":
-        raise InputError(f"--policy {policy} cannot follow a plan: leave --plan or --policy out")
-    if objective is not None:
-        raise InputError(
-            f"--objective is for making a plan, {plan} is already made: leave one of the two out"
-        )
-    return load_plan(plan)
-
-
-def _capacity(fast: str | None, plan: Plan | None) -> FastCapacity:
-    if fast is None and plan is not None:
-        return FastCapacity(bytes=plan.fast_bytes)
-    return parse_fast(fast or DEFAULT_FAST)
-
-
-def _simulate(scene: Scene, *, policy: str, objective: str, plan: Plan | None) -> tuple[Decision, Result]:
-    if plan is None:
-        tried = try_policy(make_policy(policy, objective=objective), scene.timeline, machine=scene.machine)
-        return tried.decision, tried.result
-    decision = follow(plan, scene.timeline, machine=scene.machine)
-    return decision, run(decision, machine=scene.machine, policy=policy)
 
 
 def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from tmtrain.errors import MachineError
 from tmtrain.machine.arrays.traffic import OPERAND_BYTES
-from tmtrain.machine.machine import Compute, FastTier, Machine, SlowTier
+from tmtrain.machine.machine import Compute, FastTier, FlashParts, Machine, SlowTier
 
 _ROUNDING = 1e-9  # relative: 34.6 + 34.6 is not exactly 69.2
 
@@ -19,6 +19,9 @@ def check_machine(machine: Machine, *, file: str) -> None:
     _check_pages(machine, file=file)
     _check_rates(machine, file=file)
     _check_sram(machine.compute, fast=machine.fast, file=file)
+    if machine.device is not None:
+        _check_parts(machine.device, slow=machine.slow, file=file)
+        _check_part_rates(machine.device, slow=machine.slow, file=file)
 
 
 def _check_shared(slow: SlowTier, *, file: str) -> None:
@@ -80,3 +83,41 @@ def _check_sram(compute: Compute, *, fast: FastTier, file: str) -> None:
             f"{file}: compute.sram is {compute.sram_bytes} B, more than fast.capacity, which is "
             f"{fast.capacity_bytes} B: correct one of the two"
         )
+
+
+def _check_parts(device: FlashParts, *, slow: SlowTier, file: str) -> None:
+    """Check that blocks are whole pages, and that all parts are the capacity, raw or as the host sees it.
+
+    To within one block of every plane: a capacity in powers of ten is rarely a whole number of blocks.
+    """
+    if device.block_bytes % device.page_bytes:
+        raise MachineError(
+            f"{file}: slow.device.block is {device.block_bytes} B, not a multiple of slow.device.page, which is "
+            f"{device.page_bytes} B: a block is a whole number of pages"
+        )
+    capacity, slack = slow.capacity_bytes, device.planes * device.block_bytes
+    if min(abs(device.raw_bytes - capacity), abs(device.exported_bytes - capacity)) >= slack:
+        raise MachineError(
+            f"{file}: slow.capacity is {capacity} B, but slow.device has {device.channels} channels x "
+            f"{device.dies_per_channel} dies x {device.planes_per_die} planes x {device.blocks_per_plane} blocks x "
+            f"{device.block_bytes} B = {device.raw_bytes} B, {device.exported_bytes:.0f} B of them for the host: "
+            'correct one of them, or write device = "unknown" under [slow]'
+        )
+
+
+def _check_part_rates(device: FlashParts, *, slow: SlowTier, file: str) -> None:
+    """Check that the tier promises no more than its channels carry and its dies read and program."""
+    channels = device.channels * device.channel_bandwidth_bytes_per_s
+    ways = (
+        ("read", slow.read_bandwidth_bytes_per_s, device.array_read_s),
+        ("write", slow.write_bandwidth_bytes_per_s, device.array_program_s),
+        ("shared", slow.shared_bandwidth_bytes_per_s, 0.0),
+    )
+    for way, rate, array_s in ways:
+        dies = device.planes * device.page_bytes / array_s if array_s else channels
+        for part, most in (("channels carry", channels), (f"dies {way}", dies)):
+            if rate > most * (1 + _ROUNDING):
+                raise MachineError(
+                    f"{file}: slow.{way}_bandwidth is {rate / 1e9:g} GB/s, but the {part} at most {most / 1e9:g} GB/s "
+                    f'(slow.device): correct one of the two, or write device = "unknown" under [slow]'
+                )

@@ -14,11 +14,13 @@ from tmtrain.machine.machine import (
     Compute,
     Dataflow,
     FastTier,
+    FlashParts,
     Fusion,
     Link,
     Paging,
     Price,
     SlowTier,
+    Suspension,
     WeightLoad,
 )
 from tmtrain.machine.quantity import Dimension, dimension_of, without_unit
@@ -63,6 +65,7 @@ _INTERVALS = {
     "slow.erase_energy": _ZERO_OR_MORE,
     "slow.idle_power": _ZERO_OR_MORE,
     "slow.write_amplification": _AT_LEAST_ONE,
+    "slow.device.over_provisioning": Interval(low=0.0, low_is_in=True, high=0.99),
     "link.energy": _ZERO_OR_MORE,
     "paging.fault_latency": _ZERO_OR_MORE,
 }
@@ -135,12 +138,24 @@ FIELDS = {
 }
 """Every number of a machine but its prices, by path and in the order of the dataclasses."""
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "weight_load": get_args(WeightLoad),
-    "dataflow": get_args(Dataflow),
-    "fusion": get_args(Fusion),
+DEVICE = "slow.device"
+"""Path of the section that says what the flash consists of: all of it, or nothing."""
+
+DEVICE_FIELDS = {
+    path: _field("device", attribute, path=path)
+    for attribute in dataclasses.fields(FlashParts)
+    if attribute.type in (int, float)
+    for path in [f"{DEVICE}.{without_unit(attribute.name)}"]
 }
-"""What of the compute section is a word and no number, with the words that it may be."""
+"""Its numbers, as `FIELDS`."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "compute.weight_load": get_args(WeightLoad),
+    "compute.dataflow": get_args(Dataflow),
+    "compute.fusion": get_args(Fusion),
+    f"{DEVICE}.suspend": get_args(Suspension),
+}
+"""What is a word and no number, by path, with the words that it may be."""
 
 
 def price_fields(label: str) -> dict[str, Field]:

@@ -9,7 +9,15 @@ import msgspec
 from tmtrain.errors import MachineError
 from tmtrain.machine.check import check_machine
 from tmtrain.machine.constant import Constant
-from tmtrain.machine.field import CHOICES, FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.field import (
+    CHOICES,
+    DEVICE,
+    DEVICE_FIELDS,
+    FIELDS,
+    SECTIONS,
+    Field,
+    price_fields,
+)
 from tmtrain.machine.machine import Machine
 from tmtrain.machine.sheet import Sheet, read_sheet
 
@@ -50,8 +58,9 @@ def describe_machine(name_or_path: str | Path) -> tuple[Constant, ...]:
     sheet = read_sheet(name_or_path)
     constants = _complete(sheet)
     _assemble(sheet, constants)
-    prices = [path for path in constants if path not in FIELDS]
-    return tuple(constants[path] for path in (*FIELDS, *prices))
+    device = DEVICE_FIELDS if _has_device(constants) else {}
+    prices = [path for path in constants if path.startswith("prices.")]
+    return tuple(constants[path] for path in (*FIELDS, *device, *prices))
 
 
 def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
@@ -63,21 +72,37 @@ def _assemble(sheet: Sheet, constants: Mapping[str, Constant]) -> Machine:
     for section in SECTIONS:
         fields = {path: field for path, field in FIELDS.items() if field.section == section}
         tree[section] = _values(fields, constants)
-    tree["compute"] |= _choices(sheet)
+    choices = _choices(sheet)
+    tree["compute"] |= _words(choices, section="compute")
+    if _has_device(constants):
+        tree["device"] = _values(DEVICE_FIELDS, constants) | _words(choices, section=DEVICE)
     machine = msgspec.convert(tree, Machine)
     check_machine(machine, file=sheet.file)
     return machine
 
 
 def _choices(sheet: Sheet) -> dict[str, object]:
-    """Return the words of the compute section; what may be left out filled in."""
-    chosen = {"dataflow": "weight", "fusion": "none"} | sheet.choices
-    for key, words in CHOICES.items():
-        if chosen.get(key) not in words:
-            said = f"is {chosen[key]!r}" if key in chosen else "is missing"
+    """Return what is a word, by path; what may be left out filled in."""
+    chosen = {
+        "compute.dataflow": "weight",
+        "compute.fusion": "none",
+        f"{DEVICE}.suspend": "off",
+    } | sheet.choices
+    for path, words in CHOICES.items():
+        if chosen.get(path) not in words:
+            said = f"is {chosen[path]!r}" if path in chosen else "is missing"
             choice = " or ".join(f'"{word}"' for word in words)
-            raise MachineError(f"{sheet.file}: compute.{key} {said}: write {key} = {choice}")
+            raise MachineError(f"{sheet.file}: {path} {said}: write {path.rpartition('.')[2]} = {choice}")
     return chosen
+
+
+def _words(choices: Mapping[str, object], *, section: str) -> dict[str, object]:
+    parts = {path: path.rpartition(".") for path in choices}
+    return {key: choices[path] for path, (home, _, key) in parts.items() if home == section}
+
+
+def _has_device(constants: Mapping[str, Constant]) -> bool:
+    return not DEVICE_FIELDS.keys().isdisjoint(constants)
 
 
 def _complete(sheet: Sheet) -> dict[str, Constant]:
@@ -85,7 +110,7 @@ def _complete(sheet: Sheet) -> dict[str, Constant]:
     constants = dict(sheet.constants)
     for path, (value, source) in _OPTIONAL.items():
         _default(constants, path, value_si=value, source=source)
-    fields = FIELDS.copy()
+    fields = FIELDS | (DEVICE_FIELDS if _has_device(constants) else {})
     for label in _price_labels(constants):
         fields |= price_fields(label)
     del fields["slow.shared_bandwidth"]
@@ -123,7 +148,7 @@ def _default(constants: dict[str, Constant], path: str, *, value_si: float, sour
 
 def _price_labels(constants: Mapping[str, Constant]) -> list[str]:
     """Return the dates of the prices, the default first."""
-    labels = (path.removeprefix("prices.").rpartition(".")[0] for path in constants if path not in FIELDS)
+    labels = (path.split(".", 1)[1].rpartition(".")[0] for path in constants if path.startswith("prices."))
     return list(dict.fromkeys(labels))
 
 

@@ -14,6 +14,8 @@ from tmtrain.machine.calibration import Calibration
 
 WeightLoad: TypeAlias = Literal["pipelined", "serial"]
 """Whether the next weight tile of an array loads while this one computes, or after it (as in SCALE-Sim)."""
+Suspension: TypeAlias = Literal["off"]
+"""Whether a program or an erase under way makes room for a read: it runs to its end."""
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
 """Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
 Fusion: TypeAlias = Literal["none", "elementwise"]
@@ -96,6 +98,46 @@ class SlowTier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlashParts:
+    """What the flash consists of, as `tmtrain.simulate.flash` runs it event by event; the engine uses none of it."""
+
+    channels: int
+    dies_per_channel: int
+    planes_per_die: int
+    blocks_per_plane: int
+    block_bytes: int
+    """What is erased together."""
+    page_bytes: int
+    """What is read or programmed at once on a plane."""
+    array_read_s: float
+    """tR."""
+    array_program_s: float
+    """tPROG."""
+    array_erase_s: float
+    """tBERS."""
+    channel_bandwidth_bytes_per_s: float
+    """Of each channel; reads and writes share it."""
+    over_provisioning: float
+    """Share of the raw capacity that the host does not see."""
+    suspend: Suspension = "off"
+
+    @property
+    def planes(self) -> int:
+        """Planes of the whole device."""
+        return self.channels * self.dies_per_channel * self.planes_per_die
+
+    @property
+    def raw_bytes(self) -> int:
+        """All parts together."""
+        return self.planes * self.blocks_per_plane * self.block_bytes
+
+    @property
+    def exported_bytes(self) -> float:
+        """What the host sees."""
+        return self.raw_bytes * (1 - self.over_provisioning)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """Between the NPU and the flash, per direction."""
 
@@ -135,10 +177,14 @@ class Machine:
     """By date label, e.g. "2025Q3"; the first is the default."""
     calibration: Calibration | None = None
     """Measured times that stand in place of the model's."""
+    device: FlashParts | None = None
+    """Section ``slow.device``; None where nobody says."""
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 over all that decides what a step does here: constants and measured times, no names, no prices.
+        """A SHA-256 over all that decides what a step does here: constants and measured times.
+
+        Neither names, nor prices, nor the parts of the flash, whose rates are constants of their own.
 
         >>> from tmtrain.machine import load_machine, with_constant
         >>> machine = load_machine("v4-slc")

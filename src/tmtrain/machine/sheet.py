@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tmtrain.errors import MachineError
 from tmtrain.machine.constant import Constant, read_constant
-from tmtrain.machine.field import CHOICES, FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.field import CHOICES, DEVICE, DEVICE_FIELDS, FIELDS, SECTIONS, Field, price_fields
 
 SCHEMA = 1
 """Version of the machine file format."""
 DEFAULT_MACHINE = "v4-slc"
+UNKNOWN = "unknown"
+"""What stands for `DEVICE` in a file whose flash is not that of its base."""
 
 _PRESETS = resources.files("tmtrain.machine") / "presets"
 
@@ -30,9 +32,11 @@ class Sheet:
     name: str
     description: str
     choices: dict[str, object]
-    """What is a word in the compute section, as given, by key."""
+    """What is a word, as given, by path."""
     constants: dict[str, Constant]
     """By path; prices in the order in which their dates count."""
+    drops_device: bool
+    """The file says that nothing is known of the flash's parts, whatever its base says."""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,8 +77,9 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
         file=file,
         name=content.name or name,
         description=content.description or "",
-        choices={key: content.compute[key] for key in CHOICES if key in content.compute},
+        choices=_choices_of(content),
         constants=_constants_of(content, file=file),
+        drops_device=content.slow.get("device") == UNKNOWN,
     )
     return (
         own if content.base is None else _completed(own, read_sheet(_preset_named(content.base, file=file)))
@@ -82,14 +87,15 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
 
 
 def _completed(own: Sheet, base: Sheet) -> Sheet:
-    changes = [*own.constants, *(f"compute.{key}" for key in own.choices)]
+    changes = [*own.constants, *own.choices]
+    inherited = {p: c for p, c in base.constants.items() if not (own.drops_device and p in DEVICE_FIELDS)}
     changed = f"{base.name} with changed {', '.join(changes)}" if changes else base.description
     return replace(
         own,
         description=own.description or changed,
         choices=base.choices | own.choices,
         # Own numbers come first, so that own price dates do too: the first date is the default.
-        constants=own.constants | {p: c for p, c in base.constants.items() if p not in own.constants},
+        constants=own.constants | {p: c for p, c in inherited.items() if p not in own.constants},
     )
 
 
@@ -141,9 +147,10 @@ def _constants_of(content: _File, *, file: str) -> dict[str, Constant]:
     constants: dict[str, Constant] = {}
     for section in SECTIONS:
         fields = {path: field for path, field in FIELDS.items() if field.section == section}
+        extra = (*_words_of(section), "device") if section == "slow" else _words_of(section)
         table = getattr(content, section)
-        extra = tuple(CHOICES) if section == "compute" else ()
         constants |= _read_section(table, fields=fields, prefix=f"{section}.", extra=extra, file=file)
+    constants |= _device_of(content, file=file)
     for label, table in content.prices.items():
         if not isinstance(table, dict):
             raise MachineError(
@@ -151,6 +158,37 @@ def _constants_of(content: _File, *, file: str) -> dict[str, Constant]:
             )
         constants |= _read_section(table, fields=price_fields(label), prefix=f"prices.{label}.", file=file)
     return constants
+
+
+def _device_of(content: _File, *, file: str) -> dict[str, Constant]:
+    device = content.slow.get("device", UNKNOWN)
+    if device == UNKNOWN:
+        return {}
+    if not isinstance(device, dict):
+        raise MachineError(
+            f'{file}: {DEVICE} is {device!r}: write [{DEVICE}] and its parts below, or device = "{UNKNOWN}"'
+        )
+    table = cast(dict[str, object], device)
+    return _read_section(table, fields=DEVICE_FIELDS, prefix=f"{DEVICE}.", extra=_words_of(DEVICE), file=file)
+
+
+def _choices_of(content: _File) -> dict[str, object]:
+    device = content.slow.get("device")
+    tables = {
+        "compute": content.compute,
+        DEVICE: cast(dict[str, object], device) if isinstance(device, dict) else {},
+    }
+    return {
+        f"{section}.{key}": table[key]
+        for section, table in tables.items()
+        for key in _words_of(section)
+        if key in table
+    }
+
+
+def _words_of(section: str) -> tuple[str, ...]:
+    """Return the keys of a section that are words."""
+    return tuple(path.rpartition(".")[2] for path in CHOICES if path.rpartition(".")[0] == section)
 
 
 def _read_section(

@@ -2,14 +2,16 @@
 
 import difflib
 from dataclasses import replace
-from typing import cast
+from typing import TypeAlias, cast
 
 from tmtrain.errors import MachineError
 from tmtrain.machine.check import check_machine
-from tmtrain.machine.field import FIELDS, Field, price_fields
-from tmtrain.machine.machine import Compute, FastTier, Link, Machine, Paging, Price, SlowTier
+from tmtrain.machine.field import DEVICE_FIELDS, FIELDS, Field, price_fields
+from tmtrain.machine.machine import Compute, FastTier, FlashParts, Link, Machine, Paging, Price, SlowTier
 
 _FLASH_RATES = ("slow.read_bandwidth", "slow.write_bandwidth")
+_OF_THE_PARTS = ("slow.capacity", "slow.shared_bandwidth", *_FLASH_RATES)
+"""Numbers that follow from what the flash consists of."""
 
 
 def value_of(machine: Machine, *, path: str) -> float:
@@ -31,7 +33,7 @@ def with_constant(machine: Machine, *, path: str, value: float) -> Machine:
 
     Where the read or the write rate of the flash changes, the ceiling of both follows: what the slower
     direction can add on top of the faster one stays the same share of it, so that a shared bus stays shared
-    and separate ones separate.
+    and separate ones separate. Flash of another rate or capacity consists of other parts: of which, nothing is said then.
 
     Raises:
         MachineError: the machine has no such number, the value makes no sense, or it contradicts the others.
@@ -53,6 +55,8 @@ def with_constant(machine: Machine, *, path: str, value: float) -> Machine:
     if isinstance(part, SlowTier) and path in _FLASH_RATES:
         part = _with_same_sharing(part, before=machine.slow)
     changed = replace(machine, **{field.section: part})
+    if path in _OF_THE_PARTS and part != machine.slow:
+        changed = replace(changed, device=None)
     check_machine(changed, file=machine.name)
     return changed
 
@@ -64,13 +68,18 @@ def _with_same_sharing(slow: SlowTier, *, before: SlowTier) -> SlowTier:
     return replace(slow, shared_bandwidth_bytes_per_s=new[1] + share_on_top * new[0])
 
 
-def _part_of(machine: Machine, field: Field) -> Compute | FastTier | SlowTier | Link | Paging | Price:
+_Part: TypeAlias = Compute | FastTier | SlowTier | FlashParts | Link | Paging | Price
+
+
+def _part_of(machine: Machine, field: Field) -> _Part:
     """Return the section that holds `field`."""
-    return machine.prices[field.section] if field.path not in FIELDS else getattr(machine, field.section)
+    if field.path in FIELDS or field.path in DEVICE_FIELDS:
+        return getattr(machine, field.section)
+    return machine.prices[field.section]
 
 
 def _field_of(machine: Machine, path: str) -> Field:
-    fields = dict(FIELDS)
+    fields = FIELDS | (DEVICE_FIELDS if machine.device is not None else {})
     for label in machine.prices:
         fields |= price_fields(label)
     if path in fields:

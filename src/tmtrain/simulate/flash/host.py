@@ -113,3 +113,4 @@ def end_page(s: State, request: int, now: int) -> None:
     admit(s, now)
     asked[request].done = _send_up(s, s.setup.completion_bytes, now)
     asked[request].copies_by_then = s.count[0].copy_programs
+    asked[request].erases_by_then = s.count[0].erases

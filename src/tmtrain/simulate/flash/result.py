@@ -34,6 +34,18 @@ class Latency:
     min_s: float
 
 
+def latency_of(seconds: NDArray[np.float64]) -> Latency:
+    """Return the distribution of so many seconds, one at least."""
+    ordered = np.sort(seconds)
+    return Latency(
+        mean_s=float(ordered.mean()),
+        p50_s=float(ordered[-(-len(ordered) * 50 // 100) - 1]),
+        p99_s=float(ordered[-(-len(ordered) * 99 // 100) - 1]),
+        max_s=float(ordered[-1]),
+        min_s=float(ordered[0]),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
     """Pages, blocks and commands, of the whole run."""
@@ -84,6 +96,8 @@ class FlashResult:
     """Of each read: the request that wrote its first page; -1: there from the beginning, or no read."""
     copies_by_then: NDArray[np.int64]
     """Copies programmed by the completion of each request."""
+    erases_by_then: NDArray[np.int64]
+    """Blocks erased by the completion of each request."""
     operations: Operations
     waiting: Waiting
     channel_busy_s: NDArray[np.float64]
@@ -106,16 +120,10 @@ class FlashResult:
             ValueError: there are none.
         """
         taken = (self.completed_s - self.requests.arrival_s)[rows][self.requests.kind[rows] == kind]
-        taken = np.sort(taken[~np.isnan(taken)])
+        taken = taken[~np.isnan(taken)]
         if not len(taken):
             raise ValueError(f"no {kind.name.lower()} was completed")
-        return Latency(
-            mean_s=float(taken.mean()),
-            p50_s=float(taken[-(-len(taken) * 50 // 100) - 1]),
-            p99_s=float(taken[-(-len(taken) * 99 // 100) - 1]),
-            max_s=float(taken[-1]),
-            min_s=float(taken[0]),
-        )
+        return latency_of(taken)
 
     def bandwidth_bytes_per_s(self, kind: RequestKind, rows: slice = slice(None)) -> float:
         """Return the bytes of all completed requests of a kind, among some rows, over these rows' makespan."""

@@ -69,6 +69,7 @@ def _result(device: FlashDevice, requests: Requests, s: State) -> FlashResult:
         completed_s=_seconds(s.asked.done),
         found=s.asked.found,
         copies_by_then=s.asked.copies_by_then,
+        erases_by_then=s.asked.erases_by_then,
         operations=operations,
         waiting=Waiting(
             read_for_die_s=float(wait_s[0, HOST_READ] + wait_s[0, COPY_READ]),

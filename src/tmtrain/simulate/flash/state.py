@@ -36,6 +36,7 @@ _ASKED: _Columns = [
     ("first_byte", np.int64),
     ("num_bytes", np.int64),
     ("copies_by_then", np.int64),
+    ("erases_by_then", np.int64),
     ("pages_left", np.int32),
     ("group", np.int32),
     ("found", np.int32),  # the request that wrote what the first page read holds

@@ -4,9 +4,10 @@ Pages are striped over channels, dies and planes by their number, so the host's 
 
 Note [Collection]
     When a block fills and its plane has fewer free blocks than the threshold, one victim is chosen: the full block with
-    the most dead pages (in the grouped layout one without any valid ones). Blocks with operations under way are no
-    victims. Its valid pages are locked, read and written within the plane; then it is erased. A host request that meets a
-    locked page waits until its copy is programmed. Below the reserve host writes wait, and each erase starts another one.
+    the most dead pages. In the grouped layout it is one without any valid ones; an open one if no full one is dead, so
+    that blocks are filled up while there is room. Blocks with operations under way are no victims. Its valid pages are
+    locked, read and written within the plane; then it is erased. A host request that meets a locked page waits until its
+    copy is programmed. Below the reserve host writes wait, and each erase starts another one.
 
 Note [Room to copy]
     A victim is taken only if its pages, and those of the victims under way, find room in the open block for copies and in
@@ -128,11 +129,7 @@ def _discard(s: State, op: int, now: int) -> None:
     if page >= 0:
         s.host_pages[s.ops[op].lpage].at = 0
         _invalidate(s, page)
-        block, group = page // s.setup.pages_per_block, _group_of(s, op)
-        if s.setup.is_grouped and s.blocks[block].valid == 0:
-            if s.open_blocks[plane, group] == block:  # its group is dead, nothing will follow
-                s.open_blocks[plane, group] = -1
-                s.blocks[block].state = FULL
+        if s.setup.is_grouped and s.blocks[page // s.setup.pages_per_block].valid == 0:
             _collect(s, plane, now)
     free_op(s, op)
     end_page(s, request, now)
@@ -212,7 +209,7 @@ def _victim(s: State, plane: int) -> int:
     best, most = -1, 0
     for block in range(first, first + s.setup.blocks_per_plane):
         dead = blocks[block].written - blocks[block].valid
-        if dead == 0 or dead < most or blocks[block].state != FULL or blocks[block].pending > 0:
+        if dead == 0 or dead < most or not _is_written(s, block) or blocks[block].pending > 0:
             continue
         if s.setup.is_grouped and blocks[block].valid > 0:
             continue
@@ -220,6 +217,20 @@ def _victim(s: State, plane: int) -> int:
         if dead > most or less_worn:
             best, most = block, dead
     return best
+
+
+@compiled
+def _is_written(s: State, block: int) -> bool:
+    """Whether a block may be a victim: it is full, or open in the grouped layout, where it need not be filled up."""
+    state = s.blocks[block].state
+    return state == FULL or (s.setup.is_grouped and state == OPEN)
+
+
+@compiled
+def _close(s: State, plane: int, block: int) -> None:
+    for group in range(s.open_blocks.shape[1]):
+        if s.open_blocks[plane, group] == block:
+            s.open_blocks[plane, group] = -1
 
 
 @compiled
@@ -234,6 +245,8 @@ def _collect(s: State, plane: int, now: int) -> None:
     if blocks[block].erases >= setup.endurance:
         s.count[0].outcome, s.count[0].culprit = WORN_OUT, block
         return
+    if blocks[block].state == OPEN:
+        _close(s, plane, block)
     blocks[block].state = COLLECTING
     blocks[block].to_move = blocks[block].valid
     s.planes[plane].collecting += 1
