@@ -8,7 +8,7 @@ Note [Joined pages]
     Channels are joined first, as consecutive pages go to different ones.
 
     What is lost: parts of joined pages (pieces are rounded to whole ones, so that the sum stays), and some latency where
-    pages that follow one another are joined. Wear is the same to a few per cent (``benchmarks/flash_plans.md``). Time is
+    pages that follow one another are joined. Wear agrees to about one per cent (``benchmarks/flash_plans.md``). Time is
     not: page by page, planes fill unevenly, and since a command takes only pages at equal offsets, fewer planes work at
     once. Where all planes of a die are joined they always work together: that is a translation layer of superpages, as
     append-only layers for tensors are, and it is what the rates of the machine files take for granted.
