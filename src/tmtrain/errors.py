@@ -8,6 +8,7 @@
     │   ├── MachineError      a machine description is incomplete, contradictory or out of range
     │   └── CaptureError      the step could not be captured (operator and module are named)
     ├── InfeasibleError       a limit cannot be kept: fast memory below what one slice needs, too few writes, ...
+    ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
     └── SolverError           the linear programme was not solved
         └── TimeLimitError    ... in the time that it was given
@@ -36,6 +37,10 @@ class CaptureError(InputError):
 
 class InfeasibleError(TmtrainError):
     """A limit cannot be kept: the message says which, how much is missing, and the smallest value that can."""
+
+
+class FlashError(TmtrainError):
+    """The drive of a real run refused, or returned something else than was written."""
 
 
 class PlanRefutedError(TmtrainError):
