@@ -121,7 +121,9 @@ def test_an_error_of_the_drive_names_place_and_reason(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "pwrite" if verb == "write" else "preadv", refuse)
-    with pytest.raises(FlashError, match=rf"cannot {verb} 16.00 KiB at 0 B of the file in .*Input/output error"):
+    with pytest.raises(
+        FlashError, match=rf"cannot {verb} 16.00 KiB at 0 B of the file in .*Input/output error"
+    ):
         getattr(flash, verb)(view(span), offset=0)
 
 

@@ -75,14 +75,13 @@ class Mover:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: Job) -> Job:
+    def submit(self, job: Job) -> None:
         """Queue `job`; reads go before writes, each by deadline."""
         job.queued_s = time.perf_counter()
         with self._changed:
             lane = 0 if job.direction == "in" else 1
             heapq.heappush(self._queue, (lane, job.deadline, next(self._number), job))
             self._changed.notify()
-        return job
 
     def hurry(self, job: Job, *, deadline: int) -> None:
         """Let a queued job go before everything that is due later, writes included."""
@@ -92,6 +91,16 @@ class Mover:
                     self._queue[place] = (-1, deadline, number, job)
                     heapq.heapify(self._queue)
                     return
+
+    def drop(self, job: Job) -> None:
+        """See to it that `job` is not under way: take it off the queue, or wait for its end, whatever that is."""
+        with self._changed:
+            left = [entry for entry in self._queue if entry[3] is not job]
+            if len(left) < len(self._queue):
+                self._queue = left
+                heapq.heapify(self._queue)
+                job.finished.set()
+        job.finished.wait()
 
     def close(self) -> None:
         """End what is under way, drop what is queued, and wait for the threads."""
