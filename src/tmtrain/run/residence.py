@@ -1,7 +1,7 @@
 """The dispatch mode that keeps law 1: before an operator runs, all it touches is in fast memory.
 
-It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes is
-counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
+It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes
+is counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
 """
 
 import functools
