@@ -9,6 +9,7 @@
     │   └── CaptureError      the step could not be captured (operator and module are named)
     ├── InfeasibleError       a limit cannot be kept: fast memory below what one slice needs, too few writes, ...
     ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver)
+    ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
     └── SolverError           the linear programme was not solved
         └── TimeLimitError    ... in the time that it was given
@@ -41,6 +42,10 @@ class InfeasibleError(TmtrainError):
 
 class PolicyError(TmtrainError):
     """A policy cannot manage this step; a comparison goes on without it and says why."""
+
+
+class FlashError(TmtrainError):
+    """The drive of a real run refused, or returned something else than was written."""
 
 
 class PlanRefutedError(TmtrainError):

@@ -1,0 +1,1 @@
+"""run: real training inside a memory budget, the rest on a flash file."""

@@ -1,0 +1,155 @@
+"""The dispatch mode that keeps law 1: before an operator runs, all it touches is in fast memory.
+
+It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes
+is counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
+"""
+
+import functools
+import weakref
+from functools import partial
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from tmtrain.capture.internals import storage_key
+from tmtrain.capture.signature import Signature, signature_of
+from tmtrain.run.pages import Span, interior
+from tmtrain.run.tier import Tier
+
+SMALLEST_BYTES = 128 * 1024
+"""Of a storage that is moved: smaller ones are not mapped by themselves, and stay (`pages.keep_large_blocks_apart`)."""
+
+_Key = tuple[Any, ...]
+
+
+class Residence(TorchDispatchMode):
+    """Runs operators in the budget of a tier."""
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__()
+        self.operators = 0
+        """Begun so far."""
+        self._tier = tier
+        self._numbers: dict[int, int] = {}
+        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._new_bytes: dict[_Key, int] = {}
+
+    def adopt(self, tensor: torch.Tensor) -> None:
+        """Put a tensor that is there already under the budget; others may leave for it."""
+        storage = tensor.untyped_storage()
+        if not self._is_known(storage) and _is_movable(storage):
+            self._tier.begin(self.operators, ())
+            self._tier.make_room(interior(_memory(storage)).length)
+            self._admit(storage)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Bring in the operands, make room for the results, run."""
+        kwargs = kwargs or {}
+        if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
+            return func(*args, **kwargs)
+        if _is_view(func):
+            return func(*args, **kwargs)  # touches no byte
+        operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        self.operators += 1
+        self._tier.begin(self.operators, self._known(operands))
+        self._tier.make_room(self._expected(func, args, kwargs))
+        out = func(*args, **kwargs)
+        self._admit_results(out)
+        self._tier.wrote(self._known(_written(signature, args, kwargs)))
+        return out
+
+    def _admit_results(self, out: Any) -> None:
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                storage = leaf.untyped_storage()
+                if not self._is_known(storage) and _is_movable(storage):
+                    self._admit(storage)
+
+    def _admit(self, storage: torch.UntypedStorage) -> None:
+        key = storage_key(storage)
+        number = self._numbers[key] = len(self._numbers) + self.operators * 1_000_000
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        self._tier.admit(number, _memory(storage))
+
+    def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
+        del self._watch[key]
+        self._tier.dismiss(self._numbers.pop(key))
+
+    def _is_known(self, storage: torch.UntypedStorage) -> bool:
+        return storage_key(storage) in self._numbers
+
+    def _known(self, tensors: list[torch.Tensor]) -> set[int]:
+        keys = (storage_key(tensor.untyped_storage()) for tensor in tensors)
+        return {self._numbers[key] for key in keys if key in self._numbers}
+
+    def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Return the bytes that the operator will make and that count."""
+        if not _makes_tensors(func):
+            return 0
+        key = (func, *map(_shape, tree_leaves((args, kwargs))))
+        try:
+            known = self._new_bytes.get(key)
+        except TypeError:  # an argument that cannot be a key
+            return _bytes_made(func, args, kwargs)
+        if known is None:
+            known = self._new_bytes[key] = _bytes_made(func, args, kwargs)
+        return known
+
+
+def _bytes_made(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    with torch.no_grad():
+        to_meta = partial(tree_map_only, torch.Tensor, _on_meta)
+        given = to_meta((args, kwargs))
+        if "device" in given[1]:
+            given[1]["device"] = torch.device("meta")
+        out = func(*given[0], **given[1])
+    old = {storage_key(t.untyped_storage()) for t in tree_leaves(given) if isinstance(t, torch.Tensor)}
+    made = {
+        storage_key(t.untyped_storage()): t.untyped_storage().nbytes()
+        for t in tree_leaves(out)
+        if isinstance(t, torch.Tensor)
+    }
+    return sum(size for key, size in made.items() if key not in old and size >= SMALLEST_BYTES)
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _shape(leaf: Any) -> Any:
+    return (leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+
+
+@functools.cache
+def _makes_tensors(func: OpOverload) -> bool:
+    return any("Tensor" in str(result.type) for result in func._schema.returns)
+
+
+@functools.cache
+def _is_view(func: OpOverload) -> bool:
+    """Whether all results share memory with arguments and nothing is written, as the schema says."""
+    schema = func._schema
+    infos = [result.alias_info for result in schema.returns]
+    return bool(infos) and all(info is not None and not info.is_write for info in infos)
+
+
+def _written(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for argument in signature.arguments:
+        if argument.writes:
+            value = args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
+            found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+    return found
+
+
+def _is_movable(storage: torch.UntypedStorage) -> bool:
+    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES
+
+
+def _memory(storage: torch.UntypedStorage) -> Span:
+    return Span(storage.data_ptr(), storage.nbytes())

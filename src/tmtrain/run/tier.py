@@ -1,0 +1,321 @@
+"""The fast tier of a real run: which blocks of which storages are in memory, and the one budget over them.
+
+A block is the unit that moves: BLOCK_BYTES of a storage, counted from its first whole page. States:
+
+    HERE      in memory
+    LEAVING   in memory, being written; goes when that is done, unless somebody needs it before
+    AWAY      on flash only; its pages are given back and closed
+    COMING    its pages are open again and being read
+
+Law 1: before an operator runs, everything it touches is HERE, whatever any plan said. Law 3: bytes in memory, those under
+way included, never exceed the budget.
+
+Only the training thread calls; the mover's threads report through `_arrived` and `_written`, under the lock.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tmtrain.errors import FlashError, InfeasibleError
+from tmtrain.policies.address_space import BestFit
+from tmtrain.run.flash import FlashFile
+from tmtrain.run.mover import Job, Mover
+from tmtrain.run.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
+from tmtrain.units import format_bytes
+
+BLOCK_BYTES = 1 << 20
+"""Python threads reach the drive's rate from here on (feasibility.md, B4)."""
+
+
+class State(Enum):
+    """Where a block is."""
+
+    HERE = "here"
+    LEAVING = "leaving"
+    AWAY = "away"
+    COMING = "coming"
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """The unit that moves."""
+
+    span: Span
+    offset: int
+    """In the flash file."""
+    state: State = State.HERE
+    is_clean: bool = False
+    """The copy on flash is what is in memory."""
+    version: int = 0
+    """Counts contents: a write that ends for an older one makes nothing clean."""
+    writing: int | None = None
+    """The version that is on its way to flash."""
+    job: Job | None = None
+    """The last one; at most one is unfinished."""
+
+
+@dataclass(eq=False, slots=True)
+class Tenant:
+    """A storage whose blocks the tier may move."""
+
+    number: int
+    blocks: list[Block]
+    first_page: int
+    """Of its place in the flash file."""
+    last_use: int = -1
+    """Operator that touched it last."""
+
+    @property
+    def bytes(self) -> int:
+        """That can be moved."""
+        return sum(block.span.length for block in self.blocks)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened so far."""
+
+    misses: int = 0
+    """Blocks that an operator had to wait for because nobody had fetched them."""
+    peak_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Tier:
+    """The budget, its tenants, and the flash behind it."""
+
+    flash: FlashFile
+    mover: Mover
+    budget_bytes: int
+    """For tenants; what cannot be moved is counted elsewhere."""
+    rank: Callable[[Tenant], float] = field(default=lambda tenant: -tenant.last_use)
+    """Who leaves first where room is needed: the highest. By default who was not used for longest."""
+    counts: Counts = field(default_factory=Counts)
+    used_bytes: int = 0
+    """In memory or under way."""
+    now: int = 0
+    """Operator that runs now."""
+    _tenants: dict[int, Tenant] = field(default_factory=dict)
+    _pinned: set[int] = field(default_factory=set)
+    _places: BestFit = field(default_factory=BestFit)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._tenants
+
+    def begin(self, now: int, numbers: Iterable[int]) -> None:
+        """Let operator `now` run: bring in all it touches, and hold it there until the next one begins.
+
+        Raises:
+            InfeasibleError: together they exceed the budget.
+            FlashError: the drive failed.
+        """
+        self.now = now
+        tenants = [self._tenants[number] for number in numbers if number in self._tenants]
+        self._pinned = {tenant.number for tenant in tenants}
+        for tenant in tenants:
+            tenant.last_use = now
+            self._stay(tenant)
+        absent = [block for tenant in tenants for block in tenant.blocks if block.state is State.AWAY]
+        self.make_room(sum(block.span.length for block in absent))
+        for block in absent:
+            self.counts.misses += 1
+            self._fetch(block, deadline=now)
+        for tenant in tenants:
+            for block in tenant.blocks:
+                if block.state is State.COMING:
+                    self._wait(block)
+
+    def wrote(self, numbers: Iterable[int]) -> None:
+        """The operator changed these: copies on flash are stale."""
+        with self._lock:
+            for number in numbers:
+                if number in self._tenants:
+                    for block in self._tenants[number].blocks:
+                        block.version += 1
+                        block.is_clean = False
+
+    def admit(self, number: int, memory: Span) -> None:
+        """Take in a new storage, which is in memory and written; room for it has been made before.
+
+        Raises:
+            FlashError: the flash file is full.
+        """
+        span = interior(memory)
+        pages = span.length // PAGE_BYTES
+        first = self._places.take(pages)
+        if (first + pages) * PAGE_BYTES > self.flash.size_bytes:
+            raise FlashError(
+                f"the flash file of {format_bytes(self.flash.size_bytes)} is full: give it more than "
+                f"{format_bytes((first + pages) * PAGE_BYTES)}"
+            )
+        blocks = [
+            Block(
+                span=Span(span.address + at, min(BLOCK_BYTES, span.length - at)),
+                offset=first * PAGE_BYTES + at,
+            )
+            for at in range(0, span.length, BLOCK_BYTES)
+        ]
+        self._tenants[number] = Tenant(number=number, blocks=blocks, first_page=first, last_use=self.now)
+        self._pinned.add(number)
+        self._use(span.length)
+
+    def dismiss(self, number: int) -> None:
+        """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""
+        tenant = self._tenants.pop(number, None)
+        if tenant is None:
+            return
+        for block in tenant.blocks:
+            if block.job is not None:
+                self.mover.drop(block.job)
+            with self._lock:
+                if block.state is State.AWAY:
+                    open_up(block.span)
+                else:
+                    self.used_bytes -= block.span.length
+                block.state = State.HERE
+        self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
+        self._pinned.discard(number)
+
+    def make_room(self, wanted_bytes: int) -> None:
+        """Let tenants leave, by rank, until so much is free; those of the current operator stay.
+
+        Raises:
+            InfeasibleError: what has to stay leaves less.
+            FlashError: the drive failed.
+        """
+        while self.used_bytes + wanted_bytes > self.budget_bytes:
+            short = self.used_bytes + wanted_bytes - self.budget_bytes
+            leaving = self._leaving_bytes()
+            if leaving < short:
+                self._choose(short - leaving, wanted_bytes)
+            self._wait_for_one_to_leave()
+
+    def leave(self, block: Block, *, deadline: int) -> None:
+        """Give `block` up: it goes when flash has it."""
+        with self._lock:
+            if block.state is not State.HERE:
+                return
+            if block.is_clean:
+                self._go(block)
+                return
+            block.state = State.LEAVING
+            if block.writing == block.version:
+                return  # on its way already: somebody had needed it after all
+        self._write(block, deadline=deadline)
+
+    def fetch(self, block: Block, *, deadline: int) -> bool:
+        """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
+        if block.state is State.AWAY:
+            if self.used_bytes + block.span.length > self.budget_bytes:
+                return False
+            self._fetch(block, deadline=deadline)
+        return True
+
+    def blocks_of(self, number: int) -> list[Block]:
+        """Return the blocks of a tenant, in order."""
+        return self._tenants[number].blocks
+
+    def close(self) -> None:
+        """Bring everything back, wait for it, and let go of the drive: the storages outlive the tier.
+
+        Raises:
+            FlashError: something could not be read.
+        """
+        self.budget_bytes = max(self.budget_bytes, sum(t.bytes for t in self._tenants.values()))
+        try:
+            self.begin(self.now + 1, list(self._tenants))
+        finally:
+            self.mover.close()
+            self.flash.close()
+
+    def _choose(self, short: int, wanted: int) -> None:
+        """Let blocks leave, from the highest rank on, the front of each tenant first."""
+        for tenant in sorted(self._tenants.values(), key=self.rank, reverse=True):
+            if tenant.number in self._pinned:
+                continue
+            for block in tenant.blocks:
+                if short <= 0:
+                    return
+                if block.state is State.HERE:
+                    self.leave(block, deadline=self.now)
+                    short -= block.span.length
+        if short > 0:
+            pinned = sum(self._tenants[number].bytes for number in self._pinned)
+            raise InfeasibleError(
+                f"operator {self.now} needs {format_bytes(pinned + wanted)} of fast memory at once, the budget has "
+                f"{format_bytes(self.budget_bytes)} for what can be moved: give it {format_bytes(short)} more"
+            )
+
+    def _leaving_bytes(self) -> int:
+        with self._lock:
+            return sum(
+                block.span.length
+                for tenant in self._tenants.values()
+                for block in tenant.blocks
+                if block.state is State.LEAVING
+            )
+
+    def _wait_for_one_to_leave(self) -> None:
+        for tenant in self._tenants.values():
+            for block in tenant.blocks:
+                if block.state is State.LEAVING:
+                    self._wait(block)
+                    return
+
+    def _stay(self, tenant: Tenant) -> None:
+        with self._lock:
+            for block in tenant.blocks:
+                if block.state is State.LEAVING:
+                    block.state = State.HERE
+
+    def _write(self, block: Block, *, deadline: int) -> None:
+        if block.job is not None:
+            block.job.wait()  # an older content on its way: two writes of one place must not overtake each other
+        version = block.writing = block.version
+        block.job = Job(
+            direction="out", block=view(block.span), offset=block.offset, deadline=deadline,
+            done=lambda _: self._written(block, version),
+        )  # fmt: skip
+        self.mover.submit(block.job)
+
+    def _fetch(self, block: Block, *, deadline: int) -> None:
+        with self._lock:
+            open_up(block.span)
+            block.state = State.COMING
+            self._use(block.span.length)
+        block.job = Job(
+            direction="in", block=view(block.span), offset=block.offset, deadline=deadline,
+            done=lambda _: self._arrived(block),
+        )  # fmt: skip
+        self.mover.submit(block.job)
+
+    def _wait(self, block: Block) -> None:
+        job = block.job
+        assert job is not None
+        self.mover.hurry(job, deadline=self.now)
+        job.wait()
+
+    def _written(self, block: Block, version: int) -> None:
+        with self._lock:
+            block.is_clean, block.writing = block.version == version, None
+            if block.state is State.LEAVING:
+                if block.is_clean:
+                    self._go(block)
+                else:
+                    block.state = State.HERE
+
+    def _arrived(self, block: Block) -> None:
+        with self._lock:
+            block.state, block.is_clean = State.HERE, True
+
+    def _go(self, block: Block) -> None:
+        give_back(block.span)
+        block.state = State.AWAY
+        self.used_bytes -= block.span.length
+
+    def _use(self, size: int) -> None:
+        self.used_bytes += size
+        self.counts.peak_bytes = max(self.counts.peak_bytes, self.used_bytes)
