@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tmtrain.capture.internals import storage_key
+from tmtrain.capture.internals import schema_of, storage_key
 from tmtrain.capture.signature import Signature, signature_of
 from tmtrain.run.pages import Span, interior
 from tmtrain.run.tier import Tier
@@ -127,13 +127,13 @@ def _shape(leaf: Any) -> Any:
 
 @functools.cache
 def _makes_tensors(func: OpOverload) -> bool:
-    return any("Tensor" in str(result.type) for result in func._schema.returns)
+    return any("Tensor" in str(result.type) for result in schema_of(func).returns)
 
 
 @functools.cache
 def _is_view(func: OpOverload) -> bool:
     """Whether all results share memory with arguments and nothing is written, as the schema says."""
-    schema = func._schema
+    schema = schema_of(func)
     infos = [result.alias_info for result in schema.returns]
     return bool(infos) and all(info is not None and not info.is_write for info in infos)
 

@@ -1,7 +1,7 @@
 """The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
 
-Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the chunk that
-is due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half. A chunk that
+Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the lane with
+what is due earliest goes first, what it cannot use goes to the other; where both are due at once each gets half. A chunk that
 starts on an idle lane waits for the device's latency first; page faults wait for the fault handler, chunk by chunk. Reads
 start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
 """
@@ -59,6 +59,11 @@ class _Lane:
     """When the chunk's bytes begin to flow."""
     idle: bool = True
     """Nothing was under way just before: the next chunk pays the latency."""
+
+    @property
+    def urgency(self) -> int:
+        """Earliest deadline of what it carries and holds: a chunk that is not urgent must not hold up one that is."""
+        return min(self.deadline, self.queue[0][0]) if self.queue else self.deadline
 
 
 class Link:
@@ -148,10 +153,11 @@ class Link:
         reading = reads.pages > 0 and reads.ready_s <= self.now_s
         writing = writes.pages > 0 and writes.ready_s <= self.now_s
         if reading and writing:
-            if writes.deadline < reads.deadline:
+            reads_by, writes_by = reads.urgency, writes.urgency
+            if writes_by < reads_by:
                 rate = min(writes.rate, shared)
                 return min(reads.rate, shared - rate), rate
-            even = max(shared - writes.rate, shared / 2) if reads.deadline == writes.deadline else shared
+            even = max(shared - writes.rate, shared / 2) if reads_by == writes_by else shared
             rate = min(reads.rate, even)
             return rate, min(writes.rate, shared - rate)
         return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
