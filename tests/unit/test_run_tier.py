@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tmtrain.errors import FlashError, InfeasibleError
+from tmtrain.errors import InfeasibleError
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Mover
-from tmtrain.run.pages import PAGE_BYTES, Span, keep_large_blocks_apart
+from tmtrain.run.pages import Span, keep_large_blocks_apart
 from tmtrain.run.tier import BLOCK_BYTES, State, Tier
 
 MIB = 1 << 20
@@ -76,15 +76,6 @@ def test_a_clean_block_leaves_without_being_written_again(tier: Tier) -> None:
     assert tier.mover.moved.bytes_out <= 2 * 6 * MIB
 
 
-def test_the_edges_of_the_last_block_are_pages(tier: Tier) -> None:
-    array = _array(1, size=2 * MIB + 5000)
-    _admit(tier, 1, array)
-    blocks = tier.blocks_of(1)
-    assert all(block.span.length == BLOCK_BYTES for block in blocks[:-1])
-    assert blocks[-1].span.length % PAGE_BYTES == 0
-    assert blocks[-1].span.end <= array.ctypes.data + array.nbytes
-
-
 def test_what_the_operator_uses_never_leaves_for_it(tier: Tier) -> None:
     arrays = {n: _array(n) for n in range(3)}
     for n in (0, 1):
@@ -117,22 +108,6 @@ def test_a_prefetch_takes_only_room_that_is_free(tier: Tier) -> None:
     away = [block for block in tier.blocks_of(1) if block.state is State.AWAY]
     free = (tier.budget_bytes - tier.used_bytes) // BLOCK_BYTES
     assert [tier.fetch(block, deadline=9) for block in away] == [n < free for n in range(len(away))]
-
-
-def test_an_error_of_the_drive_reaches_the_operator_that_waits(
-    tier: Tier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
-    _admit(tier, 1, one)
-    tier.begin(1, ())
-
-    def refuse(*_: object, **__: object) -> None:
-        raise FlashError("the drive is on fire")
-
-    monkeypatch.setattr(tier.flash, "write", refuse)
-    with pytest.raises(FlashError, match="on fire"):
-        _admit(tier, 2, two)
-    assert all(block.state is not State.AWAY for block in tier.blocks_of(1))  # nothing left without a copy
 
 
 def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
