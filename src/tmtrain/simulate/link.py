@@ -2,8 +2,8 @@
 
 Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the lane with
 what is due earliest goes first, what it cannot use goes to the other; where both are due at once each gets half.
-A chunk that starts on an idle lane waits for the device's latency first; page faults wait for the fault handler, chunk by chunk. Reads
-start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
+A chunk that starts on an idle lane waits for the latency first; page faults wait for the fault handler, chunk by chunk.
+Reads start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
 """
 
 import heapq
