@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tmtrain.errors import InfeasibleError
+from tmtrain.errors import FlashError, InfeasibleError
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Mover
-from tmtrain.run.pages import Span, keep_large_blocks_apart
+from tmtrain.run.pages import PAGE_BYTES, Span, keep_large_blocks_apart
 from tmtrain.run.tier import BLOCK_BYTES, State, Tier
 
 MIB = 1 << 20
@@ -32,14 +32,20 @@ def flash(tmp_path: Path) -> FlashFile:
 def tier(flash: FlashFile) -> Iterator[Tier]:
     made = Tier(flash=flash, mover=Mover(flash), budget_bytes=8 * MIB)
     yield made
-    made.mover.close()
+    made.close()  # pages that are out stay closed for whoever gets the memory next
+    _ADMITTED.clear()
 
 
 def _array(seed: int, size: int = 3 * MIB) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
 
 
+_ADMITTED: dict[int, NDArray[np.uint8]] = {}
+"""By number: must not be freed while pages of them are out."""
+
+
 def _admit(tier: Tier, number: int, array: NDArray[np.uint8]) -> None:
+    _ADMITTED[number] = array
     tier.make_room(array.nbytes)
     tier.admit(number, Span(array.ctypes.data, array.nbytes))
 
@@ -76,6 +82,15 @@ def test_a_clean_block_leaves_without_being_written_again(tier: Tier) -> None:
     assert tier.mover.moved.bytes_out <= 2 * 6 * MIB
 
 
+def test_the_edges_of_the_last_block_are_pages(tier: Tier) -> None:
+    array = _array(1, size=2 * MIB + 5000)
+    _admit(tier, 1, array)
+    blocks = tier.blocks_of(1)
+    assert all(block.span.length == BLOCK_BYTES for block in blocks[:-1])
+    assert blocks[-1].span.length % PAGE_BYTES == 0
+    assert blocks[-1].span.end <= array.ctypes.data + array.nbytes
+
+
 def test_what_the_operator_uses_never_leaves_for_it(tier: Tier) -> None:
     arrays = {n: _array(n) for n in range(3)}
     for n in (0, 1):
@@ -110,6 +125,22 @@ def test_a_prefetch_takes_only_room_that_is_free(tier: Tier) -> None:
     assert [tier.fetch(block, deadline=9) for block in away] == [n < free for n in range(len(away))]
 
 
+def test_an_error_of_the_drive_reaches_the_operator_that_waits(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FlashError("the drive is on fire")
+
+    monkeypatch.setattr(tier.flash, "write", refuse)
+    with pytest.raises(FlashError, match="on fire"):
+        _admit(tier, 2, two)
+    assert all(block.state is not State.AWAY for block in tier.blocks_of(1))  # nothing left without a copy
+
+
 def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that end late overlap new contents, changes of mind and deaths."""
     dice, write = random.Random(1), tier.flash.write
@@ -140,7 +171,7 @@ def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch
         if dice.random() < 0.2 and len(arrays) > 3:
             dead = dice.choice(sorted(arrays))
             tier.dismiss(dead)
-            del arrays[dead], copies[dead]
+            del arrays[dead], copies[dead], _ADMITTED[dead]
         if len(arrays) < 8:
             array = _array(now, size=dice.randrange(MIB // 4, 2 * MIB))
             _admit(tier, 1000 + now, array)
