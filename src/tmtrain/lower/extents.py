@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tmtrain.lower.slicing import Touch
 from tmtrain.lower.timeline import Accesses, Extents, Frees
+from tmtrain.ragged import lay_flat
 from tmtrain.trace import Operands, Trace
 
 
@@ -121,9 +122,8 @@ def _merge(
     high = np.minimum(
         np.searchsorted(axis, storage * stride + last_page, side="right"), first_extent[storage + 1]
     )
-    width = high - low
-    row = np.repeat(np.arange(len(width)), width)
-    extent = low[row] + np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
+    row, offset = lay_flat(high - low)
+    extent = low[row] + offset
     at = np.array(runs.slice, np.int64)[row]
     key, place = np.unique(at * max(len(extents), 1) + extent, return_inverse=True)
     reads, writes = np.zeros(len(key), bool), np.zeros(len(key), bool)

@@ -19,6 +19,7 @@ from tmtrain.lower.extents import next_slices
 from tmtrain.lower.recipes import Recipes
 from tmtrain.lower.timeline import Accesses, Extents, Frees, Slices, Timeline
 from tmtrain.machine import Machine
+from tmtrain.ragged import lay_flat
 from tmtrain.trace import Phase
 
 _DIMS = ("batch", "m", "n", "k")
@@ -225,11 +226,8 @@ class _Script:
         new_place: NDArray[np.int64],
     ) -> Accesses:
         access = self._timeline.accesses
-        width = np.diff(piece_ptr)[access.extent]
-        row = np.repeat(np.arange(len(width)), width)
-        extent = (
-            piece_ptr[access.extent][row] + np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
-        )
+        row, offset = lay_flat(np.diff(piece_ptr)[access.extent])
+        extent = piece_ptr[access.extent][row] + offset
         at = np.repeat(old_place, np.diff(access.ptr))[row]
         merged: dict[tuple[int, int], tuple[bool, bool]] = {}
         for run in self._runs:
@@ -291,11 +289,8 @@ class _Script:
     ) -> Frees:
         """The framework frees what a replay touches no earlier than after its last use."""
         frees, num_slices = self._timeline.frees, len(accesses.ptr) - 1
-        width = np.diff(piece_ptr)[frees.extent]
-        row = np.repeat(np.arange(len(width)), width)
-        extent = (
-            piece_ptr[frees.extent][row] + np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
-        )
+        row, offset = lay_flat(np.diff(piece_ptr)[frees.extent])
+        extent = piece_ptr[frees.extent][row] + offset
         at = np.repeat(old_place, np.diff(frees.ptr))[row]
         last = np.full(len(extents), -1, np.int64)
         np.maximum.at(last, accesses.extent, np.repeat(np.arange(num_slices), np.diff(accesses.ptr)))

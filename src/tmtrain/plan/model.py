@@ -54,6 +54,7 @@ from tmtrain.plan.plan import Bound
 from tmtrain.plan.problem import Problem
 from tmtrain.plan.programme import Programme
 from tmtrain.plan.remaking import Remaking
+from tmtrain.ragged import lay_flat
 
 UNIT = 256
 """Pages are counted in so many parts of the fast tier, which keeps HiGHS well scaled."""
@@ -466,10 +467,8 @@ class _Builder:
         values: NDArray[np.float64],
     ) -> None:
         """Put each value into rows first .. end - 1 of its column."""
-        width = np.maximum(end - first, 0)
-        which = np.repeat(np.arange(len(width)), width)
-        row = first[which] + np.arange(len(which)) - np.repeat(np.cumsum(width) - width, width)
-        self.programme.put(rows[row], columns[which], values[which])
+        which, offset = lay_flat(np.maximum(end - first, 0))
+        self.programme.put(rows[first[which] + offset], columns[which], values[which])
 
     def _add_write_queues(self, went: NDArray[np.int64]) -> None:
         """[Writes], one queue for each class of Note [Patience]."""

@@ -25,6 +25,7 @@ from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.plan import Transfers
 from tmtrain.plan.problem import Problem
+from tmtrain.ragged import lay_flat
 
 HASTE = 2.0
 """Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
@@ -116,9 +117,8 @@ def _final_slices(problem: Problem, pieces: _Pieces) -> NDArray[np.int64]:
 def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _Pieces:
     """Cut what each gap moves into pieces of `most` pages, the last pages first, a smaller rest at the front."""
     used = np.flatnonzero(moved > 0)
-    count = -(-moved[used] // most)
-    gap = np.repeat(used, count)
-    number = np.arange(len(gap)) - np.repeat(np.cumsum(count) - count, count)
+    which, number = lay_flat(-(-moved[used] // most))
+    gap = used[which]
     end = moved[gap] - number * most
     first = np.maximum(end - most, 0)
     T = problem.num_slices

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tmtrain.lower.timeline import Accesses, Extents, Frees, Timeline
 from tmtrain.plan.problem import slice_of_access
+from tmtrain.ragged import lay_flat
 
 
 @dataclass(slots=True)
@@ -135,9 +136,7 @@ def _last_owner_role(
 
 def _accesses(timeline: Timeline, lowest: NDArray[np.int64], beyond: NDArray[np.int64]) -> Accesses:
     access = timeline.accesses
-    width = (beyond - lowest)[access.extent]
-    row = np.repeat(np.arange(len(width)), width)
-    offset = np.arange(len(row)) - np.repeat(np.cumsum(width) - width, width)
+    row, offset = lay_flat((beyond - lowest)[access.extent])
     run = lowest[access.extent][row] + offset
     at = slice_of_access(timeline)[row]
     count = np.bincount(at, minlength=len(timeline.slices))

@@ -84,7 +84,7 @@ def leave_in(
 ) -> None:
     """Let each of `columns` stand for the absence of a tensor in its `period`."""
     T, unit, rows = tensors.num_slices, float(tensors.timeline.fast_pages), placement.balance
-    gap, which = _gaps_of(tensors, period)
+    gap, which = tensors.gaps_of(period)
     column, pages = columns[which], tensors.problem.gaps.pages[gap] / unit
     leave, due = (side[gap] for side in tensors.span_of_gaps())
     _put_from(programme, rows, column, -pages, at=leave)
@@ -108,7 +108,7 @@ def return_at(
     _put_from(programme, placement.balance, columns, pages, at=at)
     wraps = (tensors.periods.end[period] > T) & (at <= T)
     # Each gap of the period no longer returns at its own end.
-    gap, which = _gaps_of(tensors, period)
+    gap, which = tensors.gaps_of(period)
     shares = tensors.problem.gaps.pages[gap] / unit
     _put_from(programme, placement.balance, columns[which], -shares, at=tensors.span_of_gaps()[1][gap])
     programme.put(placement.balance[0], columns[wraps], pages[wraps])
@@ -136,16 +136,6 @@ def solve_placement(
         return programme.solve_integral(integral, gap=GAP, time_limit_s=time_limit_s)
     except TimeLimitError as error:
         raise PolicyError(f"{name}: the step is too large for its solver: {error}") from error
-
-
-def _gaps_of(tensors: Tensors, period: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the gaps of all of the periods, and for each gap the place of its period among them."""
-    order = np.argsort(tensors.period_of_gap, kind="stable")
-    bounds = np.searchsorted(tensors.period_of_gap[order], np.arange(len(tensors.periods) + 1))
-    size = np.diff(bounds)[period]
-    which = np.repeat(np.arange(len(period)), size)
-    offset = np.arange(len(which)) - np.repeat(np.cumsum(size) - size, size)
-    return order[np.repeat(bounds[period], size) + offset], which
 
 
 def _put_from(

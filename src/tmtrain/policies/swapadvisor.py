@@ -61,7 +61,8 @@ def _evict(tensors: Tensors, *, threshold: float) -> NDArray[np.bool_]:
     arrivals: list[list[int]] = [[] for _ in range(2 * T)]
     for p, start in enumerate(periods.start.tolist()):
         arrivals[start + 1].append(p)
-    rows_of = _rows_of_periods(tensors)
+    gaps, which = tensors.gaps_of(np.arange(len(periods)))
+    first = np.searchsorted(which, np.arange(len(periods) + 1))
     there: list[tuple[int, int]] = []  # by next use, furthest first
     for now in range(2 * T):  # the second time round, what began in the first and wraps is known
         for p in arrivals[now]:
@@ -75,15 +76,8 @@ def _evict(tensors: Tensors, *, threshold: float) -> NDArray[np.bool_]:
                 young.append((key, p))
                 continue
             chosen[p] = True
-            freed = tensors.problem.gaps.of(rows_of[p])
+            freed = tensors.problem.gaps.of(gaps[first[p] : first[p + 1]])
             room += cover(freed.start, freed.end, freed.pages, num_slices=T)
         for entry in young:
             heapq.heappush(there, entry)
     return chosen
-
-
-def _rows_of_periods(tensors: Tensors) -> list[NDArray[np.int64]]:
-    """Return the gaps of each period."""
-    order = np.argsort(tensors.period_of_gap, kind="stable")
-    bounds = np.searchsorted(tensors.period_of_gap[order], np.arange(1, len(tensors.periods)))
-    return np.split(order, bounds)

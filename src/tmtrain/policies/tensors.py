@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.problem import Problem, build_problem, cover
+from tmtrain.ragged import lay_flat
 from tmtrain.trace import Phase
 
 
@@ -93,6 +94,13 @@ class Tensors:
             back = np.clip(fetch[self.period_of_gap], leave, due) % T
         absent = cover(gaps.start, back.astype(np.int32), self.moved_pages(chosen), num_slices=T)
         return absent - self.problem.over_pages
+
+    def gaps_of(self, period: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the gaps of all of the periods, and for each gap the place of its period among them."""
+        order = np.argsort(self.period_of_gap, kind="stable")
+        bounds = np.searchsorted(self.period_of_gap[order], np.arange(len(self.periods) + 1))
+        which, offset = lay_flat(np.diff(bounds)[period])
+        return order[bounds[period][which] + offset], which
 
     def span_of_gaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first slice of each gap and the one at which it ends, counted like those of its period."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InputError
+from tmtrain.ragged import lay_flat
 from tmtrain.simulate.flash import FlashDevice, RequestKind, Requests, estimate_flash
 from tmtrain.simulate.swapping.swaps import Swaps
 from tmtrain.units import format_bytes
@@ -199,8 +200,8 @@ def _cut(part: _Pieces, page: int, scale: float) -> _Asked:
     first = np.round(part.first_byte * scale / page).astype(np.int64)
     pages = np.round((part.first_byte + part.bytes) * scale / page).astype(np.int64) - first
     count = np.maximum(1, -(-pages // most))
-    row = np.repeat(np.arange(len(first)), count)
-    done = (np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)) * most
+    row, number = lay_flat(count)
+    done = number * most
     until = np.minimum(done + most, pages[row])
     pace = ((part.end_s - part.start_s) / np.maximum(pages, 1))[row]
     start = part.start_s[row]
