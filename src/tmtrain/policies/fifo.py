@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy
+from tmtrain.policies.policy import Decision, Knowledge, Policy, take_pages
 from tmtrain.policies.sparing import SparingPager
 
 
@@ -50,14 +50,7 @@ class FifoPager(SparingPager):
 
     def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
         """Choose from the first arrival on."""
-        chosen: list[tuple[int, int]] = []
-        for extent in self._arrived:
-            if pages <= 0:
-                break
-            if extent not in self.spared:
-                taken = min(held[extent], pages)
-                pages -= taken
-                chosen.append((extent, taken))
+        chosen = take_pages((e for e in self._arrived if e not in self.spared), pages, held=held)
         for extent, taken in chosen:
             if taken == held[extent]:
                 self.gone(extent)

@@ -12,10 +12,11 @@ what a slice touches has to come in, so every page is admitted at its first use.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy
+from tmtrain.policies.policy import Decision, Knowledge, Policy, take_pages
 from tmtrain.policies.sparing import SparingPager
 
 
@@ -62,15 +63,9 @@ class IalPager(SparingPager):
 
     def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
         """Choose from the oldest inactive extent on; the oldest active ones follow when those are too few."""
-        chosen: list[tuple[int, int]] = []
         self._balance()
-        for extent in (*self._inactive, *self._active):
-            if pages <= 0:
-                break
-            if extent not in self.spared:
-                taken = min(held[extent], pages)
-                pages -= taken
-                chosen.append((extent, taken))
+        oldest_first = chain(self._inactive, self._active)
+        chosen = take_pages((e for e in oldest_first if e not in self.spared), pages, held=held)
         for extent, taken in chosen:
             if taken == held[extent]:
                 self.gone(extent)

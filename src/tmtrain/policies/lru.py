@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy
+from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy, take_pages
 
 
 class Lru(Policy):
@@ -42,16 +42,8 @@ class LruPager(Pager):
 
     def victims(self, pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
         """Choose from the least recent on; those of the current slice stand at the other end."""
-        chosen: list[tuple[int, int]] = []
-        emptied: list[int] = []
-        for extent in self._recency:
-            if pages <= 0:
-                break
-            taken = min(held[extent], pages)
-            pages -= taken
-            chosen.append((extent, taken))
+        chosen = take_pages(self._recency, pages, held=held)
+        for extent, taken in chosen:
             if taken == held[extent]:
-                emptied.append(extent)
-        for extent in emptied:
-            del self._recency[extent]
+                self.gone(extent)
         return chosen

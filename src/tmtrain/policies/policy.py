@@ -1,7 +1,7 @@
 """What a policy is: it looks at a Timeline and says how fast memory is to be managed while the step runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -41,6 +41,22 @@ class Pager(ABC):
             pages: How many are needed.
             held: Pages that each extent holds and that nobody has given up yet.
         """
+
+
+def take_pages(extents: Iterable[int], pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:
+    """Take `pages` pages, as far as they are there, from the first of `extents` on; return (extent, pages).
+
+    >>> take_pages([2, 0], 4, held=[5, 1, 3])
+    [(2, 3), (0, 1)]
+    """
+    chosen: list[tuple[int, int]] = []
+    for extent in extents:
+        if pages <= 0:
+            break
+        taken = min(held[extent], pages)
+        pages -= taken
+        chosen.append((extent, taken))
+    return chosen
 
 
 class FastMemory(Protocol):

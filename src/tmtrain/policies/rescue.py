@@ -6,7 +6,7 @@ import numpy as np
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.plan.problem import slice_of_access
-from tmtrain.policies.policy import Pager
+from tmtrain.policies.policy import Pager, take_pages
 
 
 class Rescue(Pager):
@@ -47,9 +47,4 @@ class Rescue(Pager):
         candidates = np.flatnonzero(there)
         order = candidates[np.argsort(-self._next_use[candidates], kind="stable")]
         enough = int(np.searchsorted(np.cumsum(there[order]), pages)) + 1
-        chosen: list[tuple[int, int]] = []
-        for extent in order[:enough].tolist():
-            taken = min(held[extent], pages)
-            pages -= taken
-            chosen.append((extent, taken))
-        return chosen
+        return take_pages(order[:enough].tolist(), pages, held=held)
