@@ -1,5 +1,7 @@
 """A placement without a solver: the largest tensors are absent in all their gaps until the rest fits."""
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,16 +24,10 @@ def largest_first(problem: Problem, timeline: Timeline) -> NDArray[np.int64]:
     by_size = np.argsort(-size, kind="stable")
     rank = np.empty(len(size), np.int64)
     rank[by_size] = np.arange(len(size))
+
+    def moved(count: int) -> NDArray[np.int64]:
+        return np.where(rank[storage] < count, gaps.pages, 0)
+
     # Feasibility is monotone in how many of them leave, so bisect.
-    low, high = 0, len(size)
-    while low < high:
-        middle = (low + high) // 2
-        if _fits(problem, np.where(rank[storage] < middle, gaps.pages, 0)):
-            high = middle
-        else:
-            low = middle + 1
-    return np.where(rank[storage] < low, gaps.pages, 0)
-
-
-def _fits(problem: Problem, moved: NDArray[np.int64]) -> bool:
-    return bool((problem.absent_pages(moved) >= problem.over_pages).all())
+    fewest = bisect_left(range(len(size)), True, key=lambda count: problem.fits(moved(count)))
+    return moved(fewest)

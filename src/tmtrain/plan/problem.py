@@ -57,6 +57,10 @@ class Problem:
         """Return the pages absent at each slice, shape (T,), if gap g moves `moved[g]` pages."""
         return cover(self.gaps.start, self.gaps.end, moved, num_slices=self.num_slices)
 
+    def fits(self, moved: NDArray[np.int64]) -> bool:
+        """Whether every slice has room if gap g moves `moved[g]` pages."""
+        return bool((self.absent_pages(moved) >= self.over_pages).all())
+
     def hold(self, gaps: NDArray[np.bool_]) -> "Problem":
         """Return the problem in which these gaps are kept: they are no longer among its gaps, their pages take room."""
         return replace(self, gaps=self.gaps.of(~gaps))

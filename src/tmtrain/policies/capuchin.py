@@ -14,6 +14,8 @@ swap-ins wait for room. In its favour: enough is saved when every slice fits; wh
 the passive iteration, is what is used furthest in the future; dead tensors leave for free. Granularity: extents.
 """
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,16 +68,15 @@ def swapped(
     free_s -= size / machine.read_bytes_per_s + size / machine.write_bytes_per_s
     order = np.argsort(-free_s, kind="stable")
     order = order[_spans_peak(problem)[order]]
-    low, high = 0, len(order)  # feasibility is monotone in how many are swapped, so bisect
-    while low < high:
-        middle = (low + high) // 2
-        moved = np.zeros(len(gaps), np.int64)
-        moved[order[:middle]] = gaps.pages[order[:middle]]
-        if (problem.absent_pages(moved) >= problem.over_pages).all():
-            high = middle
-        else:
-            low = middle + 1
-    return np.isin(np.arange(len(gaps)), order[:low])
+
+    def first(count: int) -> NDArray[np.bool_]:
+        return np.isin(np.arange(len(gaps)), order[:count])
+
+    # Feasibility is monotone in how many are swapped, so bisect.
+    fewest = bisect_left(
+        range(len(order)), True, key=lambda count: problem.fits(np.where(first(count), gaps.pages, 0))
+    )
+    return first(fewest)
 
 
 def _back(gaps: Gaps, num_slices: int) -> NDArray[np.int64]:

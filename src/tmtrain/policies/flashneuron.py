@@ -15,6 +15,8 @@ either, FlashNeuron runs out of memory; here Belady's rule pages them. The room 
 a reserve for the largest layer.
 """
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,11 +53,7 @@ def _select(tensors: Tensors) -> NDArray[np.bool_]:
     rank = np.full(len(saved), len(saved))
     rank[order] = np.arange(len(order))
     # The more leave the more room there is, so bisect.
-    low, high = 0, len(order)
-    while low < high:
-        middle = (low + high) // 2
-        if (tensors.room(rank < middle) >= enough).all():
-            high = middle
-        else:
-            low = middle + 1
-    return rank < low
+    fewest = bisect_left(
+        range(len(order)), True, key=lambda count: bool((tensors.room(rank < count) >= enough).all())
+    )
+    return rank < fewest
