@@ -33,14 +33,14 @@ class Residence(TorchDispatchMode):
         self.operators = 0
         """Begun so far."""
         self._tier = tier
-        self._numbers: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        """The tier's tenants, by the key of their storage, which is theirs until they die."""
         self._new_bytes: dict[_Key, int] = {}
 
     def adopt(self, tensor: torch.Tensor) -> None:
         """Put a tensor that is there already under the budget; others may leave for it."""
         storage = tensor.untyped_storage()
-        if not self._is_known(storage) and _is_movable(storage):
+        if self._is_new(storage):
             self._tier.begin(self.operators, ())
             self._tier.make_room(interior(_memory(storage)).length)
             self._admit(storage)
@@ -56,36 +56,31 @@ class Residence(TorchDispatchMode):
             return func(*args, **kwargs)  # touches no byte
         operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         self.operators += 1
-        self._tier.begin(self.operators, self._known(operands))
+        self._tier.begin(self.operators, _keys(operands))
         self._tier.make_room(self._expected(func, args, kwargs))
         out = func(*args, **kwargs)
         self._admit_results(out)
-        self._tier.wrote(self._known(_written(signature, args, kwargs)))
+        self._tier.wrote(_keys(_written(signature, args, kwargs)))
         return out
 
     def _admit_results(self, out: Any) -> None:
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
-                if not self._is_known(storage) and _is_movable(storage):
+                if self._is_new(storage):
                     self._admit(storage)
 
     def _admit(self, storage: torch.UntypedStorage) -> None:
         key = storage_key(storage)
-        number = self._numbers[key] = len(self._numbers) + self.operators * 1_000_000
         self._watch[key] = weakref.ref(storage, partial(self._died, key))
-        self._tier.admit(number, _memory(storage))
+        self._tier.admit(key, _memory(storage))
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
         del self._watch[key]
-        self._tier.dismiss(self._numbers.pop(key))
+        self._tier.dismiss(key)
 
-    def _is_known(self, storage: torch.UntypedStorage) -> bool:
-        return storage_key(storage) in self._numbers
-
-    def _known(self, tensors: list[torch.Tensor]) -> set[int]:
-        keys = (storage_key(tensor.untyped_storage()) for tensor in tensors)
-        return {self._numbers[key] for key in keys if key in self._numbers}
+    def _is_new(self, storage: torch.UntypedStorage) -> bool:
+        return storage_key(storage) not in self._tier and _is_movable(storage)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the bytes that the operator will make and that count."""
@@ -145,6 +140,10 @@ def _written(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
             value = args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
             found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
     return found
+
+
+def _keys(tensors: list[torch.Tensor]) -> set[int]:
+    return {storage_key(tensor.untyped_storage()) for tensor in tensors}
 
 
 def _is_movable(storage: torch.UntypedStorage) -> bool:
