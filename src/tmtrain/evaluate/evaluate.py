@@ -79,12 +79,13 @@ def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[Part]:
 
 
 def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[Task]:
+    machines = [load_machine(name) for name in study.machines]
     for model in study.models:
         tell(f"{model}: capture")
         begin = time.perf_counter()
         trace = trace_of(model, study.options)
         capture_s = time.perf_counter() - begin
-        for machine in study.machines:
+        for machine in machines:
             for fast in study.fasts:
                 yield Task(trace=trace, machine=machine, fast=fast, study=study, out=out, capture_s=capture_s)
 
@@ -104,7 +105,7 @@ def _digest(task: Task) -> str:
     """Identify everything that a part depends on."""
     study = task.study
     parts = (
-        __version__, trace_fingerprint(task.trace), load_machine(task.machine).fingerprint, str(task.fast), study.objective,
+        __version__, trace_fingerprint(task.trace), task.machine.fingerprint, task.machine.prices, str(task.fast), study.objective,
         study.policies, study.bounded, study.keep_runs, study.sensitivity and task.fast == study.fasts[0],
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

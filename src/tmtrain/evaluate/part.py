@@ -10,7 +10,7 @@ from tmtrain.evaluate.row import Refusal, Row
 from tmtrain.evaluate.sensitivity import Case, sweep
 from tmtrain.evaluate.setting import Setting, make_setting
 from tmtrain.evaluate.study import Study, Tell
-from tmtrain.machine import load_machine
+from tmtrain.machine import Machine
 from tmtrain.plan import Plan
 from tmtrain.plan.file import save_plan
 from tmtrain.simulate import save_result
@@ -26,7 +26,7 @@ class Task:
     """What one part computes."""
 
     trace: Trace
-    machine: str
+    machine: Machine
     fast: FastCapacity
     study: Study
     """The policies, and what to keep."""
@@ -37,14 +37,13 @@ class Task:
     @property
     def name(self) -> str:
         """Names its files."""
-        machine = load_machine(self.machine).name
-        words = f"{self.trace.model}.{machine}.{str(self.fast).replace(' ', '')}"
+        words = f"{self.trace.model}.{self.machine.name}.{str(self.fast).replace(' ', '')}"
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
 
     @property
     def place(self) -> str:
         """Names it to people."""
-        return f"{self.trace.model} on {load_machine(self.machine).name} with {self.fast} fast"
+        return f"{self.trace.model} on {self.machine.name} with {self.fast} fast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def run_part(task: Task, tell: Tell = lambda _: None) -> Part:
     tell(f"{task.place}: plan and bound")
     try:
         setting = make_setting(
-            task.trace, machine=load_machine(task.machine), fast=task.fast, objective=task.study.objective,
+            task.trace, machine=task.machine, fast=task.fast, objective=task.study.objective,
             capture_s=task.capture_s, bounded=task.study.bounded,
         )  # fmt: skip
     except InfeasibleError as error:
@@ -104,7 +103,7 @@ def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:
 
 
 def _refusal(task: Task, policy: str, error: Exception) -> Refusal:
-    machine = load_machine(task.machine)
+    machine = task.machine
     return Refusal(
         model=task.trace.model,
         batch=task.trace.samples,
