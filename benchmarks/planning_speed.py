@@ -16,7 +16,7 @@ from tmtrain.capture import capture_model
 from tmtrain.lower import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.plan import bound_of
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulate import simulate
 from tmtrain.units import FastCapacity, format_bytes, parse_fast
 
@@ -55,7 +55,7 @@ def measure(model: str, *, machine_name: str, fast: FastCapacity) -> None:
     for objective in ("energy", "time", "bytes"):
         _, seconds = _timed(lambda name=objective: bound_of(timeline, machine=machine, objective=name))
         _print_row(f"bound of {objective}", f"{seconds:.2f}", "", _peak())
-    for name in POLICIES:
+    for name in DEFAULT_POLICIES:
         decision, decide_s = _timed(lambda name=name: make_policy(name).decide(timeline, machine=machine))
         _, simulate_s = _timed(
             lambda name=name, decision=decision: simulate(decision, machine=machine, policy=name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tmtrain.evaluate.row import Refusal, Results, Row
+from tmtrain.evaluate.row import Results, Row
 
 OURS = "tmtrain"
 ALL_FAST = "all-fast"
@@ -20,8 +20,6 @@ class Block:
 
     rows: tuple[Row, ...]
     """In the order of the file, at least one."""
-    refusals: tuple[Refusal, ...] = ()
-    """Policies that could not run here."""
 
     @property
     def key(self) -> str:
@@ -92,14 +90,9 @@ def blocks(results: Results) -> tuple[Block, ...]:
     grouped: dict[tuple[object, ...], list[Row]] = {}
     for row in results.rows:
         grouped.setdefault(setting_of(row), []).append(row)
-    refused: dict[tuple[object, ...], list[Refusal]] = {}
-    for refusal in results.refusals:
-        refused.setdefault(setting_of(refusal), []).append(refusal)
-    return tuple(
-        Block(rows=tuple(rows), refusals=tuple(refused.get(key, ()))) for key, rows in grouped.items()
-    )
+    return tuple(Block(rows=tuple(rows)) for rows in grouped.values())
 
 
-def setting_of(row: Row | Refusal) -> tuple[object, ...]:
+def setting_of(row: Row) -> tuple[object, ...]:
     """Return what rows must share to be compared with each other."""
     return row.model, row.batch, row.machine, row.objective, row.budget_bytes
