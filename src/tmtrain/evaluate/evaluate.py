@@ -105,8 +105,9 @@ def _digest(task: Task) -> str:
     """Identify everything that a part depends on."""
     study = task.study
     parts = (
-        __version__, trace_fingerprint(task.trace), task.machine.fingerprint, task.machine.prices, str(task.fast), study.objective,
-        study.policies, study.bounded, study.keep_runs, study.sensitivity and task.fast == study.fasts[0],
+        __version__, trace_fingerprint(task.trace), task.machine.fingerprint, task.machine.prices, str(task.fast),
+        study.objective, study.policies, study.bounded, study.keep_runs,
+        study.sensitivity and task.fast == study.fasts[0],
     )  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
