@@ -20,46 +20,14 @@ from pathlib import Path
 
 from scalesim.scale_sim import scalesim
 
+from scalesim_files import RUN, write_files
 from tmtrain.validate.scalesim import Count, counts_of, read_rows
 
 TABLES = ("gemm", "conv")
+SRAM_KB = 16384
+"""Of each buffer, as in the recorded runs."""
 REPEATS = 20
 """Of the closed forms, the mean of which counts: they take milliseconds."""
-_CONFIG = """
-[general]
-run_name = speed
-[run_presets]
-InterfaceBandwidth: CALC
-UseRamulatorTrace: False
-[architecture_presets]
-ArrayHeight: {array_rows}
-ArrayWidth: {array_cols}
-IfmapSramSzkB: 16384
-FilterSramSzkB: 16384
-OfmapSramSzkB: 16384
-IfmapOffset: 0
-FilterOffset: 10000000
-OfmapOffset: 20000000
-Bandwidth: 10
-Dataflow: {dataflow}
-ReadRequestBuffer: 64
-WriteRequestBuffer: 64
-[layout]
-IfmapCustomLayout: False
-IfmapSRAMBankBandwidth: 10
-IfmapSRAMBankNum: 10
-IfmapSRAMBankPort: 2
-FilterCustomLayout: False
-FilterSRAMBankBandwidth: 10
-FilterSRAMBankNum: 10
-FilterSRAMBankPort: 2
-[sparsity]
-SparsitySupport: false
-SparseRep: ellpack_block
-OptimizedMapping: false
-BlockSize: 8
-RandomNumberGeneratorSeed: 40
-"""
 _TOPOLOGIES = {
     "gemm": ("Layer, M, N, K,\n", ("M", "N", "K")),
     "conv": (
@@ -74,22 +42,18 @@ def program_run(row: dict[str, str], *, table: str, folder: Path) -> Callable[[]
     """Return a run of SCALE-Sim on `row` that gives its cycles; writing the files is not part of it."""
     heading, columns = _TOPOLOGIES[table]
     layer = ", ".join(row[column] for column in columns)
-    files = {
-        "config": _CONFIG.format(**row),
-        "topology": f"{heading}layer, {layer},\n",
-        "layout": "Layer,\n" + "layer, " + "1, " * 20 + "\n",
-    }
-    for name, text in files.items():
-        (folder / name).write_text(text)
+    files = write_files(
+        folder, array_rows=row["array_rows"], array_cols=row["array_cols"], dataflow=row["dataflow"],
+        topology=f"{heading}layer, {layer},\n", sram_kb=SRAM_KB,
+    )  # fmt: skip
 
     def run() -> int:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             simulator = scalesim(
-                save_disk_space=True, verbose=False, input_type_gemm=table == "gemm",
-                config=str(folder / "config"), topology=str(folder / "topology"), layout=str(folder / "layout"),
-            )  # fmt: skip
+                save_disk_space=True, verbose=False, input_type_gemm=table == "gemm", **files
+            )
             simulator.run_scale(top_path=str(folder))
-        with (folder / "speed" / "COMPUTE_REPORT.csv").open() as file:
+        with (folder / RUN / "COMPUTE_REPORT.csv").open() as file:
             return int(float(next(csv.DictReader(file, skipinitialspace=True))["Total Cycles"]))
 
     return run

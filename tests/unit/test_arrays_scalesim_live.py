@@ -11,47 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from scalesim_files import RUN, write_files
 from tmtrain.machine import Dataflow, load_machine, matrix_cycles
 from tmtrain.machine.arrays import Products, sram_elements
 
 pytest.importorskip("scalesim")
 pytestmark = pytest.mark.scalesim
 
-CONFIG = """
-[general]
-run_name = live
-[run_presets]
-InterfaceBandwidth: CALC
-UseRamulatorTrace: False
-[architecture_presets]
-ArrayHeight: {rows}
-ArrayWidth: {columns}
-IfmapSramSzkB: 1024
-FilterSramSzkB: 1024
-OfmapSramSzkB: 1024
-IfmapOffset: 0
-FilterOffset: 10000000
-OfmapOffset: 20000000
-Bandwidth: 10
-Dataflow: {dataflow}
-ReadRequestBuffer: 64
-WriteRequestBuffer: 64
-[layout]
-IfmapCustomLayout: False
-IfmapSRAMBankBandwidth: 10
-IfmapSRAMBankNum: 10
-IfmapSRAMBankPort: 2
-FilterCustomLayout: False
-FilterSRAMBankBandwidth: 10
-FilterSRAMBankNum: 10
-FilterSRAMBankPort: 2
-[sparsity]
-SparsitySupport: false
-SparseRep: ellpack_block
-OptimizedMapping: false
-BlockSize: 8
-RandomNumberGeneratorSeed: 40
-"""
 PROGRAM = """
 import sys
 from scalesim.scale_sim import scalesim
@@ -63,7 +29,7 @@ scalesim(save_disk_space=True, verbose=False, config=config, topology=topology, 
 
 def report(folder: Path, name: str) -> dict[str, float]:
     """Read the one row of a report."""
-    with (folder / "live" / name).open() as file:
+    with (folder / RUN / name).open() as file:
         row = next(csv.DictReader(file, skipinitialspace=True))
     return {column: float(value) for column, value in row.items() if column and value}
 
@@ -72,13 +38,15 @@ def report(folder: Path, name: str) -> dict[str, float]:
 @pytest.mark.parametrize(("m", "n", "k"), [(19, 45, 70), (70, 19, 33)])
 def test_one_product(tmp_path: Path, dataflow: Dataflow, m: int, n: int, k: int) -> None:
     rows, columns = 8, 12
-    text = CONFIG.format(rows=rows, columns=columns, dataflow=f"{dataflow[0]}s")
-    (tmp_path / "config").write_text(text)
-    (tmp_path / "topology.csv").write_text(f"Layer, M, N, K,\nproduct, {m}, {n}, {k},\n")
-    (tmp_path / "layout.csv").write_text("Layer,\n" + "product, " + "1, " * 20 + "\n")
-    files = [str(tmp_path / name) for name in ("config", "topology.csv", "layout.csv")]
+    files = write_files(
+        tmp_path, array_rows=rows, array_cols=columns, dataflow=f"{dataflow[0]}s",
+        topology=f"Layer, M, N, K,\nlayer, {m}, {n}, {k},\n", sram_kb=1024,
+    )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *files, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM, *files.values(), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
