@@ -62,3 +62,14 @@ def test_plans_of_captured_steps(name: str, recompute: bool) -> None:
     report = check_plan(trace, made, machine=machine)
     assert report.ok, report.violations
     assert report.bound == pytest.approx(report.stored_bound, rel=1e-9)
+
+
+@pytest.mark.parametrize("share", ["90%", "80%"])
+def test_a_whole_replay_of_a_batch_norm_reads_its_statistics(share: str) -> None:
+    """Were they made again, two pages would be free for longer than the class allows, and the plan below its bound."""
+    trace, machine = tiny_trace("resnet"), load_machine("v4-slc")
+    fast = parse_fast(share).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
+    timeline = lower(trace, machine=machine, fast_bytes=fast)
+    made = plan(timeline, machine=machine, objective="bytes")
+    assert len(made.replays)
+    assert not check_plan(trace, made, machine=machine).violations

@@ -157,6 +157,7 @@ def test_a_whole_plan_moves_whole_extents_and_fits(timeline: Timeline, machine: 
     result = simulate(
         Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=whole), machine=machine, policy="whole"
     )
-    # A page that has not left yet when its extent is used again is taken back: it never comes in.
+    # A page that has not left yet when its extent is used again is taken back: it never comes in, and where that use writes
+    # over it, what was to go out is nobody's any more.
     assert result.bytes_in <= whole.prediction.bytes_in
-    assert result.bytes_out == whole.prediction.bytes_out
+    assert result.bytes_out <= whole.prediction.bytes_out

@@ -125,22 +125,23 @@ class _Script:
                 self._add_piece(recipes, entry, before, rows)
 
     def _repeat(self, recipes: Recipes, entry: int, before: int) -> None:
-        """Run all slices of an operator again as they are."""
-        timeline = self._timeline
-        touched = set(recipes.touch_storage[recipes.touch_ptr[entry] : recipes.touch_ptr[entry + 1]].tolist())
+        """Run all slices of an operator again as they are; what the recipe only reads (statistics) it finds there."""
+        timeline, accesses = self._timeline, self._timeline.accesses
+        touches = slice(int(recipes.touch_ptr[entry]), int(recipes.touch_ptr[entry + 1]))
+        touched = set(recipes.touch_storage[touches].tolist())
+        made = set(recipes.touch_storage[touches][recipes.touch_writes[touches]].tolist())
         for t in range(*self._slices_of_op[int(recipes.op[entry])]):
             number = self._open(before, entry=-1, repeats=t, share=1.0)
-            for row in range(int(timeline.accesses.ptr[t]), int(timeline.accesses.ptr[t + 1])):
-                extent = int(timeline.accesses.extent[row])
+            for row in range(int(accesses.ptr[t]), int(accesses.ptr[t + 1])):
+                extent = int(accesses.extent[row])
                 storage = int(timeline.extents.storage[extent])
                 if storage not in touched:
                     continue
                 first = int(timeline.extents.first_page[extent])
                 end = first + int(timeline.extents.pages[extent])
-                needs, writes = (
-                    bool(timeline.accesses.needs_content[row]),
-                    bool(timeline.accesses.writes[row]),
-                )
+                makes = storage in made
+                needs = bool(accesses.needs_content[row]) or not makes
+                writes = bool(accesses.writes[row]) and makes
                 self._touch(number, storage, first, end, needs=needs, writes=writes, before=before)
 
     def _add_piece(self, recipes: Recipes, entry: int, before: int, rows: tuple[int, int, int]) -> None:
