@@ -12,11 +12,13 @@ from tests.support.traces import tiny_trace
 from tmtrain.check import check_plan
 from tmtrain.cli.app import main
 from tmtrain.errors import InputError, TmtrainError
+from tmtrain.evaluate import Study, evaluate
 from tmtrain.lower import lower
 from tmtrain.machine import Machine, load_machine, read_calibration
 from tmtrain.plan import plan
 from tmtrain.plan.file import check_plan_fits
 from tmtrain.trace import example_trace, save_trace
+from tmtrain.units import FastCapacity
 
 HEAD = "operator,shapes,seconds\n"
 TABLE = HEAD + "mm,32x32;32x32,0.25\naten.relu.default,32x32,0.5\nmm,1x1;1x1,9\n"
@@ -31,7 +33,7 @@ def table(folder: Path, text: str, name: str = "times.csv") -> Path:
 
 
 def calibrated(path: Path) -> Machine:
-    return replace(load_machine("v4-slc"), calibration=read_calibration(path))
+    return load_machine("v4-slc", calibration=path)
 
 
 def test_measured_times_stand_in_place_of_the_model(tmp_path: Path) -> None:
@@ -113,3 +115,17 @@ def test_the_command_line_counts_what_was_measured(
     other = table(tmp_path, HEAD + "mm,7x7;7x7,1\n")
     assert main([*args, "--calibration", str(other)]) == 1
     assert "none of its operators is in the step of 'example'" in capsys.readouterr().err
+
+
+def test_a_study_uses_measured_times_and_refuses_those_of_another_step(tmp_path: Path) -> None:
+    save_trace(example_trace(), tmp_path / "example.trace")
+    study = Study(
+        models=(str(tmp_path / "example.trace"),), calibration=table(tmp_path, TABLE), policies=("all-fast",),
+        fasts=(FastCapacity(fraction=1.0),), sensitivity=False, bounded=(), keep_runs=False,
+    )  # fmt: skip
+    slow = evaluate(study, out=tmp_path / "measured").rows[0].step_time_s
+    quick = evaluate(replace(study, calibration=None), out=tmp_path / "modelled").rows[0].step_time_s
+    assert slow == pytest.approx(quick + 1.0, rel=1e-3)  # two products of 0.25 s and a ReLU of 0.5 s
+    other = replace(study, calibration=table(tmp_path, HEAD + "mm,7x7;7x7,1\n"))
+    with pytest.raises(InputError, match="none of its operators is in the step of 'example'"):
+        evaluate(other, out=tmp_path / "refused")

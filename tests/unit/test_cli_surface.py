@@ -41,6 +41,7 @@ SURFACE = {
     ),
     "evaluate": (
         "MODELS", "--out", "--suite", "--quick", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity",
+        "--calibration",
         *MODEL, "--jobs", "--resume", "--json",
     ),
     "report": ("FOLDER", "--json"),

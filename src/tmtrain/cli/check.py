@@ -9,7 +9,7 @@ from tmtrain.check import check_plan
 from tmtrain.cli.check_summary import summarise_check
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
-from tmtrain.cli.scene import calibrated_machine
+from tmtrain.machine import load_machine
 from tmtrain.outside import import_trace, is_outside
 from tmtrain.plan.file import load_plan
 from tmtrain.trace import load_trace
@@ -38,7 +38,7 @@ def check(
     """
     made = load_plan(plan)
     step = import_trace(trace) if is_outside(trace) else load_trace(trace)
-    on = calibrated_machine(machine or made.machine, calibration=calibration)
+    on = load_machine(machine or made.machine, calibration=calibration)
     report = check_plan(step, made, machine=on)
     summary = summarise_check(report)
     rules = Counter(violation.rule for violation in report.violations)

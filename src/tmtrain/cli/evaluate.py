@@ -47,6 +47,7 @@ def evaluate(
     objective: str | None = None,
     policy: SeveralPolicies | None = None,
     no_sensitivity: Flag = False,
+    calibration: Path | None = None,
     options: ModelOptions | None = None,
     jobs: int | None = None,
     resume: Flag = False,
@@ -64,6 +65,7 @@ def evaluate(
         objective: What tmtrain's plans minimise: energy (the default), time, bytes, writes, or a mix (energy:1,time:0.5).
         policy: One or more of those that may decide what is in fast memory.
         no_sensitivity: Leave out how the comparison moves with uncertain constants.
+        calibration: Measured times of operators, CSV or Parquet, in place of the model's.
         options: How zoo models are trained.
         jobs: Settings at once; as many as there are cores if you say nothing.
         resume: Take over what an interrupted run of the same study has finished in this folder.
@@ -75,6 +77,7 @@ def evaluate(
         "fasts": tuple(parse_fast(size) for size in fast) if fast else None,
         "objective": objective,
         "policies": policy,
+        "calibration": calibration,
         "options": options,
         "sensitivity": False if no_sensitivity else None,
     }

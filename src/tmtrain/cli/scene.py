@@ -1,17 +1,14 @@
 """A Scene: what a command plans and simulates in, made from what the user named."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tmtrain.capture import StepOptions
-from tmtrain.errors import InputError
 from tmtrain.evaluate import trace_of
 from tmtrain.lower import Timeline, lower
-from tmtrain.lower.measured import measured_seconds
-from tmtrain.machine import Machine, load_machine, read_calibration
+from tmtrain.lower.measured import check_measured, measured_seconds
+from tmtrain.machine import Machine, load_machine
 from tmtrain.plan import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
@@ -72,29 +69,14 @@ def make_scene(
         CaptureError: the step could not be captured.
         InfeasibleError: an operator does not fit into the fast tier.
     """
-    loaded = calibrated_machine(machine, calibration=calibration)
+    loaded = load_machine(machine, calibration=calibration)
     tell(f"{source}: capture")
     trace = trace_of(source, options, samples=samples)
     if calibration is not None:
-        _check_matches(trace, loaded, file=calibration)
+        check_measured(trace, loaded, file=calibration)
     tell(f"{source}: lower onto {loaded.name}")
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=loaded.slow.page_bytes)
     return Scene(trace=trace, machine=loaded, timeline=lower(trace, machine=loaded, fast_bytes=fast_bytes))
-
-
-def calibrated_machine(machine: str, *, calibration: Path | None) -> Machine:
-    """Return a machine, with measured times if there is a file of them."""
-    loaded = load_machine(machine)
-    return loaded if calibration is None else replace(loaded, calibration=read_calibration(calibration))
-
-
-def _check_matches(trace: Trace, machine: Machine, *, file: Path) -> None:
-    """Refuse measured times of which the step has none: they were meant for something else."""
-    if np.isnan(measured_seconds(trace, machine.calibration)).all():
-        raise InputError(
-            f"{file}: none of its operators is in the step of {trace.model!r} with these shapes: give operators as the "
-            "trace names them, and the shapes of the tensors that they read (docs/machine-format.md)"
-        )
 
 
 def scene_of_plan(

@@ -22,6 +22,7 @@ from tmtrain.evaluate.row import SCHEMA, Results
 from tmtrain.evaluate.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.evaluate.source import trace_of
 from tmtrain.evaluate.study import Study, Tell
+from tmtrain.lower.measured import check_measured
 from tmtrain.machine import load_machine
 from tmtrain.trace import trace_fingerprint
 
@@ -79,13 +80,15 @@ def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[Part]:
 
 
 def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[Task]:
-    machines = [load_machine(name) for name in study.machines]
+    machines = [load_machine(name, calibration=study.calibration) for name in study.machines]
     for model in study.models:
         tell(f"{model}: capture")
         begin = time.perf_counter()
         trace = trace_of(model, study.options)
         capture_s = time.perf_counter() - begin
         for machine in machines:
+            if study.calibration is not None:
+                check_measured(trace, machine, file=study.calibration)
             for fast in study.fasts:
                 yield Task(trace=trace, machine=machine, fast=fast, study=study, out=out, capture_s=capture_s)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tmtrain.capture import StepOptions
 from tmtrain.evaluate.setting import MEASURES
@@ -23,6 +24,8 @@ class Study:
     """Zoo models, ``FILE.py:FUNCTION``, or saved traces."""
     machines: tuple[str, ...] = (DEFAULT_MACHINE,)
     """Presets or TOML files."""
+    calibration: Path | None = None
+    """File of measured times of operators, on all machines."""
     fasts: tuple[FastCapacity, ...] = (FastCapacity(fraction=0.125),)
     objective: str = "energy"
     policies: tuple[str, ...] = DEFAULT_POLICIES
@@ -39,10 +42,10 @@ class Study:
         """Refuse what does not exist, before anything is computed.
 
         Raises:
-            InputError: an unknown model, machine, policy or objective.
+            InputError: an unknown model, machine, policy or objective, or measured times that cannot be read.
         """
         for machine in self.machines:
-            load_machine(machine)
+            load_machine(machine, calibration=self.calibration)
         check_objective(self.objective)
         for policy in self.policies:
             make_policy(policy)

@@ -1,9 +1,12 @@
 """Measured times in place of the model's, where a machine has them: `tmtrain.machine.calibration`."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.machine import Calibration
+from tmtrain.errors import InputError
+from tmtrain.machine import Calibration, Machine
 from tmtrain.trace import Trace
 
 
@@ -23,6 +26,19 @@ def measured_seconds(trace: Trace, calibration: Calibration | None) -> NDArray[n
         if found is not None and not trace.operators.is_view[op]:
             seconds[op] = found
     return seconds
+
+
+def check_measured(trace: Trace, machine: Machine, *, file: Path) -> None:
+    """Refuse measured times, read from `file`, of which the step has none: they were meant for something else.
+
+    Raises:
+        InputError: no operator of the step is among them.
+    """
+    if np.isnan(measured_seconds(trace, machine.calibration)).all():
+        raise InputError(
+            f"{file}: none of its operators is in the step of {trace.model!r} with these shapes: give operators as the "
+            "trace names them, and the shapes of the tensors that they read (docs/machine-format.md)"
+        )
 
 
 def _shapes_read(trace: Trace) -> list[str]:

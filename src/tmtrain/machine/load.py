@@ -1,12 +1,14 @@
 """From a machine file to a `Machine`, and to the table of its constants."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tmtrain.errors import MachineError
+from tmtrain.machine.calibration import read_calibration
 from tmtrain.machine.check import check_machine
 from tmtrain.machine.constant import Constant
 from tmtrain.machine.field import (
@@ -32,18 +34,24 @@ _OPTIONAL = {
 """What a file may leave out: value and source of what stands in its place."""
 
 
-def load_machine(name_or_path: str | Path) -> Machine:
+def load_machine(name_or_path: str | Path, *, calibration: Path | None = None) -> Machine:
     """Load a machine: a preset by name (`list_machines`) or a TOML file by path (``docs/machine-format.md``).
+
+    Args:
+        name_or_path: Which.
+        calibration: File of measured times (`read_calibration`).
 
     Raises:
         MachineError: no such machine, or the file has an unknown or missing key, a wrong unit, a value that
             makes no sense, or numbers that contradict each other; the message names the file and the key.
+        InputError: the measured times cannot be read.
 
     >>> round(load_machine("v4-slc").read_bytes_per_s / 1e9, 1)
     34.6
     """
     sheet = read_sheet(name_or_path)
-    return _assemble(sheet, _complete(sheet))
+    machine = _assemble(sheet, _complete(sheet))
+    return machine if calibration is None else replace(machine, calibration=read_calibration(calibration))
 
 
 def describe_machine(name_or_path: str | Path) -> tuple[Constant, ...]:
