@@ -3,10 +3,10 @@
 Note [Trial and return]
     A plan that looks better may be worse: slack is measured, its reaction is not known. So a new plan is on trial for
     `TRIAL_STEPS` steps, of which the first, in which memory still holds what the plan before it left, does not count.
-    If the median of what it costs is worse than that of the plan before, that one returns at once; a plan with steered
-    split ratios must even be better. The next trial exchanges half as much, and after `MAX_FAILURES` the monitor leaves
-    the plan alone until something drifts. So it comes to rest, and a one-off, which no median of three sees, changes
-    nothing.
+    If the median of what it costs is worse than that of the plan before, that one returns at once, and the monitor leaves
+    it alone until something drifts; a plan with steered split ratios must even be better. Each that is may be followed by
+    one that exchanges twice as much. So the monitor comes to rest, and a one-off, which no median of three sees, changes
+    nothing. A second try with a smaller exchange was worth nothing on any model, and cost two long steps.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,6 @@ TRIAL_STEPS = 4
 FIRST_SHARE = 0.05
 """Of the pages that late gaps move, to begin with: a trial that fails costs little. Doubled after each that succeeds."""
 MAX_SHARE = 0.2
-MAX_FAILURES = 2
 SAME = 0.002
 """Change of the objective, relative, below which two plans are equal."""
 SCATTER = 3.0
@@ -83,7 +82,7 @@ class Monitor:
         self._current = _Trial(self._solve(), _Kind.SOLVED)
         self._before: _Trial | None = None
         """What the current plan has to beat, while it is on trial."""
-        self._share, self._failures = FIRST_SHARE, 0
+        self._share, self._rests = FIRST_SHARE, False
 
     @property
     def plan(self) -> Plan:
@@ -112,17 +111,15 @@ class Monitor:
     def _solve_anew(self) -> None:
         """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""
         self._drift.follow()
-        self._share, self._failures = FIRST_SHARE, 0
+        self._share, self._rests = FIRST_SHARE, False
         made = self._solve()
         if not self._current.seen or self._gain(made.prediction) > SAME:
             self._try(made, _Kind.SOLVED)
 
     def _steer(self) -> None:
         """Put other split ratios on trial, if there is something to gain."""
-        if self._failures == MAX_FAILURES:
-            return
-        if self._gain(self.plan.prediction) < WORTHWHILE:
-            self._failures = MAX_FAILURES
+        if self._rests or self._gain(self.plan.prediction) < WORTHWHILE:
+            self._rests = True
             return
         timeline, machine = self._drift.timeline, self._drift.machine
         slack_s = np.median(
@@ -135,7 +132,7 @@ class Monitor:
         moved = moved_pages(self._problem, self.plan.transfers)
         steered = exchange(self._problem, moved, slack_s, share=self._share)
         if (steered == moved).all():
-            self._failures = MAX_FAILURES
+            self._rests = True
             return
         made = make_plan(
             self._problem, steered, timeline=timeline, machine=machine, objective=self._objective
@@ -160,7 +157,7 @@ class Monitor:
         assert self._before is not None
         self._current = _Trial(self._before.plan, self._before.kind)
         self._before = None
-        self._share, self._failures = self._share / 2, self._failures + 1
+        self._rests = True
 
     def _value(self, trial: _Trial) -> float:
         """Median objective of the steps of `trial`."""
