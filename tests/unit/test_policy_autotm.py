@@ -95,7 +95,7 @@ def test_an_asynchronous_move_goes_where_it_costs_least() -> None:
 
 
 @pytest.mark.parametrize("choice", Choice)
-def test_both_ways_to_choose_find_the_hidden_move(choice: Choice) -> None:
+def test_every_way_to_choose_finds_the_hidden_move(choice: Choice) -> None:
     # b, for one page, is away and comes beside slice 3 for nothing; a would be three times as much.
     decision = AutoTmAsync(choice=choice).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
     assert in_pages(simulate(decision, machine=MACHINE, policy="autotm-async")) == Told(
@@ -110,7 +110,12 @@ def test_without_time_to_hide_moves_they_begin_as_early_as_there_is_room() -> No
         assert plan is not None
         assert plan.transfers.fetch_slice.tolist() == [3]
         with pytest.raises(PolicyError, match="autotm-async: the step is too large"):
-            AutoTmAsync(choice=Choice.TOGETHER).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
+            AutoTmAsync(choice=Choice.ROUNDED).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
+
+
+def test_integers_are_for_few_periods() -> None:
+    with patch.object(autotm, "FEW_PERIODS", 1), pytest.raises(PolicyError, match="2 periods are too many"):
+        AutoTmAsync(choice=Choice.TOGETHER).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
 
 
 def test_a_step_that_is_too_large_for_the_solver_is_refused() -> None:
