@@ -45,9 +45,9 @@ def _run(timeline: Timeline, machine: Machine, *, link_steps: float) -> Result:
 
 @pytest.mark.parametrize(
     ("pages_per_s", "link_steps", "replay_s", "pages_moved"),
-    # Room for 8: beside t and u (6 pages) there is room for one of x and a. To make a again is to read 2 pages and to write 2:
-    # 4 s. To swap it is 2 pages in and, at 0.75 of that rate, 2 out: 2.3 s or 9.4 s. Of swaps x has the most free time; it is
-    # clean: 2 pages in.
+    # Room for 8: beside t and u (6 pages) there is room for one of x and a. To make a again is to read 2 pages and to write
+    # 2: 4 s. To swap it is 2 pages in and, at 0.75 of that rate, 2 out: 2.3 s or 9.4 s. Of swaps x has the most free time;
+    # it is clean: 2 pages in.
     [
         pytest.param(2.0, 0.0, 0.0, 2, id="swapping is quicker"),
         pytest.param(0.5, 0.0, 4.0, 0, id="making again is quicker"),
@@ -64,8 +64,8 @@ def test_what_takes_less_time_is_done(
 
 
 def test_what_a_replay_reads_is_made_again_with_it() -> None:
-    # t and u take 8 of 10 pages: x stays, a and b go. At first a is to be back for slice 5 and b for slice 4. b is made from
-    # a, so a is made again before slice 4, too, and stays. Each takes 4 s.
+    # t and u take 8 of 10 pages: x stays, a and b go. At first a is to be back for slice 5 and b for slice 4. b is made
+    # from a, so a is made again before slice 4, too, and stays. Each takes 4 s.
     machine = row_machine(pages_per_s=0.1)
     timeline = lowered(CHAIN, machine=machine, spare_pages=2)
     choice = choose(find_tensors(timeline, machine=machine), link_steps=0.0)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tmtrain.errors import PolicyError
 from tmtrain.evaluate.compare import try_in
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
@@ -116,20 +117,33 @@ def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
 
     Args:
         setting: What to compare in.
-        policies: Whom to compare.
+        policies: Whom to compare; who refuses the step, be it with one value of a constant, is left out with that constant.
     """
-    nominal = {policy: _nominal(setting, policy) for policy in policies}
+    nominal = {policy: found for policy in policies if (found := _nominal(setting, policy)) is not None}
     return [
-        _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
+        case
         for knob in KNOBS
-        for policy in policies
-        for value in _values(knob, setting.machine)
+        for policy, found in nominal.items()
+        for case in _cases(setting, knob, policy, nominal=found)
     ]
 
 
-def _nominal(setting: Setting, policy: str) -> tuple[Decision, Result]:
-    tried = try_in(setting, policy)
+def _nominal(setting: Setting, policy: str) -> tuple[Decision, Result] | None:
+    """Return what the policy does as things are; None if it refuses the step."""
+    try:
+        tried = try_in(setting, policy)
+    except PolicyError:
+        return None
     return tried.decision, tried.result
+
+
+def _cases(setting: Setting, knob: Knob, policy: str, *, nominal: tuple[Decision, Result]) -> list[Case]:
+    """Return a case per value; none if the policy refuses the step at one of them."""
+    values = _values(knob, setting.machine)
+    try:
+        return [_case(setting, knob, v, _turn(setting, knob, v, policy, nominal)) for v in values]
+    except PolicyError:
+        return []
 
 
 def _turn(

@@ -63,7 +63,7 @@ class Capuchin(Policy):
             remade = carry_out(tensors, swapped, choice.remade)
             tensors, swapped = remade.tensors, remade.moved
         step, gaps = tensors.timeline, tensors.problem.gaps.of(swapped)
-        lead_s = self._lead * gaps.pages * step.page_bytes / machine.read_bytes_per_s
+        lead_s = self._lead * np.asarray(gaps.pages * step.page_bytes / machine.read_bytes_per_s, np.float64)
         pager = ScheduledPager(step, schedule=_schedule(gaps, lead_s, tensors.clock_s()))
         return Decision(
             timeline=step,
