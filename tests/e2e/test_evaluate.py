@@ -227,7 +227,7 @@ def test_who_refuses_a_value_of_a_constant_is_left_out_with_that_constant() -> N
         patch("tmtrain.evaluate.compare.make_policy", return_value=_Choosy()),
         patch("tmtrain.evaluate.sensitivity.make_policy", return_value=_Choosy()),
     ):
-        cases = sweep(setting, policies=("choosy",))
+        cases = sweep(setting, nominal={"choosy": run_policy(setting, "choosy")})
     assert {case.constant for case in cases} == {knob.name for knob in KNOBS} - {"flash bandwidth"}
 
 
@@ -239,7 +239,7 @@ def flowing() -> list[Case]:
     setting = make_setting(
         trace_of("gpt2-tiny"), machine=machine, fast=FastCapacity(fraction=0.125), objective="energy"
     )
-    return sweep(setting, policies=QUESTIONED)
+    return sweep(setting, nominal={policy: run_policy(setting, policy) for policy in QUESTIONED})
 
 
 class TestSensitivity:
