@@ -8,7 +8,7 @@
     │   ├── MachineError      a machine description is incomplete, contradictory or out of range
     │   └── CaptureError      the step could not be captured (operator and module are named)
     ├── InfeasibleError       a limit cannot be kept: fast memory below what one slice needs, too few writes, ...
-    ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver)
+    ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver, never steady)
     ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
     └── SolverError           the linear programme was not solved

@@ -4,11 +4,13 @@ import json
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
 import pytest
 
+from tmtrain.errors import PolicyError
 from tmtrain.evaluate import (
     SCHEMA,
     SENSITIVITY_SCHEMA,
@@ -26,9 +28,12 @@ from tmtrain.evaluate.fate_record import load_fates
 from tmtrain.evaluate.part import SENSITIVITY_POLICIES
 from tmtrain.evaluate.sensitivity import KNOBS, sweep
 from tmtrain.lower.energy import COMPONENTS, TRANSFER_COMPONENTS
-from tmtrain.machine import list_machines, load_machine, value_of
+from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine, list_machines, load_machine, value_of
 from tmtrain.plan.file import load_plan
 from tmtrain.policies import DEFAULT_POLICIES as POLICIES
+from tmtrain.policies import Decision
+from tmtrain.policies.lru import Lru
 from tmtrain.simulate import load_result
 from tmtrain.units import FastCapacity
 
@@ -198,6 +203,34 @@ def test_flash_that_is_never_written_has_no_lifetime() -> None:
     assert run_policy(setting, "lru").row.lifetime_years is not None
 
 
+QUESTIONED = tuple(policy for policy in SENSITIVITY_POLICIES if policy in POLICIES)
+"""By a study of the default policies."""
+
+
+class _Choosy(Lru):
+    """Refuses flash that is faster than the default machine's."""
+
+    name = "choosy"
+
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        if machine.read_bytes_per_s > load_machine("v4-slc").read_bytes_per_s:
+            raise PolicyError("too fast")
+        return super().decide(timeline, machine=machine)
+
+
+def test_who_refuses_a_value_of_a_constant_is_left_out_with_that_constant() -> None:
+    setting = make_setting(
+        trace_of("gpt2-tiny"), machine=load_machine("v4-slc"), fast=FastCapacity(fraction=0.125), objective="energy",
+        bounded=(),
+    )  # fmt: skip
+    with (
+        patch("tmtrain.evaluate.compare.make_policy", return_value=_Choosy()),
+        patch("tmtrain.evaluate.sensitivity.make_policy", return_value=_Choosy()),
+    ):
+        cases = sweep(setting, nominal={"choosy": run_policy(setting, "choosy")})
+    assert {case.constant for case in cases} == {knob.name for knob in KNOBS} - {"flash bandwidth"}
+
+
 @pytest.fixture(scope="module")
 def flowing() -> list[Case]:
     """On a link without latency: of a step as tiny as this it makes half, and no plan foresees it."""
@@ -206,7 +239,7 @@ def flowing() -> list[Case]:
     setting = make_setting(
         trace_of("gpt2-tiny"), machine=machine, fast=FastCapacity(fraction=0.125), objective="energy"
     )
-    return sweep(setting, policies=SENSITIVITY_POLICIES)
+    return sweep(setting, nominal={policy: run_policy(setting, policy) for policy in QUESTIONED})
 
 
 class TestSensitivity:
@@ -216,7 +249,7 @@ class TestSensitivity:
         machine = load_machine("v4-slc")
         nominal_rows = {row.policy: row for row in rows[: len(POLICIES)]}
         for knob in KNOBS:
-            for policy in SENSITIVITY_POLICIES:
+            for policy in QUESTIONED:
                 turned = [c for c in cases if (c.constant, c.policy) == (knob.name, policy)]
                 values = [case.value for case in turned]
                 assert values == sorted(set(values))
@@ -230,9 +263,9 @@ class TestSensitivity:
                     row.step_time_s,
                 )
                 assert (values[0], values[-1]) == pytest.approx((turned[0].low, turned[0].high))
-        assert len({(c.constant, c.policy) for c in cases}) == len(KNOBS) * len(SENSITIVITY_POLICIES)
+        assert len({(c.constant, c.policy) for c in cases}) == len(KNOBS) * len(QUESTIONED)
 
-    @pytest.mark.parametrize("policy", SENSITIVITY_POLICIES)
+    @pytest.mark.parametrize("policy", QUESTIONED)
     @pytest.mark.parametrize("knob", [knob.name for knob in KNOBS])
     def test_dearer_is_never_better_and_faster_never_worse(
         self, flowing: list[Case], knob: str, policy: str

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pytest
 from tests.support.simulated import Told, in_pages, pages_per_second, simulated, step
 
-from tmtrain.errors import PlanRefutedError
+from tmtrain.errors import PolicyError
 from tmtrain.lower.timeline import Timeline
-from tmtrain.policies import Decision, Knowledge, Pager
+from tmtrain.machine import Machine
+from tmtrain.policies import Decision, Knowledge, Pager, Policy
 from tmtrain.policies.lru import LruPager
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulate import Result, simulate, try_policy
 
 MACHINE = pages_per_second(write=0.5)
 
@@ -37,8 +38,30 @@ class _Restless(LruPager):
 
 def test_a_step_that_never_repeats_itself_is_refused() -> None:
     timeline = step(["c:r", "a:r", "b:r"], pages={"c": 99, "a": 1, "b": 1}, fast_pages=100)
-    with pytest.raises(PlanRefutedError, match="after 40 steps the traffic of a step still changes"):
+    with pytest.raises(PolicyError, match="after 40 steps the traffic of a step still changes"):
         _run(timeline, _Restless())
+
+
+def test_a_setting_that_never_settles_is_passed_over() -> None:
+    timeline = step(["c:r", "a:r", "b:r"], pages={"c": 99, "a": 1, "b": 1}, fast_pages=100)
+    assert try_policy(_Tunable(_Restless, LruPager), timeline, machine=MACHINE).result.bytes_in > 0
+    with pytest.raises(PolicyError, match="after 40 steps"):
+        try_policy(_Tunable(_Restless), timeline, machine=MACHINE)
+
+
+class _Tunable(Policy):
+    """A policy of several settings, one pager each."""
+
+    name = "tunable"
+
+    def __init__(self, *pagers: type[LruPager]) -> None:
+        self._pagers = pagers
+
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        return Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=self._pagers[0]())
+
+    def variants(self) -> tuple[Policy, ...]:
+        return tuple(_Tunable(pager) for pager in self._pagers)
 
 
 def test_of_a_pager_that_alternates_the_dearer_step_is_told() -> None:

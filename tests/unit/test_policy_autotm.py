@@ -6,14 +6,16 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from tests.support.instances import layered_timeline
-from tests.support.simulated import Told, decided, pages_per_second, step, told
+from tests.support.simulated import Told, decided, in_pages, pages_per_second, step, told
 
 from tmtrain.errors import PolicyError, TimeLimitError
 from tmtrain.plan.prediction import predict
 from tmtrain.plan.programme import Programme
 from tmtrain.policies import autotm, placement
+from tmtrain.policies.autotm import AutoTmAsync, Choice
 from tmtrain.policies.placement import add_placement, solve_placement
 from tmtrain.policies.tensors import Tensors, find_tensors
+from tmtrain.simulate import simulate
 
 MACHINE = pages_per_second()
 
@@ -92,12 +94,28 @@ def test_an_asynchronous_move_goes_where_it_costs_least() -> None:
     assert told("autotm-async", timeline, MACHINE) == Told(pages_in=4, pages_out=0, step_s=10, stall_s=0)
 
 
-def test_where_the_joint_programme_takes_too_long_the_synchronous_choice_is_hidden() -> None:
-    # Without time for the joint programme b is chosen by the synchronous one, and fetched beside slice 3 all the same.
-    with patch.object(autotm, "JOINT_TIME_LIMIT_S", 1e-9):
-        assert told("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
-            pages_in=1, pages_out=0, step_s=5, stall_s=0
-        )
+@pytest.mark.parametrize("choice", Choice)
+def test_every_way_to_choose_finds_the_hidden_move(choice: Choice) -> None:
+    # b, for one page, is away and comes beside slice 3 for nothing; a would be three times as much.
+    decision = AutoTmAsync(choice=choice).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
+    assert in_pages(simulate(decision, machine=MACHINE, policy="autotm-async")) == Told(
+        pages_in=1, pages_out=0, step_s=5, stall_s=0
+    )
+
+
+def test_without_time_to_hide_moves_they_begin_as_early_as_there_is_room() -> None:
+    # b is chosen by the synchronous programme; t leaves in slice 2, and from slice 3 on there is room for b.
+    with patch.object(autotm, "LINEAR_TIME_LIMIT_S", 0.0):
+        plan = decided("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE).plan
+        assert plan is not None
+        assert plan.transfers.fetch_slice.tolist() == [3]
+        with pytest.raises(PolicyError, match="autotm-async: the step is too large"):
+            AutoTmAsync(choice=Choice.ROUNDED).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
+
+
+def test_integers_are_for_few_periods() -> None:
+    with patch.object(autotm, "FEW_PERIODS", 1), pytest.raises(PolicyError, match="2 periods are too many"):
+        AutoTmAsync(choice=Choice.TOGETHER).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
 
 
 def test_a_step_that_is_too_large_for_the_solver_is_refused() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 from tests.support.layered import with_products
 from tests.support.simulated import Told, in_pages, pages_per_second, step, told
 
-from tmtrain.plan.problem import build_problem
 from tmtrain.policies import make_policy
-from tmtrain.policies.capuchin import swapped
+from tmtrain.policies.capuchin import choose
+from tmtrain.policies.tensors import find_tensors
 from tmtrain.policies.tiertrain import tiertrain_schedule
 from tmtrain.simulate import try_policy
 from tmtrain.trace import Phase
@@ -21,9 +21,9 @@ def test_capuchin_swaps_the_pair_with_the_most_free_time() -> None:
     # Free time: of x from 1 s to 2 s less 1 s each way: -1 s. Of y from 1 s to 5 s: 2 s. x's gap from slice 2 on is no
     # candidate: it does not span the peak. y is triggered in slice 4, a second before it is due.
     machine = pages_per_second()
-    problem = build_problem(NEAR_AND_FAR)
-    chosen = swapped(problem, NEAR_AND_FAR, machine=machine, clock=np.arange(11.0))
-    assert problem.gaps.extent[chosen].tolist() == [1]
+    tensors = find_tensors(NEAR_AND_FAR, machine=machine)
+    chosen = choose(tensors, link_steps=np.inf).swapped
+    assert tensors.problem.gaps.extent[chosen].tolist() == [1]
     assert told("capuchin", NEAR_AND_FAR, machine) == Told(pages_in=1, pages_out=0, step_s=5, stall_s=0)
 
 
@@ -32,9 +32,9 @@ def test_capuchin_swaps_as_few_pairs_as_let_every_slice_fit() -> None:
     timeline = step(
         ["x:r y:r", "t:new", "x:r", "", ""], pages={"x": 1, "y": 1, "t": 2}, fast_pages=2, frees={1: "t"}
     )
-    problem = build_problem(timeline)
-    chosen = swapped(problem, timeline, machine=pages_per_second(), clock=np.arange(11.0))
-    assert sorted(problem.gaps.extent[chosen].tolist()) == [0, 1]
+    tensors = find_tensors(timeline, machine=pages_per_second())
+    chosen = choose(tensors, link_steps=np.inf).swapped
+    assert sorted(tensors.problem.gaps.extent[chosen].tolist()) == [0, 1]
 
 
 def test_capuchin_triggers_earlier_where_swaps_come_late() -> None:

@@ -8,9 +8,8 @@ from tmtrain.evaluate.row import Row, WallClock
 from tmtrain.evaluate.setting import Setting
 from tmtrain.lower.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import lifetime_s
-from tmtrain.plan import Plan
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.policies import follow, make_policy
+from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.policies.tmtrain import Tmtrain
 from tmtrain.simulate import Result, Tried, simulate, try_policy
 from tmtrain.simulate.power import power_over_time
@@ -19,12 +18,11 @@ from tmtrain.units import YEAR_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A row and the full result behind it."""
+    """A row and what is behind it."""
 
     row: Row
+    decision: Decision
     result: Result
-    plan: Plan | None
-    """Made ahead, if the policy makes one."""
 
 
 def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outcome:
@@ -48,7 +46,7 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Outc
         simulate_s=tried.simulate_s,
     )
     row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
-    return Outcome(row=row, result=result, plan=decision.plan)
+    return Outcome(row=row, decision=decision, result=result)
 
 
 def try_in(setting: Setting, policy: str) -> Tried:

@@ -17,8 +17,8 @@ from tmtrain.simulate import save_result
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
 
-SENSITIVITY_POLICIES = ("lru", "belady", "tmtrain")
-"""Policies whose ranking the sensitivity study questions; the others are far behind."""
+SENSITIVITY_POLICIES = ("lru", "belady", "sentinel", "g10", "flashneuron", "capuchin", "tmtrain")
+"""Policies whose ranking the sensitivity study questions, as far as a study has them: one of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,32 +67,39 @@ def run_part(task: Task, tell: Tell = lambda _: None) -> Part:
         return Part(rows=[], refusals=[_refusal(task, "", error)], cases=[])
     rows: list[Row] = []
     refusals: list[Refusal] = []
+    questioned: dict[str, Outcome] = {}
     for policy in task.study.policies:
         tell(f"{task.place}: {policy}")
         try:
-            rows.append(_row(task, setting, policy))
+            outcome = _outcome(task, setting, policy)
         except (InfeasibleError, PolicyError) as error:
             refusals.append(_refusal(task, policy, error))
+            continue
+        rows.append(outcome.row)
+        if policy in SENSITIVITY_POLICIES:
+            questioned[policy] = outcome
     cases: list[Case] = []
     if task.study.sensitivity and task.fast == task.study.fasts[0]:
         tell(f"{task.place}: sensitivity")
-        cases = sweep(setting, policies=SENSITIVITY_POLICIES)
+        cases = sweep(setting, nominal=questioned)
     return Part(rows=rows, refusals=refusals, cases=cases)
 
 
-def _row(task: Task, setting: Setting, policy: str) -> Row:
+def _outcome(task: Task, setting: Setting, policy: str) -> Outcome:
+    """Run a policy, and keep the run if the study wants it."""
     if not task.study.keep_runs:
-        return run_policy(setting, policy).row
+        return run_policy(setting, policy)
     run = f"runs/{task.name}.{policy}"
     outcome = run_policy(setting, policy, run=run)
     _save_run(outcome, setting, task.out / run)
-    return outcome.row
+    return outcome
 
 
 def _save_run(outcome: Outcome, setting: Setting, run: Path) -> None:
     save_result(outcome.result, run)
-    if outcome.plan is not None and outcome.plan.certificate is not None:
-        _save_plan(outcome.plan, setting, run)
+    plan = outcome.decision.plan
+    if plan is not None and plan.certificate is not None:
+        _save_plan(plan, setting, run)
 
 
 def _save_plan(plan: Plan, setting: Setting, run: Path) -> None:

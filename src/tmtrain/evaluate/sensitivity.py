@@ -4,15 +4,17 @@ Each case is the comparison with one constant changed and everything else nomina
 fewer of them. None of the constants touches the computation itself, so the Timeline stays.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from tmtrain.evaluate.compare import try_in
+from tmtrain.errors import PolicyError
+from tmtrain.evaluate.compare import Outcome
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
-from tmtrain.policies import Decision, make_policy
+from tmtrain.policies import make_policy
 from tmtrain.simulate import Result, step_energy, try_policy
 
 SENSITIVITY_SCHEMA = 1
@@ -111,39 +113,40 @@ KNOBS = (
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
 
 
-def sweep(setting: Setting, *, policies: tuple[str, ...]) -> list[Case]:
+def sweep(setting: Setting, *, nominal: Mapping[str, Outcome]) -> list[Case]:
     """Move each knob through its range, logarithmically, with its nominal value among the points.
 
     Args:
         setting: What to compare in.
-        policies: Whom to compare.
+        nominal: Whom to compare, and what came of them; who refuses a value of a constant is left out with that constant.
     """
-    nominal = {policy: _nominal(setting, policy) for policy in policies}
     return [
-        _case(setting, knob, value, _turn(setting, knob, value, policy, nominal[policy]))
+        case
         for knob in KNOBS
-        for policy in policies
-        for value in _values(knob, setting.machine)
+        for policy, found in nominal.items()
+        for case in _cases(setting, knob, policy, nominal=found)
     ]
 
 
-def _nominal(setting: Setting, policy: str) -> tuple[Decision, Result]:
-    tried = try_in(setting, policy)
-    return tried.decision, tried.result
+def _cases(setting: Setting, knob: Knob, policy: str, *, nominal: Outcome) -> list[Case]:
+    """Return a case per value; none if the policy refuses the step at one of them."""
+    values = _values(knob, setting.machine)
+    try:
+        return [_case(setting, knob, v, _turn(setting, knob, v, policy, nominal)) for v in values]
+    except PolicyError:
+        return []
 
 
-def _turn(
-    setting: Setting, knob: Knob, value: float, policy: str, nominal: tuple[Decision, Result]
-) -> Result:
+def _turn(setting: Setting, knob: Knob, value: float, policy: str, nominal: Outcome) -> Result:
     """Return the result of `policy` with the knob at `value`, simulated anew only where something else happens."""
     machine = _turned(setting.machine, knob, value)
-    decision, result = nominal
+    result = nominal.result
     if machine == setting.machine:
         return result
     if knob.changes == "time":
         return _simulate(setting, machine, policy)
     joules = step_energy(
-        decision,
+        nominal.decision,
         machine=machine,
         step_time_s=result.step_time_s,
         bytes_in=result.bytes_in,

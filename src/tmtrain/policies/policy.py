@@ -62,10 +62,13 @@ def take_pages(extents: Iterable[int], pages: int, *, held: Sequence[int]) -> li
 class FastMemory(Protocol):
     """What a prefetcher sees of fast memory."""
 
-    keeps: list[int]
-    """Pages of each extent that are there and that nobody has given up."""
     live: list[bool]
     """Each extent has content that means something."""
+
+    @property
+    def keeps(self) -> Sequence[int]:
+        """Pages of each extent that are there and that nobody has given up."""
+        ...
 
     @property
     def room(self) -> int:

@@ -31,7 +31,7 @@ def try_policy(policy: Policy, timeline: Timeline, *, machine: Machine) -> Tried
     """Run `timeline` under every variant of `policy` and return the one whose step takes least time.
 
     Raises:
-        PolicyError: none of the variants has an answer for this step.
+        PolicyError: none of the variants has an answer for this step, or settles down.
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.plan.example import example_timeline
@@ -43,17 +43,24 @@ def try_policy(policy: Policy, timeline: Timeline, *, machine: Machine) -> Tried
     tried: list[Tried] = []
     refusals: list[PolicyError] = []
     for variant in policy.variants():
-        begin = time.perf_counter()
         try:
-            decision = variant.decide(timeline, machine=machine)
+            tried.append(_try(variant, timeline, machine=machine, name=policy.name))
         except PolicyError as error:
             refusals.append(error)
-            continue
-        decided = time.perf_counter()
-        result = simulate(decision, machine=machine, policy=policy.name)
-        seconds = time.perf_counter() - decided
-        tried.append(Tried(decision=decision, result=result, decide_s=decided - begin, simulate_s=seconds))
     if not tried:
         raise refusals[0]
     best = min(tried, key=lambda t: t.result.step_time_s)
     return replace(best, decide_s=sum(t.decide_s for t in tried))
+
+
+def _try(variant: Policy, timeline: Timeline, *, machine: Machine, name: str) -> Tried:
+    begin = time.perf_counter()
+    decision = variant.decide(timeline, machine=machine)
+    decided = time.perf_counter()
+    result = simulate(decision, machine=machine, policy=name)
+    return Tried(
+        decision=decision,
+        result=result,
+        decide_s=decided - begin,
+        simulate_s=time.perf_counter() - decided,
+    )

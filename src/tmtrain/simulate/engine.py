@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.errors import PlanRefutedError
+from tmtrain.errors import PlanRefutedError, PolicyError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan import Plan
@@ -105,16 +105,19 @@ class Engine:
         self._missed_pages = 0
 
     def run(self) -> Measured:
-        """Repeat the step until it repeats itself; return the last one."""
+        """Repeat the step until it repeats itself; return the last one.
+
+        Raises:
+            PlanRefutedError: a rule is broken.
+            PolicyError: it never repeats itself.
+        """
         history: list[_Trail] = []
         for step in range(MAX_STEPS):
             measured = self.measure_step(step, complete=step > 0)
             history.append(_Trail(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
             if _is_steady(history):
                 return measured
-        raise PlanRefutedError(
-            f"after {MAX_STEPS} steps the traffic of a step still changes from step to step"
-        )
+        raise PolicyError(f"after {MAX_STEPS} steps the traffic of a step still changes from step to step")
 
     def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
         """In the next step follow `plan`, with these durations and rates."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from tmtrain.machine import Machine
 from tmtrain.simulate.memory import Memory
 
+_NEVER = float("inf")
+
 
 @dataclass(slots=True)
 class TrafficLog:
@@ -115,20 +117,20 @@ class Link:
         """Let `seconds` pass."""
         until = self.now_s + seconds
         while True:
-            event = self._next_event()
-            if event is None or event > until:
-                self._flow(until)
+            event, rates = self._next_event()
+            if event > until:
+                self._flow(until, rates)
                 self._complete()  # what is due at this very moment, whichever way the clock was rounded
                 return
-            self._flow(event)
+            self._flow(event, rates)
             self._complete()
 
     def step(self) -> bool:
         """Let time pass until the next chunk completes or begins to flow; False if nothing is under way."""
-        event = self._next_event()
-        if event is None:
+        event, rates = self._next_event()
+        if event == _NEVER:
             return False
-        self._flow(event)
+        self._flow(event, rates)
         self._complete()
         return True
 
@@ -137,16 +139,21 @@ class Link:
         version = self._memory.version[extent]
         heapq.heappush(lane.queue, (deadline, self._number, extent, pages, version, is_fault))
 
-    def _next_event(self) -> float | None:
-        self._start(self._reads)
-        self._start(self._writes)
-        read_rate, write_rate = self._rates()
-        event = None
-        for lane, rate in ((self._reads, read_rate), (self._writes, write_rate)):
-            if lane.pages and (rate or lane.ready_s > self.now_s):
-                at = lane.ready_s if lane.ready_s > self.now_s else self.now_s + lane.left_bytes / rate
-                event = at if event is None or at < event else event
-        return event
+    def _next_event(self) -> tuple[float, tuple[float, float]]:
+        """Start what can start; return when the next chunk completes or begins to flow, and the rates until then."""
+        reads, writes, now_s = self._reads, self._writes, self.now_s
+        if not reads.pages:
+            self._start(reads)
+        if not writes.pages:
+            self._start(writes)
+        rates = self._rates()
+        event = _NEVER
+        for lane, rate in ((reads, rates[0]), (writes, rates[1])):
+            if lane.pages and (rate or lane.ready_s > now_s):
+                at = lane.ready_s if lane.ready_s > now_s else now_s + lane.left_bytes / rate
+                if at < event:
+                    event = at
+        return event, rates
 
     def _rates(self) -> tuple[float, float]:
         reads, writes, shared = self._reads, self._writes, self._shared
@@ -162,32 +169,26 @@ class Link:
             return rate, min(writes.rate, shared - rate)
         return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
 
-    def _flow(self, until: float) -> None:
-        read_rate, write_rate = self._rates()
-        passed = until - self.now_s
-        if read_rate:
-            self._reads.left_bytes -= read_rate * passed
-        if write_rate:
-            self._writes.left_bytes -= write_rate * passed
+    def _flow(self, until: float, rates: tuple[float, float]) -> None:
+        passed, meter = until - self.now_s, self.meter
+        read_bytes, write_bytes = rates[0] * passed, rates[1] * passed
         self.now_s = until
-        self._count(read_rate * passed, write_rate * passed, passed)
-
-    def _count(self, read_bytes: float, write_bytes: float, seconds: float) -> None:
-        meter = self.meter
+        if read_bytes:
+            self._reads.left_bytes -= read_bytes
+        if write_bytes:
+            self._writes.left_bytes -= write_bytes
         if read_bytes and write_bytes:
             meter.both_bytes += read_bytes + write_bytes
-            meter.both_s += seconds
+            meter.both_s += passed
         elif read_bytes:
             meter.read_bytes += read_bytes
-            meter.read_s += seconds
+            meter.read_s += passed
         elif write_bytes:
             meter.write_bytes += write_bytes
-            meter.write_s += seconds
+            meter.write_s += passed
 
     def _start(self, lane: _Lane) -> None:
-        """Put the most urgent chunk on an idle lane, if it may start."""
-        if lane.pages:
-            return
+        """Put the most urgent chunk on a lane that carries none, if it may start."""
         while lane.is_write and lane.queue and lane.queue[0][4] != self._memory.version[lane.queue[0][2]]:
             heapq.heappop(lane.queue)  # its content has died or changed meanwhile
         if not lane.queue:

@@ -16,6 +16,7 @@ Rule 2: pages in fast memory and pages reserved for arrival never exceed the cap
 Rule 3: bytes are conserved; `Books` keeps the account.
 """
 
+from array import array
 from dataclasses import dataclass, replace
 
 from tmtrain.errors import PlanRefutedError
@@ -42,7 +43,8 @@ class Memory:
         self.pages: list[int] = timeline.extents.pages.tolist()
         self.role: list[int] = timeline.extents.role.tolist()
         self.held = [0] * count
-        self.keeps = [0] * count
+        self.keeps = array("q", [0]) * count
+        """An array, which numpy reads in one go: those who choose victims sort it at every turn."""
         self.clean = [0] * count
         self.queued = [0] * count
         self.arriving = [0] * count

@@ -27,6 +27,7 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
 
     Raises:
         PlanRefutedError: the plan reads what is absent, or the capacity cannot hold what it asks for.
+        PolicyError: under this pager no step ever repeats an earlier one.
     """
     engine = Engine(decision, machine=machine)
     measured = engine.run()
