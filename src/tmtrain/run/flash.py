@@ -11,6 +11,7 @@ from pathlib import Path
 import xxhash
 
 from tmtrain.errors import FlashError, InputError
+from tmtrain.run.pages import PAGE_BYTES
 from tmtrain.units import format_bytes
 
 _TMPFS = {"tmpfs", "ramfs"}
@@ -43,6 +44,26 @@ class FlashFile:
             raise InputError(
                 f"cannot reserve {format_bytes(size_bytes)} in {folder}: {error.strerror}"
             ) from error
+
+    def grow(self, size_bytes: int) -> None:
+        """Take more room on the drive, a little more than asked for, so that it need not be asked again soon.
+
+        Raises:
+            FlashError: the drive has no such room.
+        """
+        have, last = self.size_bytes, None
+        for wanted in (max(size_bytes, have + have // 4 // PAGE_BYTES * PAGE_BYTES), size_bytes):
+            try:
+                os.posix_fallocate(self._file, have, wanted - have)
+            except OSError as error:
+                last = error
+            else:
+                self.size_bytes = wanted
+                return
+        raise FlashError(
+            f"{self.folder} has no room for {format_bytes(size_bytes)}, {format_bytes(have)} are taken "
+            f"({last and last.strerror}): choose another drive, or give more fast memory"
+        ) from last
 
     def write(self, data: memoryview, *, offset: int) -> None:
         """Write all of `data`.
