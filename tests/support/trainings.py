@@ -43,8 +43,8 @@ _CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 MODELS = tuple(_CONFIGS)
 OPTIMIZERS = ("adamw", "sgd", "adafactor")
-VOCABULARY = 2048
-BATCH = 8
+VOCABULARY = 1024
+BATCH = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def small_training(
         if images:
             pixels = torch.randn(BATCH, 3, 64, 64, generator=dice)
             return {"pixel_values": pixels, "labels": torch.randint(0, 10, (BATCH,), generator=dice)}
-        ids = torch.randint(1, VOCABULARY, (BATCH, 128), generator=dice)
+        ids = torch.randint(1, VOCABULARY, (BATCH, 64), generator=dice)
         return {"input_ids": ids, "labels": ids}
 
     return SmallTraining(model=model, optimizer=made, step=step, batches=batches)

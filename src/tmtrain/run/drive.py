@@ -10,8 +10,8 @@ from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Direction, Job, Mover
 from tmtrain.run.tier import BLOCK_BYTES
 
-PROBE_BLOCKS = 128
-"""Of each direction: enough to fill a small cache of the drive, and half a second on a slow one."""
+PROBE_BLOCKS = 64
+"""Of each direction: enough to fill a small cache of the drive, and a moment even on a slow one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

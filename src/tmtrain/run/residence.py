@@ -90,7 +90,7 @@ class Residence(TorchDispatchMode):
         self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
         self._tier.begin(self.operators, keys, what=signature.name)
         self._adopt_all(new)
-        self._tier.make_room(makes)
+        self._tier.reserve(makes)
         self.onlooker.ready(op)
 
     def _new_among(self, tensors: list[torch.Tensor]) -> dict[int, torch.UntypedStorage]:

@@ -14,7 +14,7 @@ OBJECTIVE = "time:1,bytes:0.05"
 """Time first; of two plans that take the same time, the one that moves less."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """A stream on a machine under a budget."""
 

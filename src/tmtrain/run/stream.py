@@ -22,7 +22,7 @@ Place = tuple[int, int]
 """An operator, and an index among the storages that it makes or meets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stream:
     """One steady step as it ran."""
 

@@ -116,6 +116,8 @@ class Tier:
     """Blocks that are LEAVING, by place on flash, who has been told first in front."""
     _leaving_bytes: int = 0
     _tenant_bytes: int = 0
+    _reserved_bytes: int = 0
+    """For what the current operator makes: nobody else may take it."""
     _places: BestFit = field(default_factory=BestFit)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -137,7 +139,7 @@ class Tier:
             InfeasibleError: together they exceed the budget.
             FlashError: the drive failed.
         """
-        self.now, self.what = now, what
+        self.now, self.what, self._reserved_bytes = now, what, 0
         tenants = [self._tenants[number] for number in numbers if number in self._tenants]
         self._pinned = {tenant.number for tenant in tenants}
         for tenant in tenants:
@@ -183,6 +185,7 @@ class Tier:
         self._tenants[number] = Tenant(number=number, blocks=blocks, first_page=first, last_use=self.now)
         self._pinned.add(number)
         self._tenant_bytes += span.length
+        self._reserved_bytes = max(0, self._reserved_bytes - memory.length)
         with self._lock:
             self._use(span.length)
 
@@ -208,6 +211,11 @@ class Tier:
         """Dismiss each of them."""
         for number in numbers:
             self.dismiss(number)
+
+    def reserve(self, wanted_bytes: int) -> None:
+        """Make room for what the current operator is about to make, and keep it for that; errors as `make_room`."""
+        self.make_room(wanted_bytes)
+        self._reserved_bytes = wanted_bytes
 
     def make_room(self, wanted_bytes: int) -> None:
         """Let tenants leave, by rank, until so much is free; those of the current operator stay.
@@ -252,7 +260,7 @@ class Tier:
     def fetch(self, block: Block, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
         if block.state is State.AWAY:
-            if self.used_bytes + block.span.length > self.budget_bytes:
+            if self.used_bytes + self._reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._fetch(block, deadline=deadline)
         return True

@@ -22,6 +22,7 @@ from tmtrain.run.host import host_machine
 from tmtrain.run.mover import Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
+from tmtrain.run.pieces import SHARE, Pieces
 from tmtrain.run.residence import Residence
 from tmtrain.run.result import How, RunResult, StepMeasure
 from tmtrain.run.route import Route, make_route, retimed
@@ -181,7 +182,7 @@ class Training(Generic[P, R]):
         self._residence.begin_step(log)
         done: list[R] = []
         try:
-            with session:
+            with session, self._pieces():
                 done.append(self._step(*args, **kwargs))
                 log.close()
         except CaptureError as error:
@@ -211,10 +212,12 @@ class Training(Generic[P, R]):
         follower = self._follower
         if not follower.routes:
             self._residence.begin_step(Onlooker())
-            return "on demand", self._step(*args, **kwargs)
+            with self._pieces():
+                return "on demand", self._step(*args, **kwargs)
         self._residence.begin_step(follower)
         follower.begin_step(first_operator=self._residence.operators)
-        out = self._step(*args, **kwargs)
+        with self._pieces():
+            out = self._step(*args, **kwargs)
         if follower.route is None:
             if not self._may_record:
                 self._tell(
@@ -234,6 +237,9 @@ class Training(Generic[P, R]):
         again = retimed(route, seconds=self._follower.seconds)
         self._follower.routes[self._follower.routes.index(route)] = again
         self._planning_s += time.perf_counter() - began
+
+    def _pieces(self) -> Pieces:
+        return Pieces(int(self._tier.budget_bytes * SHARE))
 
     def _tell(self, note: str) -> None:
         if note not in self._notes:
