@@ -157,6 +157,7 @@ def test_what_is_queued_when_the_mover_ends_keeps_nobody_waiting(
 def test_a_saved_block_leaves_at_once_unless_it_was_changed(tier: Tier) -> None:
     array = _array(1, size=3 * MIB)
     _admit(tier, 1, array)
+    tier.end([])
     first, second = tier.blocks_of(1)[:2]
     for block in (first, second):
         tier.save(block, deadline=1)
@@ -170,6 +171,23 @@ def test_a_saved_block_leaves_at_once_unless_it_was_changed(tier: Tier) -> None:
     tier.wrote([1])
     tier.leave(second, deadline=1)
     assert second.state is State.LEAVING
+
+
+def test_what_the_operator_uses_stays_whoever_says_otherwise(tier: Tier) -> None:
+    array = _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end([])
+    tier.begin(1, [1])
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=1)
+        tier.leave(block, deadline=1)
+        assert block.job is not None
+        block.job.wait()
+        assert block.state is State.HERE
+    tier.end([])
+    for block in tier.blocks_of(1):
+        tier.leave(block, deadline=1)
+        assert block.state is State.AWAY
 
 
 def test_a_prefetch_makes_way_for_the_operator_at_hand(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:

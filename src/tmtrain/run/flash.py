@@ -35,7 +35,7 @@ class FlashFile:
         self._checksums: dict[int, tuple[int, int]] = {}
         """Length and digest of what was written last, by offset."""
         _refuse_memory(folder)
-        _refuse_full(folder, size_bytes)
+        check_room(folder, size_bytes)
         self._file = _open_unnamed(folder)
         try:
             os.posix_fallocate(self._file, 0, size_bytes)
@@ -116,6 +116,20 @@ class FlashFile:
             ) from error
 
 
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Refuse a drive that has less room.
+
+    Raises:
+        InputError: there is not enough; says how much there is.
+    """
+    state = os.statvfs(folder)
+    have = state.f_bavail * state.f_frsize
+    if have < size_bytes:
+        raise InputError(
+            f"{folder} has {format_bytes(have)} free, the plan needs {format_bytes(size_bytes)}: choose another drive"
+        )
+
+
 def _open_unnamed(folder: Path) -> int:
     flags = os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC
     try:
@@ -154,12 +168,3 @@ def _refuse_memory(folder: Path) -> None:
             place, kind = mount, found
     if kind in _TMPFS:
         raise InputError(f"{folder} is on {kind}, which is memory itself: choose a folder on a drive")
-
-
-def _refuse_full(folder: Path, size_bytes: int) -> None:
-    state = os.statvfs(folder)
-    have = state.f_bavail * state.f_frsize
-    if have < size_bytes:
-        raise InputError(
-            f"{folder} has {format_bytes(have)} free, the plan needs {format_bytes(size_bytes)}: choose another drive"
-        )

@@ -46,7 +46,7 @@ class Follower(Onlooker):
         self._name_of: dict[int, str] = {}
         self._key_of: dict[str, int] = {}
         self._dead_at: dict[int, list[str]] = {}
-        self._dead: list[int] = []
+        self._dead: set[int] = set()
         self._wanted: deque[_Wanted] = deque()
         self._fingerprint = START
         self._first = self._op = 0
@@ -60,7 +60,7 @@ class Follower(Onlooker):
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the route of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
-        self._fingerprint, self.seconds, self._dead = START, {}, []
+        self._fingerprint, self.seconds, self._dead = START, {}, set()
         route = self.routes[0]
         for name, later in route.stream.outlived.items():
             if name in self._key_of:
@@ -102,10 +102,11 @@ class Follower(Onlooker):
     def ran(self, op: int, *, seconds: float) -> None:
         """Note the time, and who is of no use any more."""
         self.seconds[op] = seconds
-        self._dead += [self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of]
+        self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:
         """Forget it."""
+        self._dead.discard(key)  # the next storage may get the same key
         name = self._name_of.pop(key, None)
         if name is not None and self._key_of.get(name) == key:
             del self._key_of[name]

@@ -7,7 +7,7 @@ from tmtrain.run.drive import DriveRates
 
 PAGE_BYTES = 64 * 1024
 """Of plans: small against a block, so that what storages fill of their last page is not lost to the budget."""
-_BASE = "a100-tlc5"
+BASE = "a100-tlc5"
 """For what is not measured: energies and endurance of TLC drives."""
 
 
@@ -18,7 +18,7 @@ def host_machine(rates: DriveRates) -> Machine:
     >>> host_machine(rates).read_bytes_per_s
     2000000000.0
     """
-    base = load_machine(_BASE)
+    base = load_machine(BASE)
     slow = replace(
         base.slow,
         page_bytes=PAGE_BYTES,

@@ -76,7 +76,7 @@ class Residence(TorchDispatchMode):
         self.operators += 1
         self._admit_again(moves)
         self._admit_results(op, out)
-        self._tier.wrote(_keys(written))
+        self._tier.end(_keys(written))
         self.onlooker.ran(op, seconds=self._seconds_since())
         return out
 

@@ -44,6 +44,8 @@ class State(Enum):
 class Block:
     """The unit that moves."""
 
+    owner: int
+    """Number of its tenant."""
     span: Span
     offset: int
     """In the flash file."""
@@ -155,8 +157,13 @@ class Tier:
                 if block.state is State.COMING:
                     self._wait(block)
 
+    def end(self, changed: Iterable[int]) -> None:
+        """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
+        self.wrote(changed)
+        self._pinned = set()
+
     def wrote(self, numbers: Iterable[int]) -> None:
-        """The operator changed these: copies on flash are stale."""
+        """Somebody changed these: copies on flash are stale."""
         with self._lock:
             for number in numbers:
                 if number in self._tenants:
@@ -177,6 +184,7 @@ class Tier:
             self.flash.grow((first + pages) * PAGE_BYTES)
         blocks = [
             Block(
+                owner=number,
                 span=Span(span.address + at, min(BLOCK_BYTES, span.length - at)),
                 offset=first * PAGE_BYTES + at,
             )
@@ -243,9 +251,9 @@ class Tier:
             self._write(block, deadline=deadline)
 
     def leave(self, block: Block, *, deadline: int) -> None:
-        """Give `block` up: it goes when flash has it."""
+        """Give `block` up: it goes when flash has it. What the current operator uses stays, whoever says otherwise."""
         with self._lock:
-            if block.state is not State.HERE:
+            if block.state is not State.HERE or block.owner in self._pinned:
                 return
             if block.is_clean:
                 self._go(block)
