@@ -57,6 +57,11 @@ class Follower(Onlooker):
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
 
+    def forget_routes(self) -> None:
+        """Know no route any more: those that there were planned for another budget."""
+        self.routes.clear()
+        self._tier.rank = least_recently_used
+
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the route of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0

@@ -82,7 +82,7 @@ def machine_text(rates: HostRates) -> str:
         "# This host, by `tmtrain machine measure`. Not measured: energies, endurance, prices, which are the base's.",
         "schema = 1",
         f'base = "{BASE}"',
-        f'description = "a host of {rates.threads} threads and its drive, measured {date}; energies and prices are others'"',
+        f'description = "a host of {rates.threads} threads and its drive, measured {date}; energies, prices of others"',
         "",
         "[compute]",
         line("num_arrays", 1, "", "the processor taken as one matrix unit"),

@@ -148,6 +148,19 @@ class Training(Generic[P, R]):
         return out
 
     @property
+    def budget_bytes(self) -> int:
+        """Fast memory for what can move. A lower one holds from the next operator on; steps are planned anew for it."""
+        return self._budget_bytes
+
+    @budget_bytes.setter
+    def budget_bytes(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        if self._exits is not None:
+            self._tier.budget_bytes = budget_bytes
+            self._follower.forget_routes()
+            self._tries = 0
+
+    @property
     def result(self) -> RunResult:
         """What was measured so far."""
         return RunResult(
