@@ -2,7 +2,7 @@
 
     python benchmarks/faults.py FOLDER [--per-kind 20]
 
-Each run trains a small GPT for four steps in a third of its memory, with one fault at one transfer drawn at random. It is
+Each run trains a perceptron for four steps in a third of its memory, with one fault at one transfer drawn at random. It is
 
 - *survived*: the losses and every bit left behind are those of a run without tmtrain;
 - *detected*: a `FlashError`, or another error of ours that says what is wrong;
@@ -14,6 +14,7 @@ Each kind is a process of its own: a crash makes all of it wrong.
 
 import argparse
 import errno
+import hashlib
 import json
 import os
 import random
@@ -24,7 +25,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from tmtrain import TmtrainError, train
+from tmtrain.run import training as training_module
+from tmtrain.run.drive import measure_drive
+
 STEPS = 4
+LAYERS, WIDTH = 4, 512
 BUDGET = 6 << 20
 TRANSFERS = 60
 """Of each direction in a run, about: where faults are drawn from."""
@@ -89,33 +98,25 @@ def _one_batch(what: tuple[str, int], folder: Path) -> list[str]:
 
 
 def _measure_the_drive_once(folder: Path) -> None:
-    from tmtrain.run import training
-    from tmtrain.run.drive import measure_drive
-
     rates = measure_drive(folder)
-    training.measure_drive = lambda _: rates
+    training_module.measure_drive = lambda _: rates
 
 
 def _train(kind: str | None, dice: random.Random, folder: Path) -> tuple[str, str]:
     """Train once; without a kind, without tmtrain. Return the outcome and a digest of all that is left."""
-    import torch
-    from tests.support.trainings import small_training
-
-    from tmtrain import TmtrainError, train
-
     torch.set_num_threads(1)
-    made = small_training("gpt2")
+    model, optimizer, step = _perceptron()
     if kind is None:
-        return "survived", made.digest([made.step(made.batches(n)) for n in range(STEPS)])
+        return "survived", _digest([step(n) for n in range(STEPS)], model, optimizer)
     undo = _inject(kind, dice)
     losses: list[float] = []
     try:
-        with train(made.model, made.optimizer, made.step, budget_bytes=BUDGET, flash=folder) as training:
+        with train(model, optimizer, step, budget_bytes=BUDGET, flash=folder) as training:
             _state.armed = True
             for number in range(STEPS):
                 if kind == "lower budget" and number == 2:
                     training.budget_bytes = dice.choice([5 << 20, 4 << 20, 2 << 20])
-                losses.append(training.step(made.batches(number)))
+                losses.append(training.step(number))
             _state.armed = False
     except TmtrainError:
         return "detected", ""
@@ -125,7 +126,31 @@ def _train(kind: str | None, dice: random.Random, folder: Path) -> tuple[str, st
     finally:
         _state.armed = False
         undo()
-    return "survived", made.digest(losses)
+    return "survived", _digest(losses, model, optimizer)
+
+
+def _perceptron() -> tuple[nn.Module, torch.optim.Optimizer, Callable[[int], float]]:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(layer for _ in range(LAYERS) for layer in (nn.Linear(WIDTH, WIDTH), nn.GELU())))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+    def step(number: int) -> float:
+        batch = torch.randn(256, WIDTH, generator=torch.Generator().manual_seed(number))
+        loss = model(batch).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return model, optimizer, step
+
+
+def _digest(losses: list[float], model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    digest = hashlib.sha256(repr(losses).encode())
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    for tensor in [*model.parameters(), *states]:
+        digest.update(tensor.detach().numpy().tobytes())
+    return digest.hexdigest()
 
 
 @dataclass
