@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tmtrain.errors import (
         CaptureError,
         FileFormatError,
+        FlashError,
         InfeasibleError,
         InputError,
         MachineError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tmtrain.plan.pareto import pareto
     from tmtrain.policies import POLICIES, Decision, Policy, make_policy
     from tmtrain.report import read_results, results_table, write_perfetto, write_report
+    from tmtrain.run import RunResult, StepMeasure, train
     from tmtrain.simulate import Result, load_result, save_result, simulate
     from tmtrain.trace import Phase, Role, Trace, load_trace, save_trace
     from tmtrain.units import FastCapacity, parse_bytes, parse_fast
@@ -53,23 +55,24 @@ __version__ = "0.1.0"
 
 __all__ = [
     "POLICIES", "ZOO",
-    "CaptureError", "Certificate", "CheckReport", "Decision", "Exported", "FastCapacity", "FileFormatError",
+    "CaptureError", "Certificate", "CheckReport", "Decision", "Exported", "FastCapacity", "FileFormatError", "FlashError",
     "InfeasibleError", "InputError", "Machine", "MachineError", "Phase", "Plan", "PlanRefutedError", "Policy", "Prediction",
-    "Result", "Results", "Role", "Row", "SolverError", "StepOptions", "Study", "Timeline", "TmtrainError", "Trace",
-    "Violation",
+    "Result", "Results", "Role", "Row", "RunResult", "SolverError", "StepMeasure", "StepOptions", "Study", "Timeline",
+    "TmtrainError", "Trace", "Violation",
     "__version__",
     "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "explain", "export",
     "list_machines", "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result",
     "load_trace", "lower", "make_policy", "min_fast", "pareto", "parse_bytes", "parse_fast", "plan", "read_results",
-    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "write_perfetto",
-    "write_report",
+    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "train",
+    "write_perfetto", "write_report",
 ]  # fmt: skip
 
 _NAMES_BY_HOME = {
     "capture": "ZOO StepOptions capture capture_function capture_model",
     "check": "CheckReport Violation check_plan",
     "errors": (
-        "CaptureError FileFormatError InfeasibleError InputError MachineError PlanRefutedError SolverError TmtrainError"
+        "CaptureError FileFormatError FlashError InfeasibleError InputError MachineError PlanRefutedError SolverError "
+        "TmtrainError"
     ),
     "evaluate": "Results Row Study evaluate trace_of",
     "export": "Exported export load_checkpoint_policy load_offload_map",
@@ -81,6 +84,7 @@ _NAMES_BY_HOME = {
     "plan.min_fast": "min_fast",
     "plan.pareto": "pareto",
     "policies": "POLICIES Decision Policy make_policy",
+    "run": "RunResult StepMeasure train",
     "report": "read_results results_table write_perfetto write_report",
     "simulate": "Result load_result save_result simulate",
     "trace": "Phase Role Trace load_trace save_trace",

@@ -35,6 +35,7 @@ SURFACE = {
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         "--calibration", *MODEL, "--json",
     ),
+    "train": ("TARGET", "--budget", "--flash", "--steps", "--machine", "--dry-run", "--json"),
     "flash": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",
         "--samples", *MODEL, "--json",
@@ -47,6 +48,7 @@ SURFACE = {
     "report": ("FOLDER", "--json"),
     "machine list": ("--json",),
     "machine show": ("NAME_OR_FILE", "--json"),
+    "machine measure": ("FOLDER", "--out", "--json"),
     "machine validate": ("--json",),
     "doctor": ("--json",),
 }  # fmt: skip

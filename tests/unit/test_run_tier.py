@@ -141,6 +141,86 @@ def test_an_error_of_the_drive_reaches_the_operator_that_waits(
     assert all(block.state is not State.AWAY for block in tier.blocks_of(1))  # nothing left without a copy
 
 
+def test_what_is_queued_when_the_mover_ends_keeps_nobody_waiting(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tier.flash, "write", lambda *_, **__: time.sleep(0.05))
+    array = _array(1, size=6 * MIB)
+    _admit(tier, 1, array)
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=1)
+    tier.mover.close()
+    tier.dismiss(1)
+    assert tier.used_bytes == 0
+
+
+def test_a_saved_block_leaves_at_once_unless_it_was_changed(tier: Tier) -> None:
+    array = _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end([])
+    first, second = tier.blocks_of(1)[:2]
+    for block in (first, second):
+        tier.save(block, deadline=1)
+        assert block.job is not None
+        block.job.wait()
+        assert block.state is State.HERE
+    written = tier.mover.moved.bytes_out
+    tier.leave(first, deadline=1)
+    assert first.state is State.AWAY
+    assert tier.mover.moved.bytes_out == written
+    tier.wrote([1])
+    tier.leave(second, deadline=1)
+    assert second.state is State.LEAVING
+
+
+def test_what_the_operator_uses_stays_whoever_says_otherwise(tier: Tier) -> None:
+    array = _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end([])
+    tier.begin(1, [1])
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=1)
+        tier.leave(block, deadline=1)
+        assert block.job is not None
+        block.job.wait()
+        assert block.state is State.HERE
+    tier.end([])
+    for block in tier.blocks_of(1):
+        tier.leave(block, deadline=1)
+        assert block.state is State.AWAY
+
+
+def test_a_prefetch_makes_way_for_the_operator_at_hand(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+    _admit(tier, 2, two)
+    tier.begin(2, ())
+    for block in tier.blocks_of(2):
+        tier.leave(block, deadline=2)
+        if block.job is not None:
+            block.job.wait()
+    read = tier.flash.read
+    monkeypatch.setattr(
+        tier.flash, "read", lambda into, *, offset: (time.sleep(0.01), read(into, offset=offset))
+    )
+    for block in tier.blocks_of(1):
+        tier.fetch(block, deadline=9)
+    three = _array(3, size=7 * MIB)
+    tier.begin(3, ())
+    _admit(tier, 3, three)
+    assert tier.used_bytes <= tier.budget_bytes
+
+
+def test_the_file_grows_with_what_is_admitted(tmp_path: Path) -> None:
+    flash = FlashFile(tmp_path, size_bytes=2 * MIB)
+    tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
+    array = _array(1, size=9 * MIB)
+    _admit(tier, 1, array)
+    assert flash.size_bytes >= 9 * MIB - 2 * PAGE_BYTES
+    tier.close()
+
+
 def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes that end late overlap new contents, changes of mind and deaths."""
     dice, write = random.Random(1), tier.flash.write

@@ -13,14 +13,15 @@ VERBS_AND_VALUES = [
     "describe_machine", "evaluate", "explain", "export", "list_machines", "min_fast", "pareto",
     "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result", "load_trace", "lower",
     "make_policy", "parse_bytes", "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result",
-    "save_trace", "simulate", "trace_of", "write_perfetto", "write_report",
+    "save_trace", "simulate", "trace_of", "train", "write_perfetto", "write_report",
 ]  # fmt: skip
 TYPES = [
     "Certificate", "CheckReport", "Decision", "Exported", "FastCapacity", "Machine", "Phase", "Plan", "Policy",
-    "Prediction", "Result", "Results", "Role", "Row", "StepOptions", "Study", "Timeline", "Trace", "Violation",
+    "Prediction", "Result", "Results", "Role", "Row", "RunResult", "StepMeasure", "StepOptions", "Study", "Timeline",
+    "Trace", "Violation",
 ]  # fmt: skip
 ERRORS = [
-    "CaptureError", "FileFormatError", "InfeasibleError", "InputError", "MachineError", "PlanRefutedError",
+    "CaptureError", "FileFormatError", "FlashError", "InfeasibleError", "InputError", "MachineError", "PlanRefutedError",
     "SolverError", "TmtrainError",
 ]  # fmt: skip
 ROOMS_OF_VERBS = ("capture", "lower", "plan", "export", "simulate", "evaluate")

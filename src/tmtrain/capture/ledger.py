@@ -47,6 +47,15 @@ class StorageLedger:
         self._number: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
+    @property
+    def living(self) -> dict[int, int]:
+        """Numbers of the storages that are alive now, by `storage_key`."""
+        return dict(self._number)
+
+    def number_of(self, key: int) -> int | None:
+        """Return the number of the storage with that `storage_key`, None if it was never seen."""
+        return self._number.get(key)
+
     def find(self, tensor: torch.Tensor) -> int | None:
         """Return the number of the tensor's storage, None if it was never seen."""
         return self._number.get(storage_key(storage_of(tensor)))

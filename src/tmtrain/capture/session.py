@@ -54,6 +54,21 @@ class CaptureSession:
         self._owners: dict[int, Owner] = {}
         self._exits = ExitStack()
         self._trace: Trace | None = None
+        self._recording: Recording | None = None
+        self.living: dict[int, int] = {}
+        """Numbers in the recording of the storages that the step left alive, by `storage_key`."""
+
+    @property
+    def recording(self) -> Recording:
+        """What the trace was made from; as `trace`."""
+        if self._recording is None:
+            raise CaptureError("there is no recording before the `with` block has ended without error")
+        return self._recording
+
+    @property
+    def ledger(self) -> StorageLedger:
+        """The storages, while the step runs."""
+        return self._ledger
 
     @property
     def trace(self) -> Trace:
@@ -86,6 +101,7 @@ class CaptureSession:
         try:
             if error is None:
                 self._note_owned()
+                self.living = self._ledger.living
         finally:
             self._exits.close()
         if error is None:
@@ -113,7 +129,7 @@ class CaptureSession:
             raise CaptureError(
                 "a trace without optimizer step: call the captured optimizer's step() inside the `with` block"
             )
-        recording = Recording(
+        self._recording = recording = Recording(
             operators=self._recorder.operators,
             phases=self._scope.phases,
             modules=self._scope.modules,

@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "Write a plan for those who run something else: tables, checkpointing, FSDP2, DeepSpeed, Chakra.",
     "check": "Verify a plan and its proof from the two files alone, without the planner.",
     "simulate": "Simulate one steady step under one policy.",
+    "train": "Train for real inside a memory budget, the rest on a drive, and lay the run beside its prediction.",
     "flash": "Run what steps write to flash and read from it on the flash device: wear, lifetime, time, energy.",
     "evaluate": "Compare policies over models, machines and capacities; print the table and write the report.",
     "report": "Print the table of an evaluation again and rebuild its page.",

@@ -1,5 +1,7 @@
 """``tmtrain machine``: what there is to simulate on, and where its numbers come from."""
 
+from pathlib import Path
+
 from cyclopts import App
 from rich import box
 from rich.table import Table
@@ -7,8 +9,10 @@ from rich.text import Text
 
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
+from tmtrain.cli.progress import progress
 from tmtrain.cli.validation import record_of, table_of, verdict
 from tmtrain.machine import Constant, describe_machine, list_machines, load_machine
+from tmtrain.report.quantity import quantity
 from tmtrain.validate import validate as validate_models
 
 machine = App(name="machine", help="Machines, and the source of each of their numbers.")
@@ -38,6 +42,33 @@ def show(name_or_file: str, /, *, json: Flag = False) -> None:
     constants = describe_machine(name_or_file)
     record = {"name": loaded.name, "description": loaded.description, "constants": constants}
     emit(record, f"{loaded.name}: {loaded.description}", _table(constants), as_json=json)
+
+
+@machine.command
+def measure(folder: Path, /, *, out: Path, json: Flag = False) -> None:
+    """Measure this host and the drive behind a folder, and write them as a machine file; other programs should rest.
+
+    Args:
+        folder: Where the flash of a real run would be.
+        out: The file to write, NAME.toml.
+        json: Print JSON.
+    """
+    from tmtrain.run.measure import machine_text, measure_host  # imports torch
+
+    with progress() as tell:
+        tell(f"{folder}: measure the drive, and this host beside it")
+        rates = measure_host(folder)
+    out.write_text(machine_text(rates), encoding="utf-8")
+    drive = rates.drive
+    lines = [
+        ("drive reads", quantity(drive.read_bytes_per_s, "B/s")),
+        ("drive writes", quantity(drive.write_bytes_per_s, "B/s")),
+        ("both together", quantity(drive.shared_bytes_per_s, "B/s")),
+        ("matrix products", f"{quantity(rates.matrix_flops_per_s, 'flop/s')} fp32, {rates.threads} threads"),
+        ("memory", quantity(rates.memory_bytes_per_s, "B/s")),
+        ("written", f"{out} (tmtrain machine show {out})"),
+    ]
+    emit(rates, facts("this host", lines), as_json=json)
 
 
 @machine.command

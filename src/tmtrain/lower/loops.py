@@ -97,7 +97,12 @@ def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
         return [_pointwise(trace.operands, rows)]
     if name in _ROW_WISE:
         return [_leading(trace.operands, rows, keep_last=True)]
-    return [LoopNest(trips=(), operands=tuple(Operand(row=row, loop=None) for row in rows))]
+    return [uncut(rows)]
+
+
+def uncut(rows: Sequence[int]) -> LoopNest:
+    """Return the nest of an operator that is taken whole."""
+    return LoopNest(trips=(), operands=tuple(Operand(row=row, loop=None) for row in rows))
 
 
 def base_name(qualified: str) -> str:
@@ -160,7 +165,7 @@ def _leading(
     candidates = rows if followers is None else followers
     largest = max(candidates, key=lambda row: prod(shapes[row]), default=None)
     if largest is None:
-        return LoopNest(trips=(), operands=tuple(Operand(row=row, loop=None) for row in rows))
+        return uncut(rows)
     shape = shapes[largest]
     dims = len(shape) - int(keep_last)
     dims = min(dims, most_dims) if most_dims is not None else dims

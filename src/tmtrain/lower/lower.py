@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lower.cost import operator_loads, slice_work
 from tmtrain.lower.extents import PageRuns, assemble_extents
-from tmtrain.lower.loops import LoopNest, Operand, loop_nests
+from tmtrain.lower.loops import LoopNest, Operand, loop_nests, uncut
 from tmtrain.lower.recipes import RowLoop, find_recipes, no_recipes, row_loop
 from tmtrain.lower.slicing import Slice, choose_cuts, slices_of
 from tmtrain.lower.timeline import Slices, Timeline
@@ -31,7 +31,14 @@ SLICE_SHARE = 1 / 16
 _DIMS = ("batch", "m", "n", "k")
 
 
-def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float = SLICE_SHARE) -> Timeline:
+def lower(
+    trace: Trace,
+    *,
+    machine: Machine,
+    fast_bytes: int,
+    slice_share: float = SLICE_SHARE,
+    whole_operators: bool = False,
+) -> Timeline:
     """Lay a step on a machine with `fast_bytes` of fast memory.
 
     Args:
@@ -39,6 +46,7 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
         machine: Rates, page size.
         fast_bytes: Capacity of the fast tier; rounded down to whole pages.
         slice_share: Largest share of the fast tier that a slice should need.
+        whole_operators: Cut none: what runs them (`tmtrain.run`) has each operator's operands there all at once.
 
     Raises:
         InputError: no operator of the step touches memory, or SRAM does not hold the smallest tiles of a product.
@@ -51,7 +59,8 @@ def lower(trace: Trace, *, machine: Machine, fast_bytes: int, slice_share: float
     True
     """
     page = machine.slow.page_bytes
-    cut = _cut_operators(trace, page_bytes=page, fast_pages=fast_bytes // page, slice_share=slice_share)
+    limit = max(1, int(fast_bytes // page * slice_share))
+    cut = _cut_operators(trace, page_bytes=page, limit_pages=None if whole_operators else limit)
     if not cut.op:
         raise InputError(
             f"the step of {trace.model!r} has no operator that touches memory: there is nothing to place"
@@ -103,21 +112,22 @@ class _Cut:
     """Pages of the slice that needs most, and its operator."""
 
 
-def _cut_operators(trace: Trace, *, page_bytes: int, fast_pages: int, slice_share: float) -> _Cut:
+def _cut_operators(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> _Cut:
+    """Cut operators until no slice needs more than the limit; without one, cut none."""
     operands = trace.operands
     bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
     touches = operands.reads | operands.writes
-    limit = max(1, int(fast_pages * slice_share))
     cut = _Cut()
     for op in range(len(trace.operators)):
         rows = range(int(bounds[op]), int(bounds[op + 1]))
         if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
             continue
-        nests = [_touching(nest, touches) for nest in loop_nests(trace, op, rows)]
+        found = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
+        nests = [_touching(nest, touches) for nest in found]
         cut.loops[op] = row_loop(trace, nests)
         weights = _weights(nests, operands.span_bytes)
         for nest, weight in zip(nests, weights, strict=True):
-            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit)
+            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit_pages or 0)
             for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
                 cut.largest = max(cut.largest, (_pages_touched(trace, piece), op))
                 cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 import xxhash
 
 from tmtrain.errors import FlashError, InputError
+from tmtrain.run.pages import PAGE_BYTES
 from tmtrain.units import format_bytes
 
 _TMPFS = {"tmpfs", "ramfs"}
@@ -34,7 +35,7 @@ class FlashFile:
         self._checksums: dict[int, tuple[int, int]] = {}
         """Length and digest of what was written last, by offset."""
         _refuse_memory(folder)
-        _refuse_full(folder, size_bytes)
+        check_room(folder, size_bytes)
         self._file = _open_unnamed(folder)
         try:
             os.posix_fallocate(self._file, 0, size_bytes)
@@ -43,6 +44,26 @@ class FlashFile:
             raise InputError(
                 f"cannot reserve {format_bytes(size_bytes)} in {folder}: {error.strerror}"
             ) from error
+
+    def grow(self, size_bytes: int) -> None:
+        """Take more room on the drive, a little more than asked for, so that it need not be asked again soon.
+
+        Raises:
+            FlashError: the drive has no such room.
+        """
+        have, last = self.size_bytes, None
+        for wanted in (max(size_bytes, have + have // 4 // PAGE_BYTES * PAGE_BYTES), size_bytes):
+            try:
+                os.posix_fallocate(self._file, have, wanted - have)
+            except OSError as error:
+                last = error
+            else:
+                self.size_bytes = wanted
+                return
+        raise FlashError(
+            f"{self.folder} has no room for {format_bytes(size_bytes)}, {format_bytes(have)} are taken "
+            f"({last and last.strerror}): choose another drive, or give more fast memory"
+        ) from last
 
     def write(self, data: memoryview, *, offset: int) -> None:
         """Write all of `data`.
@@ -95,6 +116,20 @@ class FlashFile:
             ) from error
 
 
+def check_room(folder: Path, size_bytes: int) -> None:
+    """Refuse a drive that has less room.
+
+    Raises:
+        InputError: there is not enough; says how much there is.
+    """
+    state = os.statvfs(folder)
+    have = state.f_bavail * state.f_frsize
+    if have < size_bytes:
+        raise InputError(
+            f"{folder} has {format_bytes(have)} free, the plan needs {format_bytes(size_bytes)}: choose another drive"
+        )
+
+
 def _open_unnamed(folder: Path) -> int:
     flags = os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC
     try:
@@ -133,12 +168,3 @@ def _refuse_memory(folder: Path) -> None:
             place, kind = mount, found
     if kind in _TMPFS:
         raise InputError(f"{folder} is on {kind}, which is memory itself: choose a folder on a drive")
-
-
-def _refuse_full(folder: Path, size_bytes: int) -> None:
-    state = os.statvfs(folder)
-    have = state.f_bavail * state.f_frsize
-    if have < size_bytes:
-        raise InputError(
-            f"{folder} has {format_bytes(have)} free, the plan needs {format_bytes(size_bytes)}: choose another drive"
-        )

@@ -106,6 +106,8 @@ class Mover:
         """End what is under way, drop what is queued, and wait for the threads."""
         with self._changed:
             self._closing = True
+            for *_, job in self._queue:
+                job.finished.set()
             self._queue.clear()
             self._changed.notify_all()
         for thread in self._threads:

@@ -2,9 +2,12 @@
 
 It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes
 is counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
+
+Somebody may look on (`Onlooker`): to write the step down, or to act ahead of it. Whatever they do, law 1 holds.
 """
 
 import functools
+import time
 import weakref
 from functools import partial
 from typing import Any
@@ -14,13 +17,16 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tmtrain.capture.internals import schema_of, storage_key
+from tmtrain.capture.internals import schema_of, short_name_of, storage_key
 from tmtrain.capture.signature import Signature, signature_of
+from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import Span, interior
 from tmtrain.run.tier import Tier
 
 SMALLEST_BYTES = 128 * 1024
 """Of a storage that is moved: smaller ones are not mapped by themselves, and stay (`pages.keep_large_blocks_apart`)."""
+
+_RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 
 _Key = tuple[Any, ...]
 
@@ -32,18 +38,24 @@ class Residence(TorchDispatchMode):
         super().__init__()
         self.operators = 0
         """Begun so far."""
+        self.onlooker = Onlooker()
+        self._step_began = 0
+        self._clock = 0.0
+        """When the last operator ended, as if there had been no waiting."""
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's tenants, by the key of their storage, which is theirs until they die."""
         self._new_bytes: dict[_Key, int] = {}
 
-    def adopt(self, tensor: torch.Tensor) -> None:
+    def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is there already under the budget; others may leave for it."""
-        storage = tensor.untyped_storage()
-        if self._is_new(storage):
-            self._tier.begin(self.operators, ())
-            self._tier.make_room(interior(_memory(storage)).length)
-            self._admit(storage)
+        self._tier.begin(self.operators, (), what=f"taking in {name}")
+        self._adopt_all(self._new_among([tensor]))
+
+    def begin_step(self, onlooker: Onlooker) -> None:
+        """Count operators from 0 again, and let `onlooker` see them."""
+        self._step_began, self.onlooker = self.operators, onlooker
+        self._seconds_since()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -53,34 +65,82 @@ class Residence(TorchDispatchMode):
         if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
             return func(*args, **kwargs)
         if _is_view(func):
+            self.operators += 1
             return func(*args, **kwargs)  # touches no byte
-        operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        self.operators += 1
-        self._tier.begin(self.operators, _keys(operands))
-        self._tier.make_room(self._expected(func, args, kwargs))
+        op = self.operators - self._step_began
+        self._prepare(op, func, signature, args, kwargs)
+        written = _written(signature, args, kwargs)
+        moves = [tensor.untyped_storage() for tensor in written] if _may_resize(func) else []
+        self._tier.dismiss_all(map(storage_key, moves))
         out = func(*args, **kwargs)
-        self._admit_results(out)
-        self._tier.wrote(_keys(_written(signature, args, kwargs)))
+        self.operators += 1
+        self._admit_again(moves)
+        self._admit_results(op, out)
+        self._tier.end(_keys(written))
+        self.onlooker.ran(op, seconds=self._seconds_since())
         return out
 
-    def _admit_results(self, out: Any) -> None:
+    def _prepare(
+        self, op: int, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        new = self._new_among(operands)
+        keys = [key for key in _keys(operands) if key in self._watch or key in new]
+        makes = self._expected(func, args, kwargs)
+        self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+        self._tier.begin(self.operators, keys, what=signature.name)
+        self._adopt_all(new)
+        self._tier.reserve(makes)
+        self.onlooker.ready(op)
+
+    def _new_among(self, tensors: list[torch.Tensor]) -> dict[int, torch.UntypedStorage]:
+        """Return what was made where nobody saw it: a batch, a tensor from a file."""
+        storages = {storage_key(tensor.untyped_storage()): tensor.untyped_storage() for tensor in tensors}
+        return {key: storage for key, storage in storages.items() if self._is_new(storage)}
+
+    def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
+        for storage in storages.values():
+            self._tier.make_room(interior(_memory(storage)).length)
+            self._admit(storage)
+
+    def _seconds_since(self) -> float:
+        """Return the seconds since the last time, without those of waiting."""
+        before = self._clock
+        self._clock = time.perf_counter() - self._tier.counts.stall_s
+        return self._clock - before
+
+    def _admit_results(self, op: int, out: Any) -> None:
+        made = 0
         for leaf in tree_leaves(out):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
                 if self._is_new(storage):
-                    self._admit(storage)
+                    self.onlooker.made(op, index=made, key=self._admit(storage))
+                    made += 1
 
-    def _admit(self, storage: torch.UntypedStorage) -> None:
+    def _admit_again(self, storages: list[torch.UntypedStorage]) -> None:
+        """Take in what an operator may have put elsewhere."""
+        for storage in {storage_key(storage): storage for storage in storages}.values():
+            key = storage_key(storage)
+            if key in self._watch and _is_movable(storage):
+                self._tier.make_room(interior(_memory(storage)).length)
+                self._tier.admit(key, _memory(storage))
+            elif key in self._watch:
+                del self._watch[key]
+
+    def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
         self._tier.admit(key, _memory(storage))
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        return key
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
         del self._watch[key]
         self._tier.dismiss(key)
+        self.onlooker.died(key)
 
     def _is_new(self, storage: torch.UntypedStorage) -> bool:
-        return storage_key(storage) not in self._tier and _is_movable(storage)
+        return storage_key(storage) not in self._watch and _is_movable(storage)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the bytes that the operator will make and that count."""
@@ -126,6 +186,12 @@ def _makes_tensors(func: OpOverload) -> bool:
 
 
 @functools.cache
+def _may_resize(func: OpOverload) -> bool:
+    """Whether an argument's storage may be another piece of memory afterwards."""
+    return short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema_of(func).arguments)
+
+
+@functools.cache
 def _is_view(func: OpOverload) -> bool:
     """Whether all results share memory with arguments and nothing is written, as the schema says."""
     schema = schema_of(func)
@@ -142,12 +208,14 @@ def _written(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     return found
 
 
-def _keys(tensors: list[torch.Tensor]) -> set[int]:
-    return {storage_key(tensor.untyped_storage()) for tensor in tensors}
+def _keys(tensors: list[torch.Tensor]) -> dict[int, None]:
+    """Return the storages' keys, each once, in order."""
+    return dict.fromkeys(storage_key(tensor.untyped_storage()) for tensor in tensors)
 
 
 def _is_movable(storage: torch.UntypedStorage) -> bool:
-    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES
+    """Large enough, ours alone: what is shared with numpy or another process may be touched where nobody sees it."""
+    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES and storage.resizable()
 
 
 def _memory(storage: torch.UntypedStorage) -> Span:

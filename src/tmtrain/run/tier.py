@@ -13,12 +13,14 @@ way included, never exceed the budget.
 Only the training thread calls; the mover's threads report through `_arrived` and `_written`, under the lock.
 """
 
+import heapq
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from tmtrain.errors import FlashError, InfeasibleError
+from tmtrain.errors import InfeasibleError
 from tmtrain.policies.address_space import BestFit
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Job, Mover
@@ -42,6 +44,8 @@ class State(Enum):
 class Block:
     """The unit that moves."""
 
+    owner: int
+    """Number of its tenant."""
     span: Span
     offset: int
     """In the flash file."""
@@ -73,12 +77,21 @@ class Tenant:
         return sum(block.span.length for block in self.blocks)
 
 
+def least_recently_used(tenant: Tenant) -> float:
+    """Rank who was not used for longest first: what to go by where the future is not known."""
+    return -tenant.last_use
+
+
 @dataclass(slots=True)
 class Counts:
     """What happened so far."""
 
     misses: int = 0
     """Blocks that an operator had to wait for because nobody had fetched them."""
+    evictions: int = 0
+    """Blocks that left because room was short, not because somebody had planned it."""
+    stall_s: float = 0.0
+    """Waited for the drive, by the training thread."""
     peak_bytes: int = 0
 
 
@@ -90,29 +103,45 @@ class Tier:
     mover: Mover
     budget_bytes: int
     """For tenants; what cannot be moved is counted elsewhere."""
-    rank: Callable[[Tenant], float] = field(default=lambda tenant: -tenant.last_use)
-    """Who leaves first where room is needed: the highest. By default who was not used for longest."""
+    rank: Callable[[Tenant], float] = least_recently_used
+    """Who leaves first where room is needed: the highest."""
     counts: Counts = field(default_factory=Counts)
     used_bytes: int = 0
     """In memory or under way."""
     now: int = 0
     """Operator that runs now."""
+    what: str = ""
+    """Its name, for messages."""
     _tenants: dict[int, Tenant] = field(default_factory=dict)
     _pinned: set[int] = field(default_factory=set)
+    _leaving: dict[int, Block] = field(default_factory=dict)
+    """Blocks that are LEAVING, by place on flash, who has been told first in front."""
+    _leaving_bytes: int = 0
+    _tenant_bytes: int = 0
+    _reserved_bytes: int = 0
+    """For what the current operator makes: nobody else may take it."""
     _places: BestFit = field(default_factory=BestFit)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __contains__(self, number: int) -> bool:
         return number in self._tenants
 
-    def begin(self, now: int, numbers: Iterable[int]) -> None:
+    def __len__(self) -> int:
+        return len(self._tenants)
+
+    @property
+    def tenant_bytes(self) -> int:
+        """Of all tenants, wherever they are."""
+        return self._tenant_bytes
+
+    def begin(self, now: int, numbers: Iterable[int], *, what: str = "") -> None:
         """Let operator `now` run: bring in all it touches, and hold it there until the next one begins.
 
         Raises:
             InfeasibleError: together they exceed the budget.
             FlashError: the drive failed.
         """
-        self.now = now
+        self.now, self.what, self._reserved_bytes = now, what, 0
         tenants = [self._tenants[number] for number in numbers if number in self._tenants]
         self._pinned = {tenant.number for tenant in tenants}
         for tenant in tenants:
@@ -128,8 +157,13 @@ class Tier:
                 if block.state is State.COMING:
                     self._wait(block)
 
+    def end(self, changed: Iterable[int]) -> None:
+        """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
+        self.wrote(changed)
+        self._pinned = set()
+
     def wrote(self, numbers: Iterable[int]) -> None:
-        """The operator changed these: copies on flash are stale."""
+        """Somebody changed these: copies on flash are stale."""
         with self._lock:
             for number in numbers:
                 if number in self._tenants:
@@ -141,18 +175,16 @@ class Tier:
         """Take in a new storage, which is in memory and written; room for it has been made before.
 
         Raises:
-            FlashError: the flash file is full.
+            FlashError: the drive is full.
         """
         span = interior(memory)
         pages = span.length // PAGE_BYTES
         first = self._places.take(pages)
         if (first + pages) * PAGE_BYTES > self.flash.size_bytes:
-            raise FlashError(
-                f"the flash file of {format_bytes(self.flash.size_bytes)} is full: give it more than "
-                f"{format_bytes((first + pages) * PAGE_BYTES)}"
-            )
+            self.flash.grow((first + pages) * PAGE_BYTES)
         blocks = [
             Block(
+                owner=number,
                 span=Span(span.address + at, min(BLOCK_BYTES, span.length - at)),
                 offset=first * PAGE_BYTES + at,
             )
@@ -160,7 +192,10 @@ class Tier:
         ]
         self._tenants[number] = Tenant(number=number, blocks=blocks, first_page=first, last_use=self.now)
         self._pinned.add(number)
-        self._use(span.length)
+        self._tenant_bytes += span.length
+        self._reserved_bytes = max(0, self._reserved_bytes - memory.length)
+        with self._lock:
+            self._use(span.length)
 
     def dismiss(self, number: int) -> None:
         """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""
@@ -175,9 +210,20 @@ class Tier:
                     open_up(block.span)
                 else:
                     self.used_bytes -= block.span.length
-                block.state = State.HERE
+                self._settle(block)
+        self._tenant_bytes -= tenant.bytes
         self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
         self._pinned.discard(number)
+
+    def dismiss_all(self, numbers: Iterable[int]) -> None:
+        """Dismiss each of them."""
+        for number in numbers:
+            self.dismiss(number)
+
+    def reserve(self, wanted_bytes: int) -> None:
+        """Make room for what the current operator is about to make, and keep it for that; errors as `make_room`."""
+        self.make_room(wanted_bytes)
+        self._reserved_bytes = wanted_bytes
 
     def make_room(self, wanted_bytes: int) -> None:
         """Let tenants leave, by rank, until so much is free; those of the current operator stay.
@@ -186,22 +232,35 @@ class Tier:
             InfeasibleError: what has to stay leaves less.
             FlashError: the drive failed.
         """
-        while self.used_bytes + wanted_bytes > self.budget_bytes:
-            short = self.used_bytes + wanted_bytes - self.budget_bytes
-            leaving = self._leaving_bytes()
-            if leaving < short:
-                self._choose(short - leaving, wanted_bytes)
-            self._wait_for_one_to_leave()
+        while True:
+            with self._lock:
+                short = self.used_bytes + wanted_bytes - self.budget_bytes
+                to_come = short - self._leaving_bytes
+            if short <= 0:
+                return
+            if to_come > 0:
+                self._choose(to_come, wanted_bytes)
+            with self._lock:
+                block = next(iter(self._leaving.values()), None)
+            if block is not None:  # it may have gone just now
+                self._wait(block)
+
+    def save(self, block: Block, *, deadline: int) -> None:
+        """Write `block` out and keep it: it can leave at once later, if nobody changes it until then."""
+        if block.state is State.HERE and not block.is_clean and block.writing is None:
+            self._write(block, deadline=deadline)
 
     def leave(self, block: Block, *, deadline: int) -> None:
-        """Give `block` up: it goes when flash has it."""
+        """Give `block` up: it goes when flash has it. What the current operator uses stays, whoever says otherwise."""
         with self._lock:
-            if block.state is not State.HERE:
+            if block.state is not State.HERE or block.owner in self._pinned:
                 return
             if block.is_clean:
                 self._go(block)
                 return
             block.state = State.LEAVING
+            self._leaving[block.offset] = block
+            self._leaving_bytes += block.span.length
             if block.writing == block.version:
                 return  # on its way already: somebody had needed it after all
         self._write(block, deadline=deadline)
@@ -209,7 +268,7 @@ class Tier:
     def fetch(self, block: Block, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
         if block.state is State.AWAY:
-            if self.used_bytes + block.span.length > self.budget_bytes:
+            if self.used_bytes + self._reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._fetch(block, deadline=deadline)
         return True
@@ -233,47 +292,60 @@ class Tier:
 
     def _choose(self, short: int, wanted: int) -> None:
         """Let blocks leave, from the highest rank on, the front of each tenant first."""
-        for tenant in sorted(self._tenants.values(), key=self.rank, reverse=True):
-            if tenant.number in self._pinned:
-                continue
-            for block in tenant.blocks:
-                if short <= 0:
-                    return
-                if block.state is State.HERE:
+        ranked = [
+            (-self.rank(tenant), number)
+            for number, tenant in self._tenants.items()
+            if number not in self._pinned
+        ]
+        heapq.heapify(ranked)
+        while ranked and short > 0:
+            for block in self._tenants[heapq.heappop(ranked)[1]].blocks:
+                if short > 0 and block.state is State.HERE:
+                    self.counts.evictions += 1
                     self.leave(block, deadline=self.now)
                     short -= block.span.length
-        if short > 0:
+        if short > 0 and not self._call_off():
             pinned = sum(self._tenants[number].bytes for number in self._pinned)
             raise InfeasibleError(
-                f"operator {self.now} needs {format_bytes(pinned + wanted)} of fast memory at once, the budget has "
-                f"{format_bytes(self.budget_bytes)} for what can be moved: give it {format_bytes(short)} more"
+                f"operator {self.now}{self.what and f' ({self.what})'} needs {format_bytes(pinned + wanted)} of fast "
+                f"memory at once, the budget has {format_bytes(self.budget_bytes)} for what can be moved: give it "
+                f"{format_bytes(short)} more, or the step a smaller batch"
             )
 
-    def _leaving_bytes(self) -> int:
-        with self._lock:
-            return sum(
-                block.span.length
-                for tenant in self._tenants.values()
-                for block in tenant.blocks
-                if block.state is State.LEAVING
-            )
-
-    def _wait_for_one_to_leave(self) -> None:
-        for tenant in self._tenants.values():
-            for block in tenant.blocks:
-                if block.state is State.LEAVING:
-                    self._wait(block)
-                    return
+    def _call_off(self) -> bool:
+        """Call back what is on its way in for later operators; return whether there was anything."""
+        coming = [
+            block
+            for number, tenant in self._tenants.items()
+            if number not in self._pinned
+            for block in tenant.blocks
+            if block.state is State.COMING
+        ]
+        for block in coming:
+            assert block.job is not None
+            self.mover.drop(block.job)
+            with self._lock:
+                if block.state is State.COMING and block.job.error is None:
+                    self._go(block)
+        return bool(coming)
 
     def _stay(self, tenant: Tenant) -> None:
         with self._lock:
             for block in tenant.blocks:
                 if block.state is State.LEAVING:
-                    block.state = State.HERE
+                    self._settle(block)
+
+    def _settle(self, block: Block) -> None:
+        """Make `block` HERE, whatever it was about to do."""
+        block.state = State.HERE
+        if self._leaving.pop(block.offset, None) is not None:
+            self._leaving_bytes -= block.span.length
 
     def _write(self, block: Block, *, deadline: int) -> None:
         if block.job is not None:
-            block.job.wait()  # an older content on its way: two writes of one place must not overtake each other
+            self._wait(
+                block
+            )  # an older content on its way: two writes of one place must not overtake each other
         version = block.writing = block.version
         block.job = Job(
             direction="out", block=view(block.span), offset=block.offset, deadline=deadline,
@@ -295,8 +367,14 @@ class Tier:
     def _wait(self, block: Block) -> None:
         job = block.job
         assert job is not None
+        if job.finished.is_set():
+            return job.wait()
+        began = time.perf_counter()
         self.mover.hurry(job, deadline=self.now)
-        job.wait()
+        try:
+            job.wait()
+        finally:
+            self.counts.stall_s += time.perf_counter() - began
 
     def _written(self, block: Block, version: int) -> None:
         with self._lock:
@@ -305,7 +383,7 @@ class Tier:
                 if block.is_clean:
                     self._go(block)
                 else:
-                    block.state = State.HERE
+                    self._settle(block)
 
     def _arrived(self, block: Block) -> None:
         with self._lock:
@@ -313,6 +391,7 @@ class Tier:
 
     def _go(self, block: Block) -> None:
         give_back(block.span)
+        self._settle(block)
         block.state = State.AWAY
         self.used_bytes -= block.span.length
 

@@ -1,0 +1,179 @@
+"""The same training in little memory, by us and by what people use: step time, bytes, peak memory.
+
+    python benchmarks/real_run.py FOLDER [--layers 3] [--budget 600MiB] [--steps 6] [--swap]
+
+GPT-2 of so many layers, batch 4 x 256, AdamW, fp32, one thread. Sides, each in a process of its own, one after the other:
+
+- *unlimited*: plain PyTorch;
+- *tmtrain*: `tmtrain.train` with the budget;
+- *hooks*: activations saved to a file on the same drive through saved-tensor hooks, and read back in backward;
+- *checkpointing*: every block computed again in backward;
+- *swap* (with --swap, as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
+  its fixed part and the budget, swapping to a file on the same drive.
+
+The memory of hooks and checkpointing is what they need, not what they are given: neither has a budget. Prints one JSON line
+per side. `same` says whether the losses are those of the unlimited run, bit for bit.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+import transformers
+
+from tmtrain import parse_bytes, train
+from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
+from tmtrain.run.pages import keep_large_blocks_apart
+
+BATCH, LENGTH, VOCABULARY = 4, 256, 50257
+SMALLEST_SAVED = 1 << 18
+"""Of an activation that the hooks save: what is smaller is not worth a file access."""
+CGROUP, SWAP_BYTES = Path("/sys/fs/cgroup/memory/tmtrain-benchmark"), 16 << 30
+
+
+def main() -> None:
+    """Run all sides, or the one that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--budget", default="600MiB")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--swap", action="store_true")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side:
+        print(json.dumps(_side(given)))
+        return
+    losses: list[float] | None = None
+    for side in ["unlimited", "tmtrain", "hooks", "checkpointing", *(["swap"] if given.swap else [])]:
+        with _swap_file(given.folder) if side == "swap" else nullcontext():
+            done = subprocess.run(
+                [sys.executable, *sys.argv, "--side", side], capture_output=True, text=True, check=False
+            )
+        if done.returncode:
+            print(json.dumps({"side": side, "failed": done.stderr.strip().splitlines()[-1:]}))
+            continue
+        row = json.loads(done.stdout.splitlines()[-1])
+        losses = losses or row["losses"]
+        print(json.dumps(row | {"same": row.pop("losses") == losses}), flush=True)
+
+
+def _side(given: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    keep_large_blocks_apart()
+    folder = given.folder if given.side == "hooks" else None
+    model, step = _training(given.layers, checkpointing=given.side == "checkpointing", folder=folder)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    if given.side == "tmtrain":
+        with train(
+            model, optimizer, lambda: step(optimizer), budget_bytes=given.budget, flash=given.folder
+        ) as training:
+            row = _measured(training.step, given.steps)
+        return {"side": given.side} | row
+    fixed = resident_bytes() - sum(parameter.nbytes for parameter in model.parameters())
+    if given.side == "swap":
+        (CGROUP / "memory.limit_in_bytes").write_text(str(fixed + parse_bytes(given.budget)))
+        (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
+    return {"side": given.side} | _measured(lambda: step(optimizer), given.steps)
+
+
+def _training(
+    layers: int, *, checkpointing: bool, folder: Path | None
+) -> tuple[torch.nn.Module, Callable[[torch.optim.Optimizer], float]]:
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(n_layer=layers)
+    config.use_cache = False
+    model = transformers.AutoModelForCausalLM.from_config(config).train()
+    model.loss_type = "ForCausalLM"
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH))
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def step(optimizer: torch.optim.Optimizer) -> float:
+        with _saved_to(folder, parameters) if folder else nullcontext():
+            loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return model, step
+
+
+def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
+    """Run the steps; the median of time and bytes over those after the third, which ours has planned by then."""
+    rows: list[tuple[float, int, int]] = []
+    losses: list[float] = []
+    forget_peak()
+    for _ in range(steps):
+        before, began = drives_so_far(), time.perf_counter()
+        losses.append(step())
+        after = drives_so_far()
+        rows.append((
+            time.perf_counter() - began, after.read_bytes - before.read_bytes, after.written_bytes - before.written_bytes
+        ))  # fmt: skip
+    seconds, read, written = (median(column) for column in zip(*rows[3:], strict=True))
+    return {
+        "step_time_s": round(seconds, 3), "drive_read_bytes": read, "drive_written_bytes": written,
+        "peak_resident_bytes": peak_resident_bytes(), "losses": losses,
+    }  # fmt: skip
+
+
+@contextmanager
+def _saved_to(folder: Path, parameters: set[int]) -> Iterator[None]:
+    """Save what autograd keeps to a file, but parameters and what is small, and read it back when it is needed."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+
+        def pack(tensor: torch.Tensor) -> Any:
+            if tensor.nbytes < SMALLEST_SAVED or tensor.untyped_storage().data_ptr() in parameters:
+                return tensor
+            at = file.seek(0, os.SEEK_END)
+            file.write(memoryview(tensor.contiguous().numpy()).cast("B"))
+            file.flush()
+            os.posix_fadvise(file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
+            return at, tensor.shape, tensor.dtype
+
+        def unpack(saved: Any) -> torch.Tensor:
+            if isinstance(saved, torch.Tensor):
+                return saved
+            at, shape, dtype = saved
+            tensor = torch.empty(shape, dtype=dtype)
+            os.preadv(file.fileno(), [memoryview(tensor.numpy()).cast("B")], at)
+            os.posix_fadvise(file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            yield
+
+
+@contextmanager
+def _swap_file(folder: Path) -> Iterator[None]:
+    """Swap to a file on the drive, and make the cgroup; both are taken away afterwards."""
+    file = folder / "tmtrain-benchmark.swap"
+    CGROUP.mkdir(exist_ok=True)
+    try:
+        with file.open("wb") as opened:
+            file.chmod(0o600)
+            os.posix_fallocate(opened.fileno(), 0, SWAP_BYTES)
+        subprocess.run(["mkswap", "-q", str(file)], check=True)
+        subprocess.run(["swapon", str(file)], check=True)
+        yield
+    finally:
+        subprocess.run(["swapoff", str(file)], check=False)
+        file.unlink(missing_ok=True)
+        CGROUP.rmdir()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What ``tmtrain train`` does and tells: what is foreseen, and what was measured beside what was predicted."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tmtrain.machine import Machine, lifetime_s, load_machine
+from tmtrain.policies import follow
+from tmtrain.report.quantity import percent
+from tmtrain.run import RunResult, StepMeasure, train
+from tmtrain.simulate import simulate
+from tmtrain.units import FastCapacity, format_bytes, format_seconds, format_years
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeseenSummary:
+    """A run before it begins; times by the machine's model of this host."""
+
+    footprint_bytes: int
+    """Of what can move."""
+    budget_bytes: int
+    compute_s: float
+    step_time_s: float
+    bytes_in: int
+    bytes_out: int
+    drive_life_s: float
+    """Training day and night."""
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield labels and values."""
+        share = self.budget_bytes / self.footprint_bytes
+        yield (
+            "budget",
+            f"{format_bytes(self.budget_bytes)} ({share:.1%} of {format_bytes(self.footprint_bytes)})",
+        )
+        yield (
+            "step foreseen",
+            f"{format_seconds(self.step_time_s)}, computation {format_seconds(self.compute_s)}",
+        )
+        yield "bytes in, out", f"{format_bytes(self.bytes_in)}, {format_bytes(self.bytes_out)} each step"
+        yield "drive life", f"{format_years(self.drive_life_s)} of training day and night"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run that is over, its steady step beside the simulated one."""
+
+    foreseen: ForeseenSummary | None
+    """None where the step cannot be captured on fake tensors."""
+    measured: RunResult
+    simulated_step_time_s: float | None
+    """With the recorded step on the measured drive; None without steady steps."""
+    simulated_bytes_in: int | None
+    simulated_bytes_out: int | None
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield labels and values."""
+        run = self.measured
+        hows = [step.how for step in run.steps]
+        yield "budget", format_bytes(run.budget_bytes)
+        yield "steps", ", ".join(f"{hows.count(how)} {how}" for how in dict.fromkeys(hows))
+        last = run.steady[-1] if run.steady else run.steps[-1]
+        yield "step", f"{format_seconds(run.step_time_s or last.step_time_s)}{self._beside(last)}"
+        yield "waiting", f"{format_seconds(last.stall_s)} ({percent(last.stall_s / last.step_time_s)})"
+        yield "bytes in", f"{format_bytes(last.bytes_in)}{_beside(last.bytes_in, self.simulated_bytes_in)}"
+        yield (
+            "bytes out",
+            f"{format_bytes(last.bytes_out)}{_beside(last.bytes_out, self.simulated_bytes_out)}",
+        )
+        kernel = f"{format_bytes(last.drive_read_bytes)}, {format_bytes(last.drive_written_bytes)}"
+        yield "by the kernel", kernel
+        yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"
+        yield (
+            "beside it",
+            f"{format_bytes(run.unmoved_bytes)} at most: temporaries in operators, small storages",
+        )
+        yield "fixed", f"{format_bytes(run.fixed_bytes)}: interpreter, libraries"
+        for note in run.notes:
+            yield "note", note
+
+    def _beside(self, last: StepMeasure) -> str:
+        return _beside(self.measured.step_time_s or last.step_time_s, self.simulated_step_time_s)
+
+
+def foreseen_summary(
+    target: str, budget: FastCapacity, *, flash: Path, machine: Path | None
+) -> ForeseenSummary:
+    """Foresee a run; refuses a budget that an operator exceeds and a drive that is too full, before anything is spent.
+
+    Raises: as `tmtrain.run.foresight.foresee`; also for a drive that has no room for it.
+    """
+    from tmtrain.run.flash import check_room
+    from tmtrain.run.foresight import foresee
+
+    seen = foresee(target, machine=_host(flash, machine), budget=budget)
+    check_room(flash, seen.trace.footprint_bytes)
+    result = simulate(
+        follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
+    )
+    return ForeseenSummary(
+        footprint_bytes=seen.trace.footprint_bytes,
+        budget_bytes=seen.budget_bytes,
+        compute_s=seen.timeline.compute_s,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+        drive_life_s=lifetime_s(seen.machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s),
+    )
+
+
+def run_summary(
+    target: str,
+    foreseen: ForeseenSummary | None,
+    *,
+    budget_bytes: int,
+    flash: Path,
+    steps: int,
+    tell: Callable[[str], None],
+) -> RunSummary:
+    """Train for so many steps and simulate the steady one.
+
+    Raises: as `tmtrain.train` and `Training.step`.
+    """
+    from tmtrain.capture.user import find_function
+
+    job = find_function(target).make_job(samples=1)
+    with train(job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash) as training:
+        for number in range(steps):
+            training.step()
+            done = training.result.steps[-1]
+            tell(f"step {number + 1} of {steps}: {format_seconds(done.step_time_s)}, {done.how}")
+        measured, route = training.result, training.route
+    if route is None or not measured.steady:
+        return RunSummary(
+            foreseen=foreseen, measured=measured,
+            simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
+        )  # fmt: skip
+    decision = follow(route.plan, route.timeline, machine=route.machine)
+    simulated = simulate(decision, machine=route.machine, policy="tmtrain")
+    return RunSummary(
+        foreseen=foreseen,
+        measured=measured,
+        simulated_step_time_s=simulated.step_time_s,
+        simulated_bytes_in=simulated.bytes_in,
+        simulated_bytes_out=simulated.bytes_out,
+    )
+
+
+def _host(flash: Path, machine: Path | None) -> Machine:
+    if machine is not None:
+        return load_machine(machine)
+    from tmtrain.run.measure import machine_text, measure_host
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "this-host.toml"
+        file.write_text(machine_text(measure_host(flash)), encoding="utf-8")
+        return load_machine(file)
+
+
+def _beside(measured: float, simulated: float | None) -> str:
+    """Return by how much a simulated number is off, in words."""
+    if simulated is None or not measured:
+        return ""
+    return f" (simulated {(simulated - measured) / measured:+.1%})"

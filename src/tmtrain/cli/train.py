@@ -1,0 +1,54 @@
+"""``tmtrain train``."""
+
+from pathlib import Path
+
+from tmtrain.cli.flag import Flag
+from tmtrain.cli.output import emit, facts
+from tmtrain.cli.progress import progress
+from tmtrain.cli.run_summary import ForeseenSummary, RunSummary, foreseen_summary, run_summary
+from tmtrain.errors import CaptureError, InputError
+from tmtrain.units import parse_fast
+
+
+def train(
+    target: str,
+    /,
+    *,
+    budget: str,
+    flash: Path,
+    steps: int = 10,
+    machine: Path | None = None,
+    dry_run: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Train for real inside a memory budget, the rest on a drive, and lay the run beside its prediction.
+
+    Args:
+        target: Your own FILE.py:FUNCTION that returns (model, optimizer, step).
+        budget: Memory for what can be moved: a size, or a share of what the step needs.
+        flash: Folder on a local drive; what is there is gone when the run ends.
+        steps: How many steps to train.
+        machine: This host, as written by tmtrain machine measure, for the dry run; measured anew without it.
+        dry_run: Say what to expect, and touch neither model nor drive.
+        json: Print JSON.
+    """
+    capacity = parse_fast(budget)
+    if steps < 1:
+        raise InputError(f"--steps is {steps}: train for at least 1")
+    with progress() as tell:
+        tell(f"{target}: foresee")
+        foreseen: ForeseenSummary | None = None
+        try:
+            foreseen = foreseen_summary(target, capacity, flash=flash, machine=machine)
+        except CaptureError as error:
+            if dry_run or capacity.bytes is None:
+                raise
+            tell(f"{target}: trained without knowing ahead what it needs: {error}")
+        summary: ForeseenSummary | RunSummary | None = foreseen
+        if not dry_run:
+            budget_bytes = foreseen.budget_bytes if foreseen else capacity.bytes or 0
+            summary = run_summary(
+                target, foreseen, budget_bytes=budget_bytes, flash=flash, steps=steps, tell=tell
+            )
+    assert summary is not None, "a dry run without foresight has raised"
+    emit(summary, facts(target, summary.lines()), as_json=json)

@@ -1,0 +1,78 @@
+"""How fast the drive behind a folder is, as the mover uses it: the same file, blocks and threads."""
+
+import mmap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmtrain.run.flash import FlashFile
+from tmtrain.run.mover import Direction, Job, Mover
+from tmtrain.run.tier import BLOCK_BYTES
+
+PROBE_BLOCKS = 64
+"""Of each direction: enough to fill a small cache of the drive, and a moment even on a slow one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveRates:
+    """Sustained bytes per second."""
+
+    read_bytes_per_s: float
+    """When nothing is written."""
+    write_bytes_per_s: float
+    """When nothing is read."""
+    shared_bytes_per_s: float
+    """Both together."""
+
+
+def measure_drive(folder: Path, *, blocks: int = PROBE_BLOCKS) -> DriveRates:
+    """Write, read, and do both at once, so many blocks of 1 MiB each; nothing is left there.
+
+    Raises:
+        InputError: the folder cannot serve as flash.
+        FlashError: the drive fails.
+    """
+    flash = FlashFile(folder, size_bytes=2 * blocks * BLOCK_BYTES)
+    mover = Mover(flash)
+    memory = mmap.mmap(-1, 2 * blocks * BLOCK_BYTES)
+    memory[:: mmap.PAGESIZE] = bytes(
+        len(memory) // mmap.PAGESIZE
+    )  # the pages are there before the clock runs
+    view = memoryview(memory)
+    try:
+        first, second = range(blocks), range(blocks, 2 * blocks)
+        write = _rate(mover, view, [("out", first)])
+        read = _rate(mover, view, [("in", first)])
+        shared = _rate(mover, view, [("out", second), ("in", first)])
+    finally:
+        mover.close()
+        flash.close()
+    faster, both = max(read, write), read + write
+    return DriveRates(
+        read_bytes_per_s=read, write_bytes_per_s=write, shared_bytes_per_s=min(max(shared, faster), both)
+    )
+
+
+def _rate(mover: Mover, memory: memoryview, work: Sequence[tuple[Direction, range]]) -> float:
+    """Return the bytes per second of these blocks, directions in turns."""
+    jobs = [
+        Job(
+            direction=direction,
+            block=memory[n * BLOCK_BYTES : (n + 1) * BLOCK_BYTES],
+            offset=n * BLOCK_BYTES,
+            deadline=n,
+            done=lambda _: None,
+        )
+        for direction, places in work
+        for n in places
+    ]
+    half = len(jobs) // len(work)
+    began = time.perf_counter()
+    for turn in range(half):
+        for lane in range(len(work)):
+            mover.submit(jobs[lane * half + turn])
+            mover.hurry(jobs[lane * half + turn], deadline=turn)  # in turns, not reads first
+    for job in jobs:
+        job.wait()
+    return len(jobs) * BLOCK_BYTES / (time.perf_counter() - began)

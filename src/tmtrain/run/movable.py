@@ -1,0 +1,93 @@
+"""The part of a captured step that a real run can steer: the storages that can move, each as a whole.
+
+The tier brings in whole storages, so whoever touches a part of one touches all of it here. What is overwritten in part
+needs what was there. Memory that is handed out counts from then on, touched or not. Times are measured, so dimensions of
+products are left out: nobody computes times from them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.trace import Operands, Storages, Trace
+
+
+def movable_part(trace: Trace, *, rows: Sequence[int], seconds: Mapping[int, float]) -> Trace:
+    """Return the step with these storages only, and the times that its operators took.
+
+    Args:
+        trace: The step as captured.
+        rows: Storages that can move, in order.
+        seconds: Of operators.
+    """
+    none = np.zeros(len(trace.operators), np.int64)
+    unmodelled = replace(trace.operators, flops=none, batch=none, m=none, n=none, k=none)
+    part = replace(
+        trace,
+        operators=unmodelled,
+        storages=_storages(trace.storages, rows),
+        operands=_whole_operands(trace, np.array(rows, np.int64)),
+    )
+    return with_seconds(part, seconds)
+
+
+def with_seconds(trace: Trace, seconds: Mapping[int, float]) -> Trace:
+    """Return a step whose operators took so long; those that touch nothing lend their time to the next one that does."""
+    took = np.zeros(len(trace.operators))
+    for op, spent in seconds.items():
+        took[op] = spent
+    busy, gathered = np.unique(trace.operands.op), np.zeros(len(took))
+    if len(busy):
+        until = np.cumsum(took)[busy]
+        gathered[busy] = np.diff(until, prepend=0.0)
+        gathered[busy[-1]] += took.sum() - until[-1]
+    return replace(trace, operators=replace(trace.operators, duration_s=gathered))
+
+
+def _whole_operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
+    operands, sizes = trace.operands, trace.storages.bytes
+    place = np.full(len(trace.storages), -1)
+    place[rows] = np.arange(len(rows))
+    touches = (operands.reads | operands.writes | operands.allocates) & (place[operands.storage] >= 0)
+    at = np.flatnonzero(touches)
+    storage = operands.storage[at]
+    in_part = operands.writes[at] & ~operands.allocates[at] & (operands.span_bytes[at] < sizes[storage])
+    key, group = np.unique(operands.op[at].astype(np.int64) * len(sizes) + storage, return_inverse=True)
+
+    def any_of(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        found = np.zeros(len(key), np.bool_)
+        np.logical_or.at(found, group, flags)
+        return found
+
+    allocates = any_of(operands.allocates[at])
+    op, owner = (key // len(sizes)).astype(np.int32), key % len(sizes)
+    length = sizes[owner]
+    return Operands(
+        op=op,
+        position=np.where(allocates, Operands.RESULT, 0).astype(np.int16),
+        item=np.zeros(len(key), np.int16),
+        storage=place[owner].astype(np.int32),
+        reads=any_of(operands.reads[at] | in_part) & ~allocates,
+        writes=any_of(operands.writes[at]) | allocates,
+        allocates=allocates,
+        offset_bytes=np.zeros(len(key), np.int64),
+        span_bytes=length,
+        itemsize=np.ones(len(key), np.int8),
+        shape=tuple((size,) for size in length.tolist()),
+        stride=((1,),) * len(key),
+    )
+
+
+def _storages(storages: Storages, rows: Sequence[int]) -> Storages:
+    return Storages(
+        name=tuple(storages.name[row] for row in rows),
+        bytes=storages.bytes[rows],
+        dtype=tuple(storages.dtype[row] for row in rows),
+        role=storages.role[rows],
+        persistent=storages.persistent[rows],
+        birth_op=storages.birth_op[rows],
+        death_op=storages.death_op[rows],
+        module=tuple(storages.module[row] for row in rows),
+    )

@@ -1,0 +1,296 @@
+"""Training in a memory budget: the object that `tmtrain.train` returns."""
+
+import gc
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, ParamSpec, Self, TypeVar
+
+import torch
+
+from tmtrain.capture.owned import owned_tensors
+from tmtrain.capture.session import CaptureSession
+from tmtrain.errors import CaptureError, FlashError, InfeasibleError, InputError, SolverError
+from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
+from tmtrain.run.drive import measure_drive
+from tmtrain.run.flash import FlashFile
+from tmtrain.run.follower import Follower
+from tmtrain.run.host import host_machine
+from tmtrain.run.mover import Mover
+from tmtrain.run.onlooker import Onlooker
+from tmtrain.run.pages import keep_large_blocks_apart
+from tmtrain.run.pieces import SHARE, Pieces
+from tmtrain.run.residence import Residence
+from tmtrain.run.result import How, RunResult, StepMeasure
+from tmtrain.run.route import Route, make_route, retimed
+from tmtrain.run.steplog import StepLog
+from tmtrain.run.stream import stream_of
+from tmtrain.run.tier import BLOCK_BYTES, Tier
+from tmtrain.units import format_bytes
+
+MOST_ROUTES = 8
+"""Steps that differ in their operators, each with a plan of its own; further ones run on demand."""
+MOST_TRIES = 4
+"""Steps in a row that may turn out not to be steady before nobody tries to write one down any more."""
+DRIFT = 0.1
+"""A plan is made anew where a step computes for so much longer or shorter than was planned for."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Training(Generic[P, R]):
+    """Runs the user's step inside the budget; made by `tmtrain.train`.
+
+    Note [Cyclic garbage]: a storage that a reference cycle holds dies when Python's collector pleases, at another operator
+    in every step, and perhaps in a thread of the mover. So the collector rests in steps, and is called between them.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        step: Callable[P, R],
+        *,
+        budget_bytes: int,
+        flash: Path,
+    ) -> None:
+        if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
+        if not isinstance(optimizer, torch.optim.Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"the optimizer is a {type(optimizer).__name__}, a torch.optim.Optimizer is needed"
+            )
+        if not callable(step):
+            raise InputError(
+                f"the step is a {type(step).__name__}, a function that trains for one step is needed"
+            )
+        if budget_bytes < BLOCK_BYTES:
+            raise InputError(
+                f"a budget of {format_bytes(budget_bytes)} is below one block that moves, {format_bytes(BLOCK_BYTES)}: "
+                "give the largest operator at least what it touches"
+            )
+        self._model, self._optimizer, self._step = model, optimizer, step
+        self._budget_bytes, self._folder = budget_bytes, flash
+        self._steps: list[StepMeasure] = []
+        self._notes: list[str] = []
+        self._tries = 0
+        self._planning_s = 0.0
+        self._fixed_bytes = 0
+        self._exits: ExitStack | None = None
+
+    def __enter__(self) -> Self:
+        """Measure the drive, take room on it, and put what there is already under the budget.
+
+        Raises:
+            InputError: the folder cannot serve as flash.
+            InfeasibleError: the budget is below one tensor.
+            FlashError: the drive fails.
+        """
+        if self._exits is not None:
+            raise InputError("this training has begun already: call tmtrain.train(...) again for another one")
+        keep_large_blocks_apart()
+        owned = {tensor: owner.name for tensor, owner in owned_tensors(self._model, self._optimizer)}
+        self._machine = host_machine(measure_drive(self._folder))
+        size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
+        flash = FlashFile(self._folder, size_bytes=-(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes)
+        self._tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=self._budget_bytes)
+        self._residence = Residence(self._tier)
+        self._follower = Follower(self._tier)
+        with ExitStack() as exits:
+            exits.callback(self._tier.close)
+            for tensor, name in owned.items():
+                self._residence.adopt(tensor, name=name)
+            self._fixed_bytes = max(0, resident_bytes() - self._tier.used_bytes)
+            if gc.isenabled():
+                gc.disable()
+                exits.callback(gc.enable)
+            exits.enter_context(self._residence)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Bring everything back into memory, budget or not, and give the room on the drive back."""
+        assert self._exits is not None
+        try:
+            self._exits.close()
+        except FlashError as lost:
+            if error is None:
+                raise
+            error.add_note(f"and what was on flash could not be brought back: {lost}")
+
+    def step(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the user's step with these arguments, and return what it returns.
+
+        Raises:
+            InfeasibleError: an operator needs more than the budget; it is named, with its need.
+            FlashError: the drive failed, or returned what was not written. Nothing wrong has been computed with; go on
+                from the last checkpoint.
+        """
+        if self._exits is None:
+            raise InputError("the training has not begun: write `with tmtrain.train(...) as training:`")
+        meter = _Meter(self._tier)
+        try:
+            if self._records:
+                how, out = "on demand", self._write_down(*args, **kwargs)
+            else:
+                how, out = self._follow(*args, **kwargs)
+        finally:
+            self._follower.end_step()
+            self._residence.begin_step(self._follower)
+        self._steps.append(meter.measure(how))
+        gc.collect(1)
+        return out
+
+    @property
+    def budget_bytes(self) -> int:
+        """Fast memory for what can move. A lower one holds from the next operator on; steps are planned anew for it."""
+        return self._budget_bytes
+
+    @budget_bytes.setter
+    def budget_bytes(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        if self._exits is not None:
+            self._tier.budget_bytes = budget_bytes
+            self._follower.forget_routes()
+            self._tries = 0
+
+    @property
+    def result(self) -> RunResult:
+        """What was measured so far."""
+        return RunResult(
+            budget_bytes=self._budget_bytes,
+            fixed_bytes=self._fixed_bytes,
+            tenant_bytes=self._tier.tenant_bytes if self._exits is not None else 0,
+            steps=tuple(self._steps),
+            prediction=self.route.plan.prediction if self.route else None,
+            planning_s=self._planning_s,
+            notes=tuple(self._notes),
+        )
+
+    @property
+    def route(self) -> Route | None:
+        """The recorded step, its plan and what it was made for; None before there is one."""
+        return self._follower.routes[0] if self._exits is not None and self._follower.routes else None
+
+    @property
+    def _records(self) -> bool:
+        astray = bool(self._steps) and self._steps[-1].how == "astray"
+        return self._may_record and (astray or not self._follower.routes)
+
+    @property
+    def _may_record(self) -> bool:
+        return self._tries < MOST_TRIES and len(self._follower.routes) < MOST_ROUTES
+
+    def _write_down(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        session = CaptureSession(
+            self._model, self._optimizer, name=type(self._model).__name__, samples=1, options={}
+        )
+        log = StepLog(session.ledger.number_of)
+        self._residence.begin_step(log)
+        done: list[R] = []
+        try:
+            with session, self._pieces():
+                done.append(self._step(*args, **kwargs))
+                log.close()
+        except CaptureError as error:
+            if not done:
+                raise
+            self._tries += 1
+            if not self._may_record:
+                self._tell(f"steps run on demand, no plan could be made: {error}")
+        else:
+            self._learn(session, log)
+        return done[0]
+
+    def _learn(self, session: CaptureSession, log: StepLog) -> None:
+        stream, living = stream_of(session, log)
+        began = time.perf_counter()
+        try:
+            route = make_route(stream, machine=self._machine, budget_bytes=self._tier.budget_bytes)
+        except (InfeasibleError, SolverError) as error:
+            self._tries += 1
+            self._tell(f"steps run on demand, no plan could be made: {error}")
+        else:
+            self._tries = 0
+            self._follower.learn(route, living=living)
+        self._planning_s += time.perf_counter() - began
+
+    def _follow(self, *args: P.args, **kwargs: P.kwargs) -> tuple[How, R]:
+        follower = self._follower
+        if not follower.routes:
+            self._residence.begin_step(Onlooker())
+            with self._pieces():
+                return "on demand", self._step(*args, **kwargs)
+        self._residence.begin_step(follower)
+        follower.begin_step(first_operator=self._residence.operators)
+        with self._pieces():
+            out = self._step(*args, **kwargs)
+        if follower.route is None:
+            if not self._may_record:
+                self._tell(
+                    f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
+                    "different shapes would all be planned"
+                )
+            return "astray", out
+        self._retime(follower.route)
+        return "planned", out
+
+    def _retime(self, route: Route) -> None:
+        """Plan again where the step takes another time than was planned for: the first plan knows a single measurement."""
+        took, planned = sum(self._follower.seconds.values()), route.timeline.compute_s
+        if abs(took - planned) <= DRIFT * planned:
+            return
+        began = time.perf_counter()
+        again = retimed(route, seconds=self._follower.seconds)
+        self._follower.routes[self._follower.routes.index(route)] = again
+        self._planning_s += time.perf_counter() - began
+
+    def _pieces(self) -> Pieces:
+        return Pieces(int(self._tier.budget_bytes * SHARE))
+
+    def _tell(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+            warnings.warn(note, stacklevel=4)
+
+
+class _Meter:
+    """Measures one step by what the counters say before and after it."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier, self._moved, self._counts = tier, tier.mover.moved, tier.counts
+        forget_peak()
+        tier.counts.peak_bytes = tier.used_bytes
+        self._drives = drives_so_far()
+        self._before = (
+            self._moved.bytes_in,
+            self._moved.bytes_out,
+            self._counts.misses,
+            self._counts.evictions,
+        )
+        self._stall_s = self._counts.stall_s
+        self._began_s = time.perf_counter()
+
+    def measure(self, how: How) -> StepMeasure:
+        """Return the step that ends now."""
+        ended_s, drives = time.perf_counter(), drives_so_far()
+        bytes_in, bytes_out, misses, evictions = self._before
+        return StepMeasure(
+            how=how,
+            step_time_s=ended_s - self._began_s,
+            stall_s=self._counts.stall_s - self._stall_s,
+            bytes_in=self._moved.bytes_in - bytes_in,
+            bytes_out=self._moved.bytes_out - bytes_out,
+            drive_read_bytes=drives.read_bytes - self._drives.read_bytes,
+            drive_written_bytes=drives.written_bytes - self._drives.written_bytes,
+            misses=self._counts.misses - misses,
+            evictions=self._counts.evictions - evictions,
+            peak_bytes=self._counts.peak_bytes,
+            peak_resident_bytes=peak_resident_bytes(),
+        )

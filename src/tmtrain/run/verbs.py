@@ -1,0 +1,69 @@
+"""The verb of the real run. Importing it imports no torch; calling it does."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from tmtrain.units import parse_bytes
+
+if TYPE_CHECKING:
+    import torch
+
+    from tmtrain.run.training import Training
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def train(
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    step: Callable[P, R],
+    *,
+    budget_bytes: int | str,
+    flash: str | Path,
+) -> "Training[P, R]":
+    """Train inside a memory budget: what does not fit lives on a drive, and no bit of any result changes.
+
+    Model, optimizer and step stay the user's own: schedulers, clipping, accumulation of gradients, autocast, tied weights
+    and frozen parameters work as they do without. The first steps run on demand and are written down; from then on a plan
+    says ahead of time what leaves memory and what comes back.
+
+    Args:
+        model: Its parameters and buffers come under the budget, as does whatever the step makes.
+        optimizer: So do its state and the gradients.
+        step: One whole training step, with ``optimizer.step()`` in it; called by `Training.step` with its arguments.
+        budget_bytes: Fast memory for what can be moved, in bytes or as "3 GiB". Storages below 128 KiB, those shared with
+            numpy or other processes, and temporaries inside operators come on top; `Training.result` says how much that is.
+        flash: Folder on a local drive. The file there has no name and is gone when the process ends, however it ends.
+
+    Returns:
+        What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
+        operators only: whoever reads their memory past torch (``.numpy()``, ``torch.save``) may find it closed, which ends
+        the process.
+
+    Raises:
+        InputError: arguments that make no sense. On entering the block, a folder that cannot serve as flash.
+
+    Example:
+        >>> import tempfile, torch
+        >>> model = torch.nn.Linear(512, 512)
+        >>> optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
+        >>> def step(x):
+        ...     loss = model(x).square().mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        ...     return loss.item()
+        >>> with tempfile.TemporaryDirectory(dir=".") as folder:
+        ...     with train(model, optimizer, step, budget_bytes="5 MiB", flash=folder) as training:
+        ...         losses = [training.step(torch.ones(64, 512)) for _ in range(4)]
+        >>> [step.how for step in training.result.steps]
+        ['on demand', 'on demand', 'planned', 'planned']
+        >>> all(step.peak_bytes <= 5 * 2**20 for step in training.result.steps)
+        True
+    """
+    from tmtrain.run.training import Training
+
+    budget = parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes
+    return Training(model, optimizer, step, budget_bytes=budget, flash=Path(flash))

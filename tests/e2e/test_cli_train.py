@@ -1,0 +1,63 @@
+"""``tmtrain train``: what it says before, what it does, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tmtrain.cli.app import main
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "gpt_in_a_budget.py"
+JOB = f"{EXAMPLE}:job"
+
+
+def _said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main(["train", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    host = tmp_path / "host.toml"
+    assert main(["machine", "measure", str(tmp_path), "--out", str(host)]) == 0
+    assert "drive reads" in capsys.readouterr().out
+    given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    foreseen = _said(capsys, *given, "--dry-run")
+    run = _said(capsys, *given, "--steps", "5")
+    assert run["foreseen"] == foreseen
+    measured = run["measured"]
+    assert isinstance(measured, dict)
+    steps = measured["steps"]
+    assert [step["how"] for step in steps] == ["on demand"] * 2 + ["planned"] * 3
+    assert max(step["peak_bytes"] for step in steps) <= measured["budget_bytes"] == foreseen["budget_bytes"]
+    # The capture on fake tensors foresees the bytes of the real step; the simulator knows the recorded one.
+    assert steps[-1]["bytes_in"] == pytest.approx(foreseen["bytes_in"], rel=0.1)
+    assert steps[-1]["bytes_in"] == pytest.approx(run["simulated_bytes_in"], rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"--budget": "1MiB"}, "needs 2.95 MiB at once, more than any other; the budget has 1.00 MiB"),
+        ({"--flash": "/dev/shm"}, "which is memory itself"),
+        ({"--steps": "0"}, "--steps is 0: train for at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_spent(
+    change: dict[str, str], match: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"--budget": "33%", "--flash": str(tmp_path)} | change
+    assert main(["train", JOB, *(word for pair in given.items() for word in pair)]) == 1
+    assert match in capsys.readouterr().err
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLE), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("planned") == 8
