@@ -2,8 +2,8 @@
 
 The tensors of a tree of dicts, lists and tuples, as `state_dict()` returns them, are the tensors of the file, under their
 paths ("optimizer.state.0.exp_avg"); any reader of safetensors opens them. The tree itself, the numbers and strings in it,
-and an xxh3 of each tensor are JSON in the file's metadata. Nothing in it is executable. It is written under a temporary name
-and renamed, so a half-written one never carries the final name.
+and an xxh3 of each tensor are JSON in the file's metadata. Nothing in it is executable. It is written under a temporary
+name and renamed, so a half-written one never carries the final name.
 """
 
 import json
