@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from tmtrain.plan.pareto import pareto
     from tmtrain.policies import POLICIES, Decision, Policy, make_policy
     from tmtrain.report import read_results, results_table, write_perfetto, write_report
-    from tmtrain.run import RunResult, StepMeasure, train
+    from tmtrain.run import RunResult, StepMeasure, load_checkpoint, train
     from tmtrain.simulate import Result, load_result, save_result, simulate
     from tmtrain.trace import Phase, Role, Trace, load_trace, save_trace
     from tmtrain.units import FastCapacity, parse_bytes, parse_fast
@@ -61,9 +61,9 @@ __all__ = [
     "TmtrainError", "Trace", "Violation",
     "__version__",
     "capture", "capture_function", "capture_model", "check_plan", "describe_machine", "evaluate", "explain", "export",
-    "list_machines", "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result",
-    "load_trace", "lower", "make_policy", "min_fast", "pareto", "parse_bytes", "parse_fast", "plan", "read_results",
-    "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "train",
+    "list_machines", "load_checkpoint", "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan",
+    "load_result", "load_trace", "lower", "make_policy", "min_fast", "pareto", "parse_bytes", "parse_fast", "plan",
+    "read_results", "results_table", "save_plan", "save_result", "save_trace", "simulate", "trace_of", "train",
     "write_perfetto", "write_report",
 ]  # fmt: skip
 
@@ -84,7 +84,7 @@ _NAMES_BY_HOME = {
     "plan.min_fast": "min_fast",
     "plan.pareto": "pareto",
     "policies": "POLICIES Decision Policy make_policy",
-    "run": "RunResult StepMeasure train",
+    "run": "RunResult StepMeasure load_checkpoint train",
     "report": "read_results results_table write_perfetto write_report",
     "simulate": "Result load_result save_result simulate",
     "trace": "Phase Role Trace load_trace save_trace",

@@ -11,7 +11,8 @@ import tmtrain
 VERBS_AND_VALUES = [
     "POLICIES", "ZOO", "__version__", "capture", "capture_function", "capture_model", "check_plan",
     "describe_machine", "evaluate", "explain", "export", "list_machines", "min_fast", "pareto",
-    "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result", "load_trace", "lower",
+    "load_checkpoint", "load_checkpoint_policy", "load_machine", "load_offload_map", "load_plan", "load_result",
+    "load_trace", "lower",
     "make_policy", "parse_bytes", "parse_fast", "plan", "read_results", "results_table", "save_plan", "save_result",
     "save_trace", "simulate", "trace_of", "train", "write_perfetto", "write_report",
 ]  # fmt: skip

@@ -52,6 +52,13 @@ class Residence(TorchDispatchMode):
         self._tier.begin(self.operators, (), what=f"taking in {name}")
         self._adopt_all(self._new_among([tensor]))
 
+    def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
+        """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+        key = storage_key(tensor.untyped_storage())
+        self._tier.begin(self.operators, [key], what=what)
+        if fills:
+            self._tier.wrote([key])
+
     def begin_step(self, onlooker: Onlooker) -> None:
         """Count operators from 0 again, and let `onlooker` see them."""
         self._step_began, self.onlooker = self.operators, onlooker

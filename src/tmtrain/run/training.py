@@ -7,13 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 import torch
 
 from tmtrain.capture.owned import owned_tensors
 from tmtrain.capture.session import CaptureSession
 from tmtrain.errors import CaptureError, FlashError, InfeasibleError, InputError, SolverError
+from tmtrain.run.checkpoint import Checkpoint, write_checkpoint
 from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
 from tmtrain.run.drive import measure_drive
 from tmtrain.run.flash import FlashFile
@@ -25,6 +26,7 @@ from tmtrain.run.pages import keep_large_blocks_apart
 from tmtrain.run.pieces import SHARE, Pieces
 from tmtrain.run.residence import Residence
 from tmtrain.run.result import How, RunResult, StepMeasure
+from tmtrain.run.resume import resume
 from tmtrain.run.route import Route, make_route, retimed
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
@@ -132,8 +134,7 @@ class Training(Generic[P, R]):
             FlashError: the drive failed, or returned what was not written. Nothing wrong has been computed with; go on
                 from the last checkpoint.
         """
-        if self._exits is None:
-            raise InputError("the training has not begun: write `with tmtrain.train(...) as training:`")
+        self._check_begun()
         meter = _Meter(self._tier)
         try:
             if self._records:
@@ -146,6 +147,48 @@ class Training(Generic[P, R]):
         self._steps.append(meter.measure(how))
         gc.collect(1)
         return out
+
+    def save(self, path: str | Path, *, extra: Any = None) -> None:
+        """Write a checkpoint of model, optimizer and torch's generator: one safetensors file, written within the budget.
+
+        Args:
+            path: Of the file. It appears whole or not at all.
+            extra: What else belongs to it, such as the state of a scheduler or the number of the step.
+
+        Raises:
+            InputError: `extra` holds something else than tensors, numbers, strings and None, in dicts, lists and tuples;
+                or the disk refuses.
+        """
+        self._check_begun()
+        tree = {
+            "model": self._model.state_dict(), "optimizer": self._optimizer.state_dict(), "rng": torch.get_rng_state(),
+            "extra": extra,
+        }  # fmt: skip
+        write_checkpoint(Path(path), tree, fetch=self._fetched)
+
+    def load(self, path: str | Path) -> Any:
+        """Go on from a checkpoint, bit for bit as if nothing had come between; return its `extra`.
+
+        Raises:
+            InputError: it was saved from another model or optimizer; nothing is changed then.
+            FileFormatError: no checkpoint, or a damaged one; what came before the damage is restored already.
+        """
+        self._check_begun()
+        with Checkpoint(Path(path)) as checkpoint:
+            return resume(checkpoint, self._model, self._optimizer, hold=self._to_fill)
+
+    def _fetched(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        whole = tensor.detach().contiguous()
+        self._residence.hold(whole, what=f"saving {name}")
+        return whole
+
+    def _to_fill(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
+        self._residence.hold(tensor, what=f"loading {name}", fills=True)
+        return tensor
+
+    def _check_begun(self) -> None:
+        if self._exits is None:
+            raise InputError("the training has not begun: write `with tmtrain.train(...) as training:`")
 
     @property
     def budget_bytes(self) -> int:

@@ -1,8 +1,8 @@
-"""The verb of the real run. Importing it imports no torch; calling it does."""
+"""The verbs of the real run. Importing them imports no torch; calling them does."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tmtrain.units import parse_bytes
 
@@ -67,3 +67,30 @@ def train(
 
     budget = parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes
     return Training(model, optimizer, step, budget_bytes=budget, flash=Path(flash))
+
+
+def load_checkpoint(path: str | Path) -> Any:
+    """Read a checkpoint that `Training.save` wrote into memory, without a training.
+
+    Returns:
+        ``{"model": ..., "optimizer": ..., "rng": ..., "extra": ...}``: two state dicts for ``load_state_dict``, the state
+        of torch's generator for ``torch.set_rng_state``, and what the caller had saved besides.
+
+    Raises:
+        FileFormatError: no checkpoint, or a damaged one.
+
+    Example:
+        >>> import tempfile, torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters())
+        >>> with tempfile.TemporaryDirectory(dir=".") as folder:
+        ...     with train(model, optimizer, lambda: None, budget_bytes="1 MiB", flash=folder) as training:
+        ...         training.save(f"{folder}/last.safetensors", extra={"step": 7})
+        ...     saved = load_checkpoint(f"{folder}/last.safetensors")
+        >>> saved["extra"], model.load_state_dict(saved["model"])
+        ({'step': 7}, <All keys matched successfully>)
+    """
+    from tmtrain.run.checkpoint import Checkpoint, restored
+
+    with Checkpoint(Path(path)) as checkpoint:
+        return restored(checkpoint, checkpoint.tree, hold=lambda tensor, _: tensor)
