@@ -1,4 +1,4 @@
-"""Train an image model in less memory than it needs: ``python examples/vision_in_budget.py BUDGET FLASH_FOLDER [STEPS]``.
+"""Train an image model in less memory than it needs: ``python examples/vision_in_a_budget.py BUDGET FLASH_FOLDER [STEPS]``.
 
 Batch norms, momentum, bf16 autocast, and a look at the result in between: evaluation is operators too, so it stays within
 the budget like any step.
@@ -52,7 +52,7 @@ def main(budget: str, folder: str, steps: int = 12) -> None:
         for number in range(steps):
             print(f"step {number:3}  loss {training.step(number):.6f}")
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             pixels, kinds = images(steps)
             right = (model(pixels).argmax(1) == kinds).sum().item()
         model.train()

@@ -1,4 +1,4 @@
-"""Train a GPT in less memory than it needs: ``python examples/gpt_in_budget.py BUDGET FLASH_FOLDER [STEPS]``.
+"""Save and resume a training in a budget: ``python examples/checkpoints_in_a_budget.py BUDGET FOLDER [STEPS [STOP]]``.
 
 The loop that people write: accumulation of gradients, clipping, a learning rate schedule, checkpoints. tmtrain adds the
 `with` line, and the checkpoints are its own, since what lies on flash cannot be handed to `torch.save`. Interrupt it and
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
-
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import tmtrain
@@ -18,6 +17,9 @@ import tmtrain
 BATCH, SEQUENCE, ACCUMULATE, EVERY = 4, 128, 2, 4
 TEXT = (Path(tmtrain.__file__).parent / "plan" / "model.py").read_bytes()
 """Something to learn: a file that is there."""
+CONFIG = GPT2Config(
+    vocab_size=256, n_positions=SEQUENCE, n_embd=256, n_layer=4, n_head=4, bos_token_id=0, eos_token_id=0
+)
 
 
 def batch(number: int) -> torch.Tensor:
@@ -29,10 +31,10 @@ def batch(number: int) -> torch.Tensor:
     )
 
 
-def main(budget: str, folder: str, steps: int = 12) -> None:
-    """Train, and say what it took."""
+def main(budget: str, folder: str, steps: int = 12, stop: int | None = None) -> None:
+    """Train for so many steps, or until `stop` as if somebody had interrupted it; say what it took."""
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=256, n_positions=SEQUENCE, n_embd=256, n_layer=4, n_head=4))
+    model = GPT2LMHeadModel(CONFIG)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
 
@@ -56,7 +58,7 @@ def main(budget: str, folder: str, steps: int = 12) -> None:
             extra = training.load(saved)
             schedule.load_state_dict(extra["schedule"])
             first = extra["steps"]
-        for number in range(first, steps):
+        for number in range(first, steps if stop is None else stop):
             print(f"step {number:3}  loss {training.step(number):.6f}")
             if (number + 1) % EVERY == 0:
                 training.save(saved, extra={"schedule": schedule.state_dict(), "steps": number + 1})
