@@ -53,14 +53,14 @@ def test_a_training_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     example = EXAMPLES / "checkpoints_in_a_budget.py"
     (tmp_path / "at once").mkdir()
     (tmp_path / "twice").mkdir()
-    whole = _run(example, "48MiB", tmp_path / "at once", "6").splitlines()
-    _run(example, "48MiB", tmp_path / "twice", "6", "5")  # saved after four steps
-    rest = _run(example, "48MiB", tmp_path / "twice", "6").splitlines()
+    whole = _run(example, "12MiB", tmp_path / "at once", "6").splitlines()
+    _run(example, "12MiB", tmp_path / "twice", "6", "5")  # saved after four steps
+    rest = _run(example, "12MiB", tmp_path / "twice", "6").splitlines()
     assert [line for line in rest if line.startswith("step")] == whole[4:6]
 
 
 def test_an_image_model_in_a_budget(tmp_path: Path) -> None:
-    lines = _run(EXAMPLES / "vision_in_a_budget.py", "12MiB", tmp_path, "5").splitlines()
+    lines = _run(EXAMPLES / "vision_in_a_budget.py", "8MiB", tmp_path, "5").splitlines()
     assert [line.split()[:2] for line in lines[:5]] == [["step", str(number)] for number in range(5)]
     assert lines[-1].startswith("the last step: planned")
 
