@@ -200,3 +200,32 @@ def test_a_link_faster_than_the_clock_can_tell_still_ends() -> None:
     _fetch(link, 0, 8)
     link.advance(1.0)
     assert _memory(link).held[0] == 8
+
+
+def test_a_prefetch_under_way_is_as_urgent_as_the_read_behind_it() -> None:
+    link = _link(pages_per_second(read=1, write=1, shared=1), chunk_pages=2)
+    link.fetch(0, 2, deadline=50)
+    link.write(2, _memory(link).clean_up_to(2, 2), deadline=10)
+    link.advance(0.0)
+    link.fetch(1, 2, deadline=5)
+    assert _run(link) == [("r", 2, 0, 2), ("r", 2, 2, 4), ("w", 2, 0, 6)]
+
+
+def test_but_without_room_it_is_not() -> None:
+    link = _link(pages_per_second(read=1, write=1, shared=1), chunk_pages=2, fast_pages=11)
+    link.fetch(0, 2, deadline=50)
+    link.write(2, _memory(link).clean_up_to(2, 2), deadline=10)
+    link.advance(0.0)
+    link.fetch(1, 2, deadline=5)  # 8 pages of d and 2 under way: room for 1
+    link.advance(2.0)
+    assert list(link.log.is_write) == [True]
+
+
+def test_a_write_under_way_is_no_more_urgent_than_it_says() -> None:
+    link = _link(pages_per_second(read=1, write=1, shared=1), chunk_pages=2)
+    memory = _memory(link)
+    link.write(2, memory.clean_up_to(2, 2), deadline=50)
+    link.fetch(0, 2, deadline=10)
+    link.advance(0.0)
+    link.write(2, 2, deadline=5)
+    assert _run(link) == [("r", 2, 0, 2), ("w", 2, 0, 4), ("w", 2, 4, 6)]

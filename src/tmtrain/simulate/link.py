@@ -1,7 +1,7 @@
 """The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
 
 Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the lane with
-what is due earliest goes first, what it cannot use goes to the other; where both are due at once each gets half.
+what is due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half.
 A chunk that starts on an idle lane waits for the latency first; page faults wait for the fault handler, chunk by chunk.
 Reads start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
 """
@@ -61,11 +61,6 @@ class _Lane:
     """When the chunk's bytes begin to flow."""
     idle: bool = True
     """Nothing was under way just before: the next chunk pays the latency."""
-
-    @property
-    def urgency(self) -> int:
-        """Earliest deadline of what it carries and holds: a chunk that is not urgent must not hold up one that is."""
-        return min(self.deadline, self.queue[0][0]) if self.queue else self.deadline
 
 
 class Link:
@@ -160,7 +155,7 @@ class Link:
         reading = reads.pages > 0 and reads.ready_s <= self.now_s
         writing = writes.pages > 0 and writes.ready_s <= self.now_s
         if reading and writing:
-            reads_by, writes_by = reads.urgency, writes.urgency
+            reads_by, writes_by = self._reads_due(), writes.deadline
             if writes_by < reads_by:
                 rate = min(writes.rate, shared)
                 return min(reads.rate, shared - rate), rate
@@ -191,15 +186,12 @@ class Link:
         """Put the most urgent chunk on a lane that carries none, if it may start."""
         while lane.is_write and lane.queue and lane.queue[0][4] != self._memory.version[lane.queue[0][2]]:
             heapq.heappop(lane.queue)  # its content has died or changed meanwhile
-        if not lane.queue:
+        if not (lane.queue and self._has_room(lane)):
             lane.idle = True
             return
         deadline, number, extent, pages, version, is_fault = lane.queue[0]
         chunk = min(pages, self._chunk_pages)
         if not lane.is_write:
-            if chunk > self._memory.free - (self._claimed if deadline > self._turn else 0):
-                lane.idle = True
-                return
             self._memory.reserve(chunk)
         if chunk == pages:
             heapq.heappop(lane.queue)
@@ -210,6 +202,25 @@ class Link:
         lane.started_s = self.now_s
         lane.ready_s = self.now_s + self._delay_s(lane, chunk, is_fault=is_fault)
         lane.idle = False
+
+    def _has_room(self, lane: _Lane) -> bool:
+        """Whether fast memory has room for the most urgent chunk that waits."""
+        if lane.is_write:
+            return True
+        deadline, _, _, pages, _, _ = lane.queue[0]
+        claimed = self._claimed if deadline > self._turn else 0
+        return min(pages, self._chunk_pages) <= self._memory.free - claimed
+
+    def _reads_due(self) -> int:
+        """Earliest deadline of what the read lane carries or could carry next.
+
+        A prefetch that is due late must not hold up a read that is urgent. One that has no room yet waits for writes, not
+        for the lane; and writes free room whichever of them goes, so their lane is as urgent as the chunk that it carries.
+        """
+        lane = self._reads
+        if lane.queue and self._has_room(lane):
+            return min(lane.deadline, lane.queue[0][0])
+        return lane.deadline
 
     def _delay_s(self, lane: _Lane, pages: int, *, is_fault: bool) -> float:
         delay = lane.latency_s if lane.idle else 0.0
