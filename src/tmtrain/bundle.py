@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,27 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
     """Write a binary file under a temporary name, then rename it (see `write_text_atomically`)."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_bytes(data)
-        staging.replace(path)
+        with replacing(path) as staging:
+            staging.write_bytes(data)
     except OSError as error:
         raise InputError(
             f"could not write {path}: {error.strerror or error}; nothing was left behind"
         ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Yield a name to write to: that file takes the place of `path` when the block ends without error, else it is removed.
+
+    Raises:
+        OSError: the disk refuses; the old file, if any, is untouched.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield staging
+        staging.replace(path)
     finally:
         with contextlib.suppress(OSError):  # not there, or its folder is none: there is nothing to remove
             staging.unlink()

@@ -156,3 +156,16 @@ def lowered(step: RowStep, *, machine: Machine, spare_pages: int, slice_share: f
     """Lay a step on fast memory with so many pages more than its largest operator touches; whole operators by default."""
     fast = (step.most_touched() + spare_pages) * PAGE
     return lower(trace_of(step), machine=machine, fast_bytes=fast, slice_share=slice_share)
+
+
+IDLE_STEP = RowStep(
+    rows=2,
+    ops=(
+        Op(reads=("x",), makes=("a",)),
+        Op(makes=("t",)),
+        Op(reads=("t",), makes=("u",)),
+        Op(reads=("a",), makes=("g",), phase=Phase.BACKWARD),
+    ),
+    pages={"x": 2, "a": 2, "t": 4, "u": 2, "g": 2},
+)
+"""a (2 pages) is made from x (2 pages, always there), idle while t and u (6 pages) are worked on, and read in backward."""

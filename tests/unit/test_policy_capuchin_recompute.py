@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.support.row_steps import PAGE, Op, RowStep, lowered, random_step, row_machine
+from tests.support.row_steps import IDLE_STEP, PAGE, Op, RowStep, lowered, random_step, row_machine
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
@@ -10,18 +10,6 @@ from tmtrain.policies.capuchin import Capuchin, choose
 from tmtrain.policies.tensors import find_tensors
 from tmtrain.simulate import Result, simulate
 from tmtrain.trace import Phase
-
-STEP = RowStep(
-    rows=2,
-    ops=(
-        Op(reads=("x",), makes=("a",)),
-        Op(makes=("t",)),
-        Op(reads=("t",), makes=("u",)),
-        Op(reads=("a",), makes=("g",), phase=Phase.BACKWARD),
-    ),
-    pages={"x": 2, "a": 2, "t": 4, "u": 2, "g": 2},
-)
-"""a (2 pages) is made from x (2 pages, always there), idle while t and u (6 pages) are worked on, and read in backward."""
 
 CHAIN = RowStep(
     rows=2,
@@ -58,7 +46,7 @@ def test_what_takes_less_time_is_done(
     pages_per_s: float, link_steps: float, replay_s: float, pages_moved: int
 ) -> None:
     machine = row_machine(pages_per_s=pages_per_s)
-    result = _run(lowered(STEP, machine=machine, spare_pages=2), machine, link_steps=link_steps)
+    result = _run(lowered(IDLE_STEP, machine=machine, spare_pages=2), machine, link_steps=link_steps)
     assert result.replay_s == pytest.approx(replay_s)
     assert result.traffic_bytes == pages_moved * PAGE
 

@@ -3,25 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.row_steps import PAGE, Op, RowStep, lowered, random_step, row_machine
+from tests.support.row_steps import IDLE_STEP, PAGE, lowered, random_step, row_machine
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies import Decision, make_policy
 from tmtrain.simulate import Result, simulate
-from tmtrain.trace import Phase
-
-STEP = RowStep(
-    rows=2,
-    ops=(
-        Op(reads=("x",), makes=("a",)),
-        Op(makes=("t",)),
-        Op(reads=("t",), makes=("u",)),
-        Op(reads=("a",), makes=("g",), phase=Phase.BACKWARD),
-    ),
-    pages={"x": 2, "a": 2, "t": 4, "u": 2, "g": 2},
-)
-"""a (2 pages) is made from x (2 pages, always there), idle while t and u (6 pages) are worked on, and read in backward."""
 
 
 def _machine(*, joules_per_page_moved: float) -> Machine:
@@ -51,7 +38,7 @@ def test_what_costs_fewer_joules_is_done(
     joules_per_page_moved: float, pages_in: int, pages_out: int, replays: int
 ) -> None:
     machine = _machine(joules_per_page_moved=joules_per_page_moved)
-    decision, result = _run(lowered(STEP, machine=machine, spare_pages=2), machine)
+    decision, result = _run(lowered(IDLE_STEP, machine=machine, spare_pages=2), machine)
     assert decision.plan is not None
     assert len(decision.plan.replays) == replays
     assert (result.bytes_in, result.bytes_out) == (pages_in * PAGE, pages_out * PAGE)
@@ -62,7 +49,7 @@ def test_what_costs_fewer_joules_is_done(
 
 def test_nothing_is_done_where_everything_fits() -> None:
     machine = _machine(joules_per_page_moved=1.0)
-    decision, result = _run(lowered(STEP, machine=machine, spare_pages=4), machine)
+    decision, result = _run(lowered(IDLE_STEP, machine=machine, spare_pages=4), machine)
     assert decision.plan is not None
     assert (len(decision.plan.replays), len(decision.plan.transfers), result.traffic_bytes) == (0, 0, 0)
 

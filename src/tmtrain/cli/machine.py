@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tmtrain.bundle import write_text_atomically
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
@@ -58,7 +59,7 @@ def measure(folder: Path, /, *, out: Path, json: Flag = False) -> None:
     with progress() as tell:
         tell(f"{folder}: measure the drive, and this host beside it")
         rates = measure_host(folder)
-    out.write_text(machine_text(rates), encoding="utf-8")
+    write_text_atomically(out, machine_text(rates))
     drive = rates.drive
     lines = [
         ("drive reads", quantity(drive.read_bytes_per_s, "B/s")),

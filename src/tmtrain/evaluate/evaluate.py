@@ -86,9 +86,9 @@ def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[Task]:
         begin = time.perf_counter()
         trace = trace_of(model, study.options)
         capture_s = time.perf_counter() - begin
+        if study.calibration is not None:
+            check_measured(trace, machines[0], file=study.calibration)
         for machine in machines:
-            if study.calibration is not None:
-                check_measured(trace, machine, file=study.calibration)
             for fast in study.fasts:
                 yield Task(trace=trace, machine=machine, fast=fast, study=study, out=out, capture_s=capture_s)
 

@@ -9,9 +9,7 @@ name and renamed, so a half-written one never carries the final name.
 import json
 import os
 import struct
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 import xxhash
 
+from tmtrain.bundle import replacing
 from tmtrain.capture.internals import storage_key
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.run.pages import Span, view
@@ -67,13 +66,14 @@ def write_checkpoint(path: Path, tree: Any, *, fetch: Callable[[torch.Tensor, st
     plain = packed.take(tree, "")
     digests = dict.fromkeys(packed.tensors, _NO_DIGEST)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as file:
+        with replacing(path) as staging, staging.open("wb") as file:
             file.write(packed.header(plain, digests))
             for name, tensor in packed.tensors.items():
                 digests[name] = _write(file, fetch(tensor, name))
             file.seek(0)
             file.write(packed.header(plain, digests))  # as long as before
+            file.flush()
+            os.fsync(file.fileno())  # an old checkpoint must not give way to one that a power cut empties
     except OSError as error:
         raise InputError(f"cannot write the checkpoint {path}: {error.strerror or error}") from error
 
@@ -266,19 +266,3 @@ def _chunks(tensor: torch.Tensor) -> Iterator[memoryview]:
         whole = view(Span(tensor.data_ptr(), size))
         for at in range(0, size, CHUNK_BYTES):
             yield whole[at : at + CHUNK_BYTES]
-
-
-@contextmanager
-def _replacing(path: Path) -> Generator[BinaryIO]:
-    """Yield a new file that takes the place of `path` when all is written."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

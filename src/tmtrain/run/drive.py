@@ -36,9 +36,8 @@ def measure_drive(folder: Path, *, blocks: int = PROBE_BLOCKS) -> DriveRates:
     flash = FlashFile(folder, size_bytes=2 * blocks * BLOCK_BYTES)
     mover = Mover(flash)
     memory = mmap.mmap(-1, 2 * blocks * BLOCK_BYTES)
-    memory[:: mmap.PAGESIZE] = bytes(
-        len(memory) // mmap.PAGESIZE
-    )  # the pages are there before the clock runs
+    # The pages are there before the clock runs.
+    memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
     view = memoryview(memory)
     try:
         first, second = range(blocks), range(blocks, 2 * blocks)

@@ -78,7 +78,8 @@ class Residence(TorchDispatchMode):
         self._prepare(op, func, signature, args, kwargs)
         written = _written(signature, args, kwargs)
         moves = [tensor.untyped_storage() for tensor in written] if _may_resize(func) else []
-        self._tier.dismiss_all(map(storage_key, moves))
+        for storage in moves:
+            self._tier.dismiss(storage_key(storage))
         out = func(*args, **kwargs)
         self.operators += 1
         self._admit_again(moves)

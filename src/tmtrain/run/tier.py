@@ -215,11 +215,6 @@ class Tier:
         self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
         self._pinned.discard(number)
 
-    def dismiss_all(self, numbers: Iterable[int]) -> None:
-        """Dismiss each of them."""
-        for number in numbers:
-            self.dismiss(number)
-
     def reserve(self, wanted_bytes: int) -> None:
         """Make room for what the current operator is about to make, and keep it for that; errors as `make_room`."""
         self.make_room(wanted_bytes)
@@ -343,9 +338,8 @@ class Tier:
 
     def _write(self, block: Block, *, deadline: int) -> None:
         if block.job is not None:
-            self._wait(
-                block
-            )  # an older content on its way: two writes of one place must not overtake each other
+            # An older content may be on its way: two writes of one place must not overtake each other.
+            self._wait(block)
         version = block.writing = block.version
         block.job = Job(
             direction="out", block=view(block.span), offset=block.offset, deadline=deadline,

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
@@ -307,33 +308,28 @@ class _Meter:
     """Measures one step by what the counters say before and after it."""
 
     def __init__(self, tier: Tier) -> None:
-        self._tier, self._moved, self._counts = tier, tier.mover.moved, tier.counts
+        self._tier = tier
         forget_peak()
         tier.counts.peak_bytes = tier.used_bytes
-        self._drives = drives_so_far()
-        self._before = (
-            self._moved.bytes_in,
-            self._moved.bytes_out,
-            self._counts.misses,
-            self._counts.evictions,
-        )
-        self._stall_s = self._counts.stall_s
+        self._drives_before = drives_so_far()
+        self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
         self._began_s = time.perf_counter()
 
     def measure(self, how: How) -> StepMeasure:
         """Return the step that ends now."""
         ended_s, drives = time.perf_counter(), drives_so_far()
-        bytes_in, bytes_out, misses, evictions = self._before
+        moved, moved_before = self._tier.mover.moved, self._moved_before
+        counts, before = self._tier.counts, self._counts_before
         return StepMeasure(
             how=how,
             step_time_s=ended_s - self._began_s,
-            stall_s=self._counts.stall_s - self._stall_s,
-            bytes_in=self._moved.bytes_in - bytes_in,
-            bytes_out=self._moved.bytes_out - bytes_out,
-            drive_read_bytes=drives.read_bytes - self._drives.read_bytes,
-            drive_written_bytes=drives.written_bytes - self._drives.written_bytes,
-            misses=self._counts.misses - misses,
-            evictions=self._counts.evictions - evictions,
-            peak_bytes=self._counts.peak_bytes,
+            stall_s=counts.stall_s - before.stall_s,
+            bytes_in=moved.bytes_in - moved_before.bytes_in,
+            bytes_out=moved.bytes_out - moved_before.bytes_out,
+            drive_read_bytes=drives.read_bytes - self._drives_before.read_bytes,
+            drive_written_bytes=drives.written_bytes - self._drives_before.written_bytes,
+            misses=counts.misses - before.misses,
+            evictions=counts.evictions - before.evictions,
+            peak_bytes=counts.peak_bytes,
             peak_resident_bytes=peak_resident_bytes(),
         )
