@@ -24,18 +24,17 @@ faults, and as kernels that wait for the link last longer than profiled, variant
 link can carry what has to move, or with a link that carries anything.
 """
 
-import heapq
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.prediction import channel_seconds, predict
 from tmtrain.policies.advice import advise, fetch_where_it_fits
+from tmtrain.policies.g10_eviction import Account, evict
 from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.tensors import Tensors, find_tensors
 
@@ -111,158 +110,35 @@ def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
 
 
 def _evict(tensors: Tensors, rule: Rule, *, stretch: float) -> _Evicted:
-    """Run algorithm 1: best period first, with benefits kept up to date."""
-    periods = tensors.periods
-    account = _Account(tensors, rule, stretch=stretch)
-    chosen, fetch = np.zeros(len(periods), bool), periods.end.copy()
-    siblings: dict[int, list[int]] = {}
-    for p, content in enumerate(tensors.content.tolist()):
-        siblings.setdefault(content, []).append(p)
-    heap = [(*account.rank(p), p) for p in account.candidates()]
-    heapq.heapify(heap)
-    while heap and account.exceeded():
-        *_, p = heapq.heappop(heap)
-        if chosen[p]:
-            continue
-        # Benefits and bandwidth only shrink, so who is first after an update is first of all.
-        rank = account.rank(p)
-        if rank[0] >= 0:
-            continue
-        if heap and (*rank, p) > heap[0]:
-            heapq.heappush(heap, (*rank, p))
-            continue
-        fetch[p], chosen[p] = account.take(p), True
-        if tensors.content[p] >= 0:  # the other periods of this content need no transfer out any more
-            for other in siblings[int(tensors.content[p])]:
-                if not chosen[other]:
-                    heapq.heappush(heap, (*account.rank(other), other))
+    """Run algorithm 1 where the link has `stretch` times its bandwidth in each slice."""
+    timeline, machine, periods = tensors.timeline, tensors.machine, tensors.periods
+    line = int(ARTIFACT_LINE * timeline.fast_pages) if rule is Rule.ARTIFACT else timeline.fast_pages
+    page = timeline.page_bytes
+    pages_out_per_s, pages_in_per_s = machine.write_bytes_per_s / page, machine.read_bytes_per_s / page
+    unlimited = not np.isfinite(stretch)
+    seconds = np.full(tensors.num_slices, np.inf) if unlimited else timeline.slices.duration_s * stretch
+    length_s = tensors.length_s() * (1.0 if unlimited else stretch)
+    account = Account(
+        excess=(tensors.problem.over_pages + timeline.fast_pages - line).astype(np.float64),
+        write=seconds * pages_out_per_s,
+        read=seconds * pages_in_per_s,
+        both=seconds * (machine.shared_bytes_per_s / page),
+        duration_s=timeline.slices.duration_s,
+        pages=periods.pages.astype(np.float64),
+        start=periods.start.astype(np.int64),
+        end=periods.end.astype(np.int64),
+        length_s=length_s,
+        content=tensors.content.astype(np.int64),
+        pages_out_per_s=pages_out_per_s,
+        pages_in_per_s=pages_in_per_s,
+        by_cost=rule is Rule.PAPER,
+    )
+    candidates = np.arange(len(periods))
+    if rule is Rule.ARTIFACT:
+        slower = min(pages_in_per_s, pages_out_per_s)
+        one_way_s = periods.pages / np.where(periods.is_dirty, slower, pages_in_per_s)
+        candidates = np.flatnonzero(
+            (length_s >= SAFE_TRANSFERS * one_way_s) & (periods.end - periods.start > 2)
+        )
+    chosen, fetch = evict(account, candidates)
     return _Evicted(chosen=chosen, fetch=fetch)
-
-
-class _Account:
-    """Pressure above the line and bandwidth that is left, slice by slice."""
-
-    def __init__(self, tensors: Tensors, rule: Rule, *, stretch: float) -> None:
-        self._tensors, self._rule = tensors, rule
-        timeline, machine, page = tensors.timeline, tensors.machine, tensors.timeline.page_bytes
-        line = int(ARTIFACT_LINE * timeline.fast_pages) if rule is Rule.ARTIFACT else timeline.fast_pages
-        self._excess = (tensors.problem.over_pages + timeline.fast_pages - line).astype(np.float64)
-        self._duration_s = timeline.slices.duration_s
-        seconds = self._duration_s * stretch if np.isfinite(stretch) else np.full(tensors.num_slices, np.inf)
-        self._pages_out_per_s = machine.write_bytes_per_s / page
-        self._pages_in_per_s = machine.read_bytes_per_s / page
-        self._write = seconds * self._pages_out_per_s
-        self._read = seconds * self._pages_in_per_s
-        self._both = seconds * (machine.shared_bytes_per_s / page)
-        periods = tensors.periods
-        slower = min(self._pages_in_per_s, self._pages_out_per_s)
-        self._one_way_s = periods.pages / np.where(periods.is_dirty, slower, self._pages_in_per_s)
-        self._length_s = tensors.length_s() * (stretch if np.isfinite(stretch) else 1.0)
-        self._written: set[int] = set()
-
-    def exceeded(self) -> bool:
-        """Whether the line is still exceeded somewhere."""
-        return bool(self._excess.max() > 0)
-
-    def candidates(self) -> list[int]:
-        """Return the periods that are long enough."""
-        periods = self._tensors.periods
-        if self._rule is Rule.PAPER:
-            return list(range(len(periods)))
-        safe = self._length_s >= SAFE_TRANSFERS * self._one_way_s
-        return np.flatnonzero(safe & (periods.end - periods.start > 2)).tolist()
-
-    def rank(self, p: int) -> tuple[float, float]:
-        """Return the key of period p, least first; no benefit, no number below 0."""
-        window = self._window(p)
-        if window.end <= window.begin:
-            return 0.0, 0.0
-        pages = float(self._tensors.periods.pages[p])
-        area = _area(self._excess, self._duration_s, pages, window.begin, window.end)
-        if self._rule is Rule.PAPER:
-            return -area / (pages / self._pages_in_per_s + self._pages_out(p) / self._pages_out_per_s), 0.0
-        return -area, -pages * float(self._length_s[p])
-
-    def take(self, p: int) -> int:
-        """Evict the tensor over period p; return the slice at which its transfer in begins."""
-        window = self._window(p)
-        periods, T = self._tensors.periods, self._tensors.num_slices
-        pages, start, end = float(periods.pages[p]), int(periods.start[p]), int(periods.end[p])
-        _spend(self._write, self._both, self._pages_out(p), start + 1, end, 1)
-        _spend(self._read, self._both, pages, end - 1, start, -1)
-        self._excess[np.arange(window.begin, window.end) % T] -= pages
-        self._written.add(int(self._tensors.content[p]))
-        return window.fetch
-
-    def _pages_out(self, p: int) -> float:
-        content = int(self._tensors.content[p])
-        return 0.0 if content < 0 or content in self._written else float(self._tensors.periods.pages[p])
-
-    def _window(self, p: int) -> "_Window":
-        """Find the slices during which the tensor counts as absent, by the bandwidth that is left."""
-        periods, pages = self._tensors.periods, float(self._tensors.periods.pages[p])
-        start, end = int(periods.start[p]), int(periods.end[p])
-        share = 0.5 if self._rule is Rule.ARTIFACT else 1.0
-        out = _reach(self._write, self._both, self._pages_out(p), start + 1, end, 1, share)
-        into = _reach(self._read, self._both, pages, end - 1, start, -1, share)
-        if out[1] > into[1] + 1:
-            return _Window(begin=end, end=end, fetch=end)
-        return _Window(begin=out[0], end=into[0] + 1, fetch=into[1] + 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
-    """Slices ``begin .. end - 1`` without the tensor; `fetch` is where its way back begins."""
-
-    begin: int
-    end: int
-    fetch: int
-
-
-@njit(cache=True)
-def _reach(
-    lane: NDArray[np.float64],
-    both: NDArray[np.float64],
-    pages: float,
-    first: int,
-    stop: int,
-    way: int,
-    share: float,
-) -> tuple[int, int]:  # pragma: no cover - compiled
-    """Return the slices in which a share of `pages` has passed, from `first` on, and after which all have; else `stop`."""
-    left, half, t = pages, first, first
-    while left > 0 and t != stop:
-        i = t % len(lane)
-        left -= min(lane[i], both[i])
-        t += way
-        if left > pages * (1 - share):
-            half = t
-    return (half, t) if left <= 0 else (stop, stop + way)
-
-
-@njit(cache=True)
-def _spend(
-    lane: NDArray[np.float64], both: NDArray[np.float64], pages: float, first: int, stop: int, way: int
-) -> None:  # pragma: no cover - compiled
-    """Use up bandwidth for `pages`, from `first` on."""
-    t = first
-    while pages > 0 and t != stop:
-        i = t % len(lane)
-        used = min(pages, lane[i], both[i])
-        lane[i] -= used
-        both[i] -= used
-        pages -= used
-        t += way
-
-
-@njit(cache=True)
-def _area(
-    excess: NDArray[np.float64], duration_s: NDArray[np.float64], pages: float, begin: int, end: int
-) -> float:  # pragma: no cover - compiled
-    """Integrate what `pages` take away of the excess over slices ``begin .. end - 1``, in page seconds."""
-    area = 0.0
-    for t in range(begin, end):
-        i = t % len(excess)
-        if excess[i] > 0:
-            area += min(pages, excess[i]) * duration_s[i]
-    return area
