@@ -12,6 +12,8 @@ from tests.support.trainings import small_training
 
 from tmtrain import train
 from tmtrain.errors import InputError
+from tmtrain.run.drive import DriveRates
+from tmtrain.run.host import host_machine
 
 MIB = 1 << 20
 WIDTH = 512
@@ -223,3 +225,37 @@ def test_a_training_is_entered_once_and_steps_run_inside(tmp_path: Path) -> None
         training.step()
     with training, pytest.raises(InputError, match="has begun already"):
         training.__enter__()
+
+
+def test_a_step_may_be_a_block_of_the_users_own_loop(tmp_path: Path) -> None:
+    plain = small_training("gpt2")
+    expected = [plain.step(plain.batches(n)) for n in range(4)]
+    kept = small_training("gpt2")
+    with train(kept.model, kept.optimizer, budget_bytes=9 * MIB, flash=tmp_path) as training:
+        losses: list[float] = []
+        for number in range(4):
+            with training.one_step():
+                losses.append(kept.step(kept.batches(number)))
+        assert [step.how for step in training.result.steps] == ["on demand"] * 2 + ["planned"] * 2
+        with pytest.raises(InputError, match="one_step"):
+            training.step()
+        with training.one_step(), pytest.raises(InputError, match="has begun"), training.one_step():
+            pass
+        assert training.result.steps[-1].how == "astray"  # it did nothing, which is not that step
+    assert losses == expected
+
+
+def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(_: Path) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr("tmtrain.run.training.measure_drive", measure)
+    kept = small_training("gpt2")
+    host = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
+    with train(
+        kept.model, kept.optimizer, kept.step, budget_bytes=9 * MIB, flash=tmp_path, machine=host
+    ) as training:
+        for number in range(3):
+            training.step(kept.batches(number))
+        assert training.route is not None
+        assert training.route.machine is host

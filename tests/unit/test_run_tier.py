@@ -263,3 +263,41 @@ def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch
     tier.close()
     assert overtaken == []  # two writes of one place could end in either order
     assert all(np.array_equal(arrays[n], copies[n]) for n in arrays)
+
+
+def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
+    arrays = {n: _array(n, 2 * MIB) for n in range(5)}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(5, [0])
+    tier.keep(0)
+    tier.keep(0)
+    assert tier.free_bytes == tier.budget_bytes - tier._tenants[0].bytes  # pyright: ignore[reportPrivateUsage]
+    for now in range(6, 20):
+        tier.begin(now, [1 + now % 4])
+        for block in tier.blocks_of(0):
+            tier.leave(block, deadline=now)
+            assert block.state is State.HERE
+    tier.begin(20, [1, 2, 3])
+    with pytest.raises(InfeasibleError, match=r"needs 9\.98 MiB"):  # what is kept is part of it
+        tier.make_room(2 * MIB)
+    tier.begin(21, ())
+    tier.dismiss(0)
+    assert tier.free_bytes == tier.budget_bytes
+
+
+def test_without_restoring_only_what_is_under_way_is_waited_for(flash: FlashFile) -> None:
+    tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=4 * MIB)
+    arrays = {n: _array(n) for n in range(3)}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    away = tier.away_bytes
+    assert away > 0
+    tier.close(restores=False)
+    assert tier.away_bytes >= away
+    assert tier.mover.moved.bytes_in == 0
+    for n in arrays:
+        tier.dismiss(n)  # opens the pages for whoever gets the memory next
+    _ADMITTED.clear()

@@ -83,9 +83,7 @@ class RunSummary:
         return _beside(self.measured.step_time_s or last.step_time_s, self.simulated_step_time_s)
 
 
-def foreseen_summary(
-    target: str, budget: FastCapacity, *, flash: Path, machine: Path | None
-) -> ForeseenSummary:
+def foreseen_summary(target: str, budget: FastCapacity, *, flash: Path, machine: Machine) -> ForeseenSummary:
     """Foresee a run; refuses a budget that an operator exceeds and a drive that is too full, before anything is spent.
 
     Raises: as `tmtrain.run.foresight.foresee`; also for a drive that has no room for it.
@@ -93,7 +91,7 @@ def foreseen_summary(
     from tmtrain.run.flash import check_room
     from tmtrain.run.foresight import foresee
 
-    seen = foresee(target, machine=_host(flash, machine), budget=budget)
+    seen = foresee(target, machine=machine, budget=budget)
     check_room(flash, seen.trace.footprint_bytes)
     result = simulate(
         follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
@@ -115,6 +113,7 @@ def run_summary(
     *,
     budget_bytes: int,
     flash: Path,
+    machine: Machine,
     steps: int,
     tell: Callable[[str], None],
 ) -> RunSummary:
@@ -123,9 +122,12 @@ def run_summary(
     Raises: as `tmtrain.train` and `Training.step`.
     """
     from tmtrain.capture.user import find_function
+    from tmtrain.run.held import held_bytes_out
 
     job = find_function(target).make_job(samples=1)
-    with train(job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash) as training:
+    with train(
+        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine
+    ) as training:
         for number in range(steps):
             training.step()
             done = training.result.steps[-1]
@@ -138,16 +140,19 @@ def run_summary(
         )  # fmt: skip
     decision = follow(route.plan, route.timeline, machine=route.machine)
     simulated = simulate(decision, machine=route.machine, policy="tmtrain")
+    taken = simulated.series.resident_bytes.sum(axis=1) + simulated.series.in_flight_bytes
+    held = held_bytes_out(route.stream, route.timeline, taken_bytes=taken)
     return RunSummary(
         foreseen=foreseen,
         measured=measured,
         simulated_step_time_s=simulated.step_time_s,
         simulated_bytes_in=simulated.bytes_in,
-        simulated_bytes_out=simulated.bytes_out,
+        simulated_bytes_out=simulated.bytes_out + held,
     )
 
 
-def _host(flash: Path, machine: Path | None) -> Machine:
+def this_host(flash: Path, machine: Path | None) -> Machine:
+    """Return the machine of that file, or measure this host and the drive behind `flash`."""
     if machine is not None:
         return load_machine(machine)
     from tmtrain.run.measure import machine_text, measure_host

@@ -5,7 +5,7 @@ from pathlib import Path
 from tmtrain.cli.flag import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.run_summary import ForeseenSummary, RunSummary, foreseen_summary, run_summary
+from tmtrain.cli.run_summary import ForeseenSummary, RunSummary, foreseen_summary, run_summary, this_host
 from tmtrain.errors import CaptureError, InputError
 from tmtrain.units import parse_fast
 
@@ -28,7 +28,7 @@ def train(
         budget: Memory for what can be moved: a size, or a share of what the step needs.
         flash: Folder on a local drive; what is there is gone when the run ends.
         steps: How many steps to train.
-        machine: This host, as written by tmtrain machine measure, for the dry run; measured anew without it.
+        machine: This host, as written by tmtrain machine measure; measured anew without it.
         dry_run: Say what to expect, and touch neither model nor drive.
         json: Print JSON.
     """
@@ -36,10 +36,11 @@ def train(
     if steps < 1:
         raise InputError(f"--steps is {steps}: train for at least 1")
     with progress() as tell:
+        host = this_host(flash, machine)
         tell(f"{target}: foresee")
         foreseen: ForeseenSummary | None = None
         try:
-            foreseen = foreseen_summary(target, capacity, flash=flash, machine=machine)
+            foreseen = foreseen_summary(target, capacity, flash=flash, machine=host)
         except CaptureError as error:
             if dry_run or capacity.bytes is None:
                 raise
@@ -48,7 +49,7 @@ def train(
         if not dry_run:
             budget_bytes = foreseen.budget_bytes if foreseen else capacity.bytes or 0
             summary = run_summary(
-                target, foreseen, budget_bytes=budget_bytes, flash=flash, steps=steps, tell=tell
+                target, foreseen, budget_bytes=budget_bytes, flash=flash, machine=host, steps=steps, tell=tell
             )
     assert summary is not None, "a dry run without foresight has raised"
     emit(summary, facts(target, summary.lines()), as_json=json)

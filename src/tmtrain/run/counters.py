@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _IO, _STATUS, _CLEAR = Path("/proc/self/io"), Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_MEMINFO = Path("/proc/meminfo")
 _PEAK = "5"
 """What resets the peak of the resident set, see proc(5)."""
 
@@ -27,12 +28,17 @@ def drives_so_far() -> Drives:
 
 def resident_bytes() -> int:
     """Return the resident set of this process now."""
-    return _status("VmRSS")
+    return _kibibytes(_STATUS, "VmRSS")
 
 
 def peak_resident_bytes() -> int:
     """Return its peak since `forget_peak`, exact: the kernel keeps it."""
-    return _status("VmHWM")
+    return _kibibytes(_STATUS, "VmHWM")
+
+
+def available_bytes() -> int:
+    """Return the memory that the system could give a process now without swapping."""
+    return _kibibytes(_MEMINFO, "MemAvailable")
 
 
 def forget_peak() -> None:
@@ -40,8 +46,8 @@ def forget_peak() -> None:
     _CLEAR.write_text(_PEAK)
 
 
-def _status(key: str) -> int:
-    for line in _STATUS.read_text().splitlines():
+def _kibibytes(file: Path, key: str) -> int:
+    for line in file.read_text().splitlines():
         if line.startswith(f"{key}:"):
             return int(line.split()[1]) * 1024
     return 0

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tmtrain.run.fingerprint import START, mixed
 from tmtrain.run.onlooker import Onlooker
+from tmtrain.run.result import How
 from tmtrain.run.route import Route
 from tmtrain.run.schedule import Move
 from tmtrain.run.tier import BLOCK_BYTES, Block, Tenant, Tier, least_recently_used
@@ -50,6 +51,14 @@ class Follower(Onlooker):
         self._wanted: deque[_Wanted] = deque()
         self._fingerprint = START
         self._first = self._op = 0
+
+    @property
+    def how(self) -> How:
+        """How the step has run, now that it is over; one that breaks off before its route ends was another one."""
+        if not self.routes:
+            return "on demand"
+        is_through = self.route is not None and self._op == self.route.stream.last_operator
+        return "planned" if is_through else "astray"
 
     def learn(self, route: Route, *, living: dict[int, str]) -> None:
         """Follow `route` from the next step on; `living` names the storages that are alive now."""

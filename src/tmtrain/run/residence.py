@@ -28,6 +28,9 @@ SMALLEST_BYTES = 128 * 1024
 
 _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 
+_COMMUNICATORS = frozenset(("c10d",))
+"""Namespaces of operators whose threads go on with the operands after the operator has returned."""
+
 _Key = tuple[Any, ...]
 
 
@@ -45,6 +48,8 @@ class Residence(TorchDispatchMode):
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's tenants, by the key of their storage, which is theirs until they die."""
+        self._staying: set[int] = set()
+        """Of those, who cannot move any more: nobody is told of them."""
         self._new_bytes: dict[_Key, int] = {}
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
@@ -75,8 +80,10 @@ class Residence(TorchDispatchMode):
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
         op = self.operators - self._step_began
+        if func.namespace in _COMMUNICATORS:
+            return self._communicate(func, signature, args, kwargs)
         self._prepare(op, func, signature, args, kwargs)
-        written = _written(signature, args, kwargs)
+        written = written_tensors(signature, args, kwargs)
         moves = [tensor.untyped_storage() for tensor in written] if _may_resize(func) else []
         for storage in moves:
             self._tier.dismiss(storage_key(storage))
@@ -88,12 +95,32 @@ class Residence(TorchDispatchMode):
         self.onlooker.ran(op, seconds=self._seconds_since())
         return out
 
+    def _communicate(
+        self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Let what goes to other processes stay in memory until it dies."""
+        operands = _tensors_in(args, kwargs)
+        new = self._new_among(operands)
+        self._tier.begin(
+            self.operators, [key for key in _keys(operands) if key in self._watch], what=signature.name
+        )
+        self._adopt_all(new)
+        for key in _keys(operands):
+            if key in self._watch:
+                self._tier.keep(key)
+                self._staying.add(key)
+        out = func(*args, **kwargs)
+        self.operators += 1
+        return out
+
     def _prepare(
         self, op: int, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        operands = _tensors_in(args, kwargs)
         new = self._new_among(operands)
-        keys = [key for key in _keys(operands) if key in self._watch or key in new]
+        keys = [
+            key for key in _keys(operands) if key in new or (key in self._watch and key not in self._staying)
+        ]
         makes = self._expected(func, args, kwargs)
         self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
         self._tier.begin(self.operators, keys, what=signature.name)
@@ -145,6 +172,7 @@ class Residence(TorchDispatchMode):
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
         del self._watch[key]
         self._tier.dismiss(key)
+        self._staying.discard(key)
         self.onlooker.died(key)
 
     def _is_new(self, storage: torch.UntypedStorage) -> bool:
@@ -207,13 +235,20 @@ def _is_view(func: OpOverload) -> bool:
     return bool(infos) and all(info is not None and not info.is_write for info in infos)
 
 
-def _written(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+def written_tensors(
+    signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[torch.Tensor]:
+    """Return the arguments that the operator writes to."""
     found: list[torch.Tensor] = []
     for argument in signature.arguments:
         if argument.writes:
             value = args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
             found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
     return found
+
+
+def _tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
 
 
 def _keys(tensors: list[torch.Tensor]) -> dict[int, None]:

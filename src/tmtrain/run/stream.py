@@ -45,6 +45,11 @@ class Stream:
         """Views included."""
         return len(self.trace.operators)
 
+    @property
+    def last_operator(self) -> int:
+        """The last one that is no view."""
+        return max(self.fingerprints, default=0)
+
     def next_use(self, storage: str, *, after: int) -> int | None:
         """Return the next operator that touches `storage`, counted on into the next step; None if its content is dead."""
         uses = self.uses.get(storage, ())

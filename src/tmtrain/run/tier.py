@@ -70,6 +70,8 @@ class Tenant:
     """Of its place in the flash file."""
     last_use: int = -1
     """Operator that touched it last."""
+    stays: bool = False
+    """In memory until it dies."""
 
     @property
     def bytes(self) -> int:
@@ -117,6 +119,7 @@ class Tier:
     _leaving: dict[int, Block] = field(default_factory=dict)
     """Blocks that are LEAVING, by place on flash, who has been told first in front."""
     _leaving_bytes: int = 0
+    _staying_bytes: int = 0
     _tenant_bytes: int = 0
     _reserved_bytes: int = 0
     """For what the current operator makes: nobody else may take it."""
@@ -133,6 +136,11 @@ class Tier:
     def tenant_bytes(self) -> int:
         """Of all tenants, wherever they are."""
         return self._tenant_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """Of the budget, for tenants that do not stay for good."""
+        return self.budget_bytes - self._staying_bytes
 
     def begin(self, now: int, numbers: Iterable[int], *, what: str = "") -> None:
         """Let operator `now` run: bring in all it touches, and hold it there until the next one begins.
@@ -170,6 +178,13 @@ class Tier:
                     for block in self._tenants[number].blocks:
                         block.version += 1
                         block.is_clean = False
+
+    def keep(self, number: int) -> None:
+        """Let a tenant that is in memory stay there until it dies: others touch it when they please."""
+        tenant = self._tenants[number]
+        if not tenant.stays:
+            tenant.stays = True
+            self._staying_bytes += tenant.bytes
 
     def admit(self, number: int, memory: Span) -> None:
         """Take in a new storage, which is in memory and written; room for it has been made before.
@@ -212,6 +227,7 @@ class Tier:
                     self.used_bytes -= block.span.length
                 self._settle(block)
         self._tenant_bytes -= tenant.bytes
+        self._staying_bytes -= tenant.bytes if tenant.stays else 0
         self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
         self._pinned.discard(number)
 
@@ -248,7 +264,7 @@ class Tier:
     def leave(self, block: Block, *, deadline: int) -> None:
         """Give `block` up: it goes when flash has it. What the current operator uses stays, whoever says otherwise."""
         with self._lock:
-            if block.state is not State.HERE or block.owner in self._pinned:
+            if block.state is not State.HERE or self._must_stay(block.owner):
                 return
             if block.is_clean:
                 self._go(block)
@@ -272,25 +288,43 @@ class Tier:
         """Return the blocks of a tenant, in order."""
         return self._tenants[number].blocks
 
-    def close(self) -> None:
-        """Bring everything back, wait for it, and let go of the drive: the storages outlive the tier.
+    @property
+    def away_bytes(self) -> int:
+        """Of tenants, on flash only."""
+        blocks = (block for tenant in self._tenants.values() for block in tenant.blocks)
+        return sum(block.span.length for block in blocks if block.state is State.AWAY)
+
+    def close(self, *, restores: bool = True) -> None:
+        """Let go of the drive, when everything is back: the storages outlive the tier.
+
+        Args:
+            restores: Else what is away stays closed for good, and only what is under way is waited for.
 
         Raises:
             FlashError: something could not be read.
         """
-        self.budget_bytes = max(self.budget_bytes, sum(t.bytes for t in self._tenants.values()))
+        self.budget_bytes = max(self.budget_bytes, self._tenant_bytes)
         try:
-            self.begin(self.now + 1, list(self._tenants))
+            if restores:
+                self.begin(self.now + 1, list(self._tenants))
+            else:
+                self._end_jobs()
         finally:
             self.mover.close()
             self.flash.close()
+
+    def _end_jobs(self) -> None:
+        for tenant in self._tenants.values():
+            for block in tenant.blocks:
+                if block.job is not None:
+                    self._wait(block)
 
     def _choose(self, short: int, wanted: int) -> None:
         """Let blocks leave, from the highest rank on, the front of each tenant first."""
         ranked = [
             (-self.rank(tenant), number)
             for number, tenant in self._tenants.items()
-            if number not in self._pinned
+            if not self._must_stay(number)
         ]
         heapq.heapify(ranked)
         while ranked and short > 0:
@@ -300,7 +334,7 @@ class Tier:
                     self.leave(block, deadline=self.now)
                     short -= block.span.length
         if short > 0 and not self._call_off():
-            pinned = sum(self._tenants[number].bytes for number in self._pinned)
+            pinned = sum(tenant.bytes for number, tenant in self._tenants.items() if self._must_stay(number))
             raise InfeasibleError(
                 f"operator {self.now}{self.what and f' ({self.what})'} needs {format_bytes(pinned + wanted)} of fast "
                 f"memory at once, the budget has {format_bytes(self.budget_bytes)} for what can be moved: give it "
@@ -323,6 +357,9 @@ class Tier:
                 if block.state is State.COMING and block.job.error is None:
                     self._go(block)
         return bool(coming)
+
+    def _must_stay(self, number: int) -> bool:
+        return number in self._pinned or self._tenants[number].stays
 
     def _stay(self, tenant: Tenant) -> None:
         with self._lock:

@@ -3,8 +3,8 @@
 import gc
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +15,20 @@ import torch
 from tmtrain.capture.owned import owned_tensors
 from tmtrain.capture.session import CaptureSession
 from tmtrain.errors import CaptureError, FlashError, InfeasibleError, InputError, SolverError
+from tmtrain.machine import Machine
 from tmtrain.run.checkpoint import Checkpoint, write_checkpoint
-from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
+from tmtrain.run.counters import (
+    available_bytes,
+    drives_so_far,
+    forget_peak,
+    peak_resident_bytes,
+    resident_bytes,
+)
 from tmtrain.run.drive import measure_drive
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.follower import Follower
 from tmtrain.run.host import host_machine
+from tmtrain.run.materialise import Init, materialise
 from tmtrain.run.mover import Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
@@ -56,10 +64,13 @@ class Training(Generic[P, R]):
         self,
         model: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
-        step: Callable[P, R],
+        step: Callable[P, R] | None,
         *,
         budget_bytes: int,
         flash: Path,
+        init: Init | None = None,
+        restores: bool = True,
+        machine: Machine | None = None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
@@ -67,29 +78,28 @@ class Training(Generic[P, R]):
             raise InputError(
                 f"the optimizer is a {type(optimizer).__name__}, a torch.optim.Optimizer is needed"
             )
-        if not callable(step):
+        if step is not None and not callable(step):
             raise InputError(
                 f"the step is a {type(step).__name__}, a function that trains for one step is needed"
             )
-        if budget_bytes < BLOCK_BYTES:
-            raise InputError(
-                f"a budget of {format_bytes(budget_bytes)} is below one block that moves, {format_bytes(BLOCK_BYTES)}: "
-                "give the largest operator at least what it touches"
-            )
+        _check_plain(model)
+        _check_budget(budget_bytes)
         self._model, self._optimizer, self._step = model, optimizer, step
         self._budget_bytes, self._folder = budget_bytes, flash
+        self._init, self._restores, self._host = init, restores, machine
         self._steps: list[StepMeasure] = []
         self._notes: list[str] = []
         self._tries = 0
         self._planning_s = 0.0
         self._fixed_bytes = 0
+        self._is_in_step = False
         self._exits: ExitStack | None = None
 
     def __enter__(self) -> Self:
         """Measure the drive, take room on it, and put what there is already under the budget.
 
         Raises:
-            InputError: the folder cannot serve as flash.
+            InputError: the folder cannot serve as flash, or nobody knows how to fill what is on the meta device.
             InfeasibleError: the budget is below one tensor.
             FlashError: the drive fails.
         """
@@ -97,32 +107,40 @@ class Training(Generic[P, R]):
             raise InputError("this training has begun already: call tmtrain.train(...) again for another one")
         keep_large_blocks_apart()
         owned = {tensor: owner.name for tensor, owner in owned_tensors(self._model, self._optimizer)}
-        self._machine = host_machine(measure_drive(self._folder))
+        self._machine = self._host or host_machine(measure_drive(self._folder))
         size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
         flash = FlashFile(self._folder, size_bytes=-(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes)
         self._tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=self._budget_bytes)
         self._residence = Residence(self._tier)
         self._follower = Follower(self._tier)
         with ExitStack() as exits:
-            exits.callback(self._tier.close)
+            exits.callback(self._let_go)
             for tensor, name in owned.items():
+                if tensor.is_meta:
+                    continue
                 self._residence.adopt(tensor, name=name)
             self._fixed_bytes = max(0, resident_bytes() - self._tier.used_bytes)
             if gc.isenabled():
                 gc.disable()
                 exits.callback(gc.enable)
             exits.enter_context(self._residence)
+            materialise(self._model, self._init)
             self._exits = exits.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Bring everything back into memory, budget or not, and give the room on the drive back."""
+        """Bring everything back into memory, budget or not, and give the room on the drive back.
+
+        Raises:
+            InfeasibleError: there is not enough memory for that. What is on flash is lost, and closed for good.
+            FlashError: the drive failed.
+        """
         assert self._exits is not None
         try:
             self._exits.close()
-        except FlashError as lost:
+        except (FlashError, InfeasibleError) as lost:
             if error is None:
                 raise
             error.add_note(f"and what was on flash could not be brought back: {lost}")
@@ -135,19 +153,36 @@ class Training(Generic[P, R]):
             FlashError: the drive failed, or returned what was not written. Nothing wrong has been computed with; go on
                 from the last checkpoint.
         """
+        if self._step is None:
+            raise InputError(
+                "no step was given to tmtrain.train: write `with training.one_step():` around what it does"
+            )
+        with self.one_step():
+            return self._step(*args, **kwargs)
+
+    @contextmanager
+    def one_step(self) -> Generator[None]:
+        """Take what runs inside as one whole step: for loops that are no function. Errors as `step`."""
         self._check_begun()
+        if self._is_in_step:
+            raise InputError("a step has begun and is not over: one step inside of another makes no sense")
+        how: How = "on demand"
         meter = _Meter(self._tier)
+        self._is_in_step = True
         try:
             if self._records:
-                how, out = "on demand", self._write_down(*args, **kwargs)
+                with self._written_down():
+                    yield
             else:
-                how, out = self._follow(*args, **kwargs)
+                with self._followed():
+                    yield
+                how = self._follower.how
         finally:
+            self._is_in_step = False
             self._follower.end_step()
             self._residence.begin_step(self._follower)
         self._steps.append(meter.measure(how))
         gc.collect(1)
-        return out
 
     def save(self, path: str | Path, *, extra: Any = None) -> None:
         """Write a checkpoint of model, optimizer and torch's generator: one safetensors file, written within the budget.
@@ -178,6 +213,15 @@ class Training(Generic[P, R]):
         with Checkpoint(Path(path)) as checkpoint:
             return resume(checkpoint, self._model, self._optimizer, hold=self._to_fill)
 
+    def _let_go(self) -> None:
+        away, available = self._tier.away_bytes, available_bytes()
+        self._tier.close(restores=self._restores and away <= available)
+        if self._restores and away > available:
+            raise InfeasibleError(
+                f"{format_bytes(away)} are on flash, and {format_bytes(available)} of memory are free: save a checkpoint "
+                "before the end, and say tmtrain.train(..., restores=False)"
+            )
+
     def _fetched(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         whole = tensor.detach().contiguous()
         self._residence.hold(whole, what=f"saving {name}")
@@ -198,6 +242,7 @@ class Training(Generic[P, R]):
 
     @budget_bytes.setter
     def budget_bytes(self, budget_bytes: int) -> None:
+        _check_budget(budget_bytes)
         self._budget_bytes = budget_bytes
         if self._exits is not None:
             self._tier.budget_bytes = budget_bytes
@@ -231,32 +276,33 @@ class Training(Generic[P, R]):
     def _may_record(self) -> bool:
         return self._tries < MOST_TRIES and len(self._follower.routes) < MOST_ROUTES
 
-    def _write_down(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    @contextmanager
+    def _written_down(self) -> Generator[None]:
         session = CaptureSession(
             self._model, self._optimizer, name=type(self._model).__name__, samples=1, options={}
         )
         log = StepLog(session.ledger.number_of)
         self._residence.begin_step(log)
-        done: list[R] = []
+        is_over = False
         try:
             with session, self._pieces():
-                done.append(self._step(*args, **kwargs))
+                yield
+                is_over = True
                 log.close()
         except CaptureError as error:
-            if not done:
+            if not is_over:
                 raise
             self._tries += 1
             if not self._may_record:
                 self._tell(f"steps run on demand, no plan could be made: {error}")
         else:
             self._learn(session, log)
-        return done[0]
 
     def _learn(self, session: CaptureSession, log: StepLog) -> None:
         stream, living = stream_of(session, log)
         began = time.perf_counter()
         try:
-            route = make_route(stream, machine=self._machine, budget_bytes=self._tier.budget_bytes)
+            route = make_route(stream, machine=self._machine, budget_bytes=self._tier.free_bytes)
         except (InfeasibleError, SolverError) as error:
             self._tries += 1
             self._tell(f"steps run on demand, no plan could be made: {error}")
@@ -265,25 +311,25 @@ class Training(Generic[P, R]):
             self._follower.learn(route, living=living)
         self._planning_s += time.perf_counter() - began
 
-    def _follow(self, *args: P.args, **kwargs: P.kwargs) -> tuple[How, R]:
+    @contextmanager
+    def _followed(self) -> Generator[None]:
         follower = self._follower
         if not follower.routes:
             self._residence.begin_step(Onlooker())
             with self._pieces():
-                return "on demand", self._step(*args, **kwargs)
+                yield
+            return
         self._residence.begin_step(follower)
         follower.begin_step(first_operator=self._residence.operators)
         with self._pieces():
-            out = self._step(*args, **kwargs)
-        if follower.route is None:
-            if not self._may_record:
-                self._tell(
-                    f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
-                    "different shapes would all be planned"
-                )
-            return "astray", out
-        self._retime(follower.route)
-        return "planned", out
+            yield
+        if follower.how == "planned" and follower.route is not None:
+            self._retime(follower.route)
+        elif not self._may_record:
+            self._tell(
+                f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
+                "different shapes would all be planned"
+            )
 
     def _retime(self, route: Route) -> None:
         """Plan again where the step takes another time than was planned for: the first plan knows a single measurement."""
@@ -301,7 +347,24 @@ class Training(Generic[P, R]):
     def _tell(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
-            warnings.warn(note, stacklevel=4)
+            warnings.warn(note, stacklevel=7)
+
+
+def _check_budget(budget_bytes: int) -> None:
+    if budget_bytes < BLOCK_BYTES:
+        raise InputError(
+            f"a budget of {format_bytes(budget_bytes)} is below one block that moves, {format_bytes(BLOCK_BYTES)}: "
+            "give the largest operator at least what it touches"
+        )
+
+
+def _check_plain(model: torch.nn.Module) -> None:
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
+            raise InputError(
+                f"{name} is a {type(tensor).__name__}, whose memory others manage: plain tensors are needed (DDP is fine; "
+                "FSDP and DTensors are not, give the model as it was before fully_shard)"
+            )
 
 
 class _Meter:

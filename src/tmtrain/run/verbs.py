@@ -9,6 +9,7 @@ from tmtrain.units import parse_bytes
 if TYPE_CHECKING:
     import torch
 
+    from tmtrain.machine import Machine
     from tmtrain.run.training import Training
 
 P = ParamSpec("P")
@@ -18,10 +19,13 @@ R = TypeVar("R")
 def train(
     model: "torch.nn.Module",
     optimizer: "torch.optim.Optimizer",
-    step: Callable[P, R],
+    step: Callable[P, R] | None = None,
     *,
     budget_bytes: int | str,
     flash: str | Path,
+    init: "Callable[[torch.nn.Module], None] | None" = None,
+    restores: bool = True,
+    machine: "Machine | None" = None,
 ) -> "Training[P, R]":
     """Train inside a memory budget: what does not fit lives on a drive, and no bit of any result changes.
 
@@ -32,10 +36,18 @@ def train(
     Args:
         model: Its parameters and buffers come under the budget, as does whatever the step makes.
         optimizer: So do its state and the gradients.
-        step: One whole training step, with ``optimizer.step()`` in it; called by `Training.step` with its arguments.
+        step: One whole training step, with ``optimizer.step()`` in it; called by `Training.step` with its arguments. Where
+            your loop is no function, leave it out and write ``with training.one_step():`` around what one step does.
         budget_bytes: Fast memory for what can be moved, in bytes or as "3 GiB". Storages below 128 KiB, those shared with
             numpy or other processes, and temporaries inside operators come on top; `Training.result` says how much that is.
         flash: Folder on a local drive. The file there has no name and is gone when the process ends, however it ends.
+        init: Fills the parameters and buffers that a module has on the meta device itself, for models too large to be
+            built in memory: they are built in the budget, module by module. Without it, a module's
+            ``reset_parameters()`` does, or the ``_init_weights`` that models of transformers have.
+        restores: Bring everything back into memory at the end of the block. False, for models larger than memory: save
+            before; what is on flash then is gone afterwards, and reading it ends the process.
+        machine: This host, as `load_machine` reads it from what ``tmtrain machine measure`` wrote. Without it, the drive is
+            measured on entering the block, which moves 192 MiB.
 
     Returns:
         What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
@@ -66,7 +78,10 @@ def train(
     from tmtrain.run.training import Training
 
     budget = parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes
-    return Training(model, optimizer, step, budget_bytes=budget, flash=Path(flash))
+    return Training(
+        model, optimizer, step,
+        budget_bytes=budget, flash=Path(flash), init=init, restores=restores, machine=machine,
+    )  # fmt: skip
 
 
 def load_checkpoint(path: str | Path) -> Any:
