@@ -34,7 +34,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.errors import PolicyError, TimeLimitError
+from tmtrain.errors import InfeasibleError, PolicyError, TimeLimitError
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.programme import Programme
@@ -116,7 +116,7 @@ class AutoTmAsync(Policy):
         programme = _Asynchronous(tensors, chosen=chosen)
         try:
             return chosen, programme.begin(programme.rows.solve(time_limit_s=LINEAR_TIME_LIMIT_S).x)
-        except TimeLimitError:
+        except (TimeLimitError, InfeasibleError):  # the latter by a rounding of the integers that were chosen
             end = tensors.periods.end
             return chosen, fetch_where_it_fits(tensors, chosen, latest=end, earliest=end - OFFSETS[-1])
 
