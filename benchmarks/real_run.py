@@ -5,7 +5,9 @@
 GPT-2 of so many layers, batch 4 x 256, AdamW, fp32, one thread. Sides, each in a process of its own, one after the other:
 
 - *unlimited*: plain PyTorch;
-- *tmtrain*: `tmtrain.train` with the budget;
+- *roomy*: `tmtrain.train` with a budget that everything fits into: what the machinery costs;
+- *tmtrain*: `tmtrain.train` with the budget. `floor_s` is the longer of computation and the certified least bytes over the
+  drive's rate; `simulated` is what the simulator says of the step that was recorded;
 - *hooks*: activations saved to a file on the same drive through saved-tensor hooks, and read back in backward;
 - *checkpointing*: every block computed again in backward;
 - *swap* (with --swap, as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
@@ -24,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,11 +34,15 @@ from typing import Any
 import torch
 import transformers
 
-from tmtrain import parse_bytes, train
+from tmtrain import RunResult, parse_bytes, train
+from tmtrain.cli.run_summary import simulated_step
+from tmtrain.plan import bound_of
 from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
 from tmtrain.run.pages import keep_large_blocks_apart
+from tmtrain.run.route import Route
 
 BATCH, LENGTH, VOCABULARY = 4, 256, 50257
+ROOMY = "8 GiB"
 SMALLEST_SAVED = 1 << 18
 """Of an activation that the hooks save: what is smaller is not worth a file access."""
 CGROUP, SWAP_BYTES = Path("/sys/fs/cgroup/memory/tmtrain-benchmark"), 16 << 30
@@ -55,7 +62,14 @@ def main() -> None:
         print(json.dumps(_side(given)))
         return
     losses: list[float] | None = None
-    for side in ["unlimited", "tmtrain", "hooks", "checkpointing", *(["swap"] if given.swap else [])]:
+    for side in [
+        "unlimited",
+        "roomy",
+        "tmtrain",
+        "hooks",
+        "checkpointing",
+        *(["swap"] if given.swap else []),
+    ]:
         with _swap_file(given.folder) if side == "swap" else nullcontext():
             done = subprocess.run(
                 [sys.executable, *sys.argv, "--side", side], capture_output=True, text=True, check=False
@@ -74,12 +88,14 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
     folder = given.folder if given.side == "hooks" else None
     model, step = _training(given.layers, checkpointing=given.side == "checkpointing", folder=folder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    if given.side == "tmtrain":
+    if given.side in ("roomy", "tmtrain"):
+        budget = given.budget if given.side == "tmtrain" else ROOMY
         with train(
-            model, optimizer, lambda: step(optimizer), budget_bytes=given.budget, flash=given.folder
+            model, optimizer, lambda: step(optimizer), budget_bytes=budget, flash=given.folder
         ) as training:
             row = _measured(training.step, given.steps)
-        return {"side": given.side} | row
+            assert training.route is not None
+            return {"side": given.side} | row | _told(training.result, training.route)
     fixed = resident_bytes() - sum(parameter.nbytes for parameter in model.parameters())
     if given.side == "swap":
         (CGROUP / "memory.limit_in_bytes").write_text(str(fixed + parse_bytes(given.budget)))
@@ -109,6 +125,17 @@ def _training(
         return loss.item()
 
     return model, step
+
+
+def _told(result: RunResult, route: Route) -> dict[str, Any]:
+    least = bound_of(route.timeline, machine=route.machine, objective="bytes", recompute=False).value
+    floor_s = max(route.timeline.compute_s, least / route.machine.shared_bytes_per_s)
+    return {
+        "hows": [step.how for step in result.steps], "peak_bytes": max(step.peak_bytes for step in result.steps),
+        "bytes_in": result.steps[-1].bytes_in, "bytes_out": result.steps[-1].bytes_out,
+        "stall_s": result.steps[-1].stall_s, "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
+        "compute_s": route.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(route)),
+    }  # fmt: skip
 
 
 def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tests.support.trainings import MODELS, OPTIMIZERS, SmallTraining, small_tra
 from tmtrain import RunResult, train
 from tmtrain.errors import InfeasibleError
 from tmtrain.run.pages import keep_large_blocks_apart
+from tmtrain.run.tier import BLOCK_BYTES
 
 MIB = 1 << 20
 STEPS = 4
@@ -89,7 +90,8 @@ def test_so_it_is_for_all_of_them(model: str, optimizer: str, bf16: bool, tmp_pa
     footprint = max(step.peak_bytes for step in free.steps)
     for share in SHARES:
         digest, result = _least(
-            lambda budget: _within(made(), tmp_path, budget, steps=20), int(footprint * share)
+            lambda budget: _within(made(), tmp_path, budget, steps=20),
+            max(BLOCK_BYTES, int(footprint * share)),
         )
         assert digest == untouched
         assert all(step.peak_bytes <= result.budget_bytes for step in result.steps)
