@@ -54,7 +54,7 @@ def _evict(
     contents: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:  # pragma: no cover - compiled
     chosen, fetch = np.zeros(len(account.pages), np.bool_), account.end.copy()
-    written = np.zeros(contents.max() + 2, np.bool_)  # the last one stands for -1
+    written = np.zeros(contents.max() + 2 if len(contents) else 0, np.bool_)  # the last one stands for -1
     heap = [(0.0, 0.0, -1) for _ in range(0)]
     hot = np.flatnonzero(account.excess > 0)
     for p in candidates:
