@@ -1,6 +1,6 @@
 """The same training in little memory, by us and by what people use: step time, bytes, peak memory.
 
-    python benchmarks/real_run.py FOLDER [--layers 3] [--budget 600MiB] [--steps 6] [--swap]
+    python benchmarks/real_run.py FOLDER [--layers 3] [--budget 600MiB] [--steps 6] [--sides ...]
 
 GPT-2 of so many layers, batch 4 x 256, AdamW, fp32, one thread. Sides, each in a process of its own, one after the other:
 
@@ -10,11 +10,11 @@ GPT-2 of so many layers, batch 4 x 256, AdamW, fp32, one thread. Sides, each in 
   drive's rate; `simulated` is what the simulator says of the step that was recorded;
 - *hooks*: activations saved to a file on the same drive through saved-tensor hooks, and read back in backward;
 - *checkpointing*: every block computed again in backward;
-- *swap* (with --swap, as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
+- *swap* (as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
   its fixed part and the budget, swapping to a file on the same drive.
 
 The memory of hooks and checkpointing is what they need, not what they are given: neither has a budget. Prints one JSON line
-per side. `same` says whether the losses are those of the unlimited run, bit for bit.
+per side. `same` says whether the losses are those of the first side, bit for bit.
 """
 
 import argparse
@@ -37,12 +37,15 @@ import transformers
 from tmtrain import RunResult, parse_bytes, train
 from tmtrain.cli.run_summary import simulated_step
 from tmtrain.plan import bound_of
-from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes, resident_bytes
-from tmtrain.run.pages import keep_large_blocks_apart
+from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes
+from tmtrain.run.pages import PAGE_BYTES, keep_large_blocks_apart
 from tmtrain.run.route import Route
 
+SIDES = ("unlimited", "roomy", "tmtrain", "hooks", "checkpointing", "swap")
 BATCH, LENGTH, VOCABULARY = 4, 256, 50257
 ROOMY = "8 GiB"
+ON_TOP = "160 MiB"
+"""What ours takes beside the budget for temporaries in operators (`RunResult.unmoved_bytes`); swapping gets it too."""
 SMALLEST_SAVED = 1 << 18
 """Of an activation that the hooks save: what is smaller is not worth a file access."""
 CGROUP, SWAP_BYTES = Path("/sys/fs/cgroup/memory/tmtrain-benchmark"), 16 << 30
@@ -55,21 +58,16 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--budget", default="600MiB")
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--swap", action="store_true")
+    parser.add_argument(
+        "--sides", nargs="+", choices=SIDES, default=SIDES[:-1], help="all but swap by default"
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         print(json.dumps(_side(given)))
         return
     losses: list[float] | None = None
-    for side in [
-        "unlimited",
-        "roomy",
-        "tmtrain",
-        "hooks",
-        "checkpointing",
-        *(["swap"] if given.swap else []),
-    ]:
+    for side in given.sides:
         with _swap_file(given.folder) if side == "swap" else nullcontext():
             done = subprocess.run(
                 [sys.executable, *sys.argv, "--side", side], capture_output=True, text=True, check=False
@@ -85,6 +83,8 @@ def main() -> None:
 def _side(given: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(1)
     keep_large_blocks_apart()
+    if given.side == "swap":  # what it takes from here on is counted
+        (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
     folder = given.folder if given.side == "hooks" else None
     model, step = _training(given.layers, checkpointing=given.side == "checkpointing", folder=folder)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
@@ -96,10 +96,11 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
             row = _measured(training.step, given.steps)
             assert training.route is not None
             return {"side": given.side} | row | _told(training.result, training.route)
-    fixed = resident_bytes() - sum(parameter.nbytes for parameter in model.parameters())
     if given.side == "swap":
-        (CGROUP / "memory.limit_in_bytes").write_text(str(fixed + parse_bytes(given.budget)))
-        (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
+        counted = int((CGROUP / "memory.usage_in_bytes").read_text())
+        fixed = counted - sum(parameter.nbytes for parameter in model.parameters())
+        limit = fixed + parse_bytes(given.budget) + parse_bytes(ON_TOP)
+        (CGROUP / "memory.limit_in_bytes").write_text(str(limit))
     return {"side": given.side} | _measured(lambda: step(optimizer), given.steps)
 
 
@@ -115,9 +116,10 @@ def _training(
         model.gradient_checkpointing_enable({"use_reentrant": False})
     tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH))
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    saved = _Saved(folder, parameters) if folder else None
 
     def step(optimizer: torch.optim.Optimizer) -> float:
-        with _saved_to(folder, parameters) if folder else nullcontext():
+        with saved.forward() if saved else nullcontext():
             loss = model(input_ids=tokens, labels=tokens).loss
         loss.backward()
         optimizer.step()
@@ -144,12 +146,10 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
     losses: list[float] = []
     forget_peak()
     for _ in range(steps):
-        before, began = drives_so_far(), time.perf_counter()
+        before, began = _drives(), time.perf_counter()
         losses.append(step())
-        after = drives_so_far()
-        rows.append((
-            time.perf_counter() - began, after.read_bytes - before.read_bytes, after.written_bytes - before.written_bytes
-        ))  # fmt: skip
+        after = _drives()
+        rows.append((time.perf_counter() - began, after[0] - before[0], after[1] - before[1]))
     seconds, read, written = (median(column) for column in zip(*rows[3:], strict=True))
     return {
         "step_time_s": round(seconds, 3), "drive_read_bytes": read, "drive_written_bytes": written,
@@ -157,31 +157,44 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@contextmanager
-def _saved_to(folder: Path, parameters: set[int]) -> Iterator[None]:
-    """Save what autograd keeps to a file, but parameters and what is small, and read it back when it is needed."""
-    with tempfile.TemporaryFile(dir=folder) as file:
+def _drives() -> tuple[int, int]:
+    """Return what was read and written so far, by this process and by swapping, which is nobody's."""
+    counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    ours = drives_so_far()
+    swapped_in, swapped_out = (int(counts[name]) * PAGE_BYTES for name in ("pswpin", "pswpout"))
+    return max(ours.read_bytes, swapped_in), ours.written_bytes + swapped_out
 
-        def pack(tensor: torch.Tensor) -> Any:
-            if tensor.nbytes < SMALLEST_SAVED or tensor.untyped_storage().data_ptr() in parameters:
-                return tensor
-            at = file.seek(0, os.SEEK_END)
-            file.write(memoryview(tensor.contiguous().numpy()).cast("B"))
-            file.flush()
-            os.posix_fadvise(file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
-            return at, tensor.shape, tensor.dtype
 
-        def unpack(saved: Any) -> torch.Tensor:
-            if isinstance(saved, torch.Tensor):
-                return saved
-            at, shape, dtype = saved
-            tensor = torch.empty(shape, dtype=dtype)
-            os.preadv(file.fileno(), [memoryview(tensor.numpy()).cast("B")], at)
-            os.posix_fadvise(file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
+class _Saved:
+    """Saves what autograd keeps to a file, but parameters and what is small, and reads it back when it is needed."""
+
+    def __init__(self, folder: Path, parameters: set[int]) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # as long as this
+        self._parameters = parameters
+
+    def forward(self) -> Any:
+        """Return the context of a forward pass; what the last one saved is forgotten."""
+        self._file.seek(0)
+        self._file.truncate()
+        return torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
+
+    def _pack(self, tensor: torch.Tensor) -> Any:
+        if tensor.nbytes < SMALLEST_SAVED or tensor.untyped_storage().data_ptr() in self._parameters:
             return tensor
+        at = self._file.seek(0, os.SEEK_END)
+        self._file.write(memoryview(tensor.contiguous().numpy()).cast("B"))
+        self._file.flush()
+        os.posix_fadvise(self._file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
+        return at, tensor.shape, tensor.dtype
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-            yield
+    def _unpack(self, saved: Any) -> torch.Tensor:
+        if isinstance(saved, torch.Tensor):
+            return saved
+        at, shape, dtype = saved
+        tensor = torch.empty(shape, dtype=dtype)
+        os.preadv(self._file.fileno(), [memoryview(tensor.numpy()).cast("B")], at)
+        os.posix_fadvise(self._file.fileno(), at, tensor.nbytes, os.POSIX_FADV_DONTNEED)
+        return tensor
 
 
 @contextmanager
