@@ -135,3 +135,15 @@ def test_a_plan_with_replays_is_close_to_its_bound() -> None:
         gaps.append(proof.gap)
     assert np.mean(gaps) < 0.08
     assert np.median(gaps) < 0.03
+
+
+def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan() -> None:
+    for seed in range(8):
+        _, timeline, machine = make_step(seed)
+        free = plan(timeline, machine=machine, objective="energy")
+        assert free.certificate is not None
+        again = plan(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
+        assert again.certificate is not None
+        assert again.certificate.bound.value == free.certificate.bound.value
+        assert again.certificate.cuts.tolist() == free.certificate.cuts.tolist()
+        assert again.prediction.bytes_in == free.prediction.bytes_in

@@ -129,3 +129,13 @@ def test_a_solver_without_time_says_so() -> None:
     placed = add_placement(programme, find_tensors(layered_timeline(1, layers=8), machine=MACHINE))
     with pytest.raises(TimeLimitError, match="within 0 s"):
         programme.solve_integral(placed.moved, gap=0.0, time_limit_s=0.0)
+
+
+def test_the_synchronous_solution_of_a_step_is_found_once_and_never_taken_for_another_step() -> None:
+    one, other = layered_timeline(0, layers=2), layered_timeline(1, layers=2)
+    with patch.object(autotm, "_choose_synchronous", wraps=autotm._choose_synchronous) as choose:
+        for timeline in (one, one, other, one):
+            for policy in (autotm.AutoTmSync(), AutoTmAsync(choice=Choice.SYNCHRONOUS)):
+                policy.decide(timeline, machine=MACHINE)
+        solved = [call.args[0].timeline for call in choose.call_args_list]
+    assert [timeline is one for timeline in solved] == [True, False, True]

@@ -1,7 +1,8 @@
 """How the comparison moves when an uncertain constant of the machine moves through its range.
 
-Each case is the comparison with one constant changed and everything else nominal: ours may answer a dearer write with
-fewer of them. None of the constants touches the computation itself, so the Timeline stays.
+Each case is the comparison with one constant changed and everything else nominal: ours may answer a slower link with fewer
+bytes. None of the constants touches the computation itself, so the Timeline stays; so do the blocks of our plan, which may
+be better ones elsewhere.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ from tmtrain.errors import PolicyError
 from tmtrain.evaluate.compare import Outcome
 from tmtrain.evaluate.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
-from tmtrain.policies import make_policy
-from tmtrain.simulate import Result, step_energy, try_policy
+from tmtrain.plan import plan
+from tmtrain.policies import follow, make_policy
+from tmtrain.policies.tmtrain import Tmtrain
+from tmtrain.simulate import Result, simulate, step_energy, try_policy
 
 SENSITIVITY_SCHEMA = 1
 """Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``."""
@@ -170,8 +173,19 @@ def _turned(machine: Machine, knob: Knob, value: float) -> Machine:
 
 
 def _simulate(setting: Setting, machine: Machine, policy: str) -> Result:
+    if policy == Tmtrain.name:
+        return _replan(setting, machine)
     chosen = make_policy(policy, objective=setting.objective)
     return try_policy(chosen, setting.timeline, machine=machine).result
+
+
+def _replan(setting: Setting, machine: Machine) -> Result:
+    proof = setting.ours.certificate
+    assert proof is not None
+    made = plan(
+        setting.timeline, machine=machine, objective=setting.objective, recompute=proof.recomputes, cuts=proof.cuts
+    )  # fmt: skip
+    return simulate(follow(made, setting.timeline, machine=machine), machine=machine, policy=Tmtrain.name)
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:

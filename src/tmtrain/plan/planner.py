@@ -26,7 +26,7 @@ from tmtrain.plan.certificate import certify
 from tmtrain.plan.greedy import largest_first
 from tmtrain.plan.model import build_model
 from tmtrain.plan.objective import Objective, make_objective
-from tmtrain.plan.options import Options, find_options
+from tmtrain.plan.options import Options, find_options, options_of
 from tmtrain.plan.plan import Bound, Plan
 from tmtrain.plan.prediction import at_best, make_plan, predict
 from tmtrain.plan.problem import Problem, build_problem
@@ -49,6 +49,7 @@ def plan(
     machine: Machine,
     objective: str = "energy",
     recompute: bool = True,
+    cuts: NDArray[np.int64] | None = None,
     write_budget_bytes: float | None = None,
     time_limit_s: float | None = None,
 ) -> Plan:
@@ -60,6 +61,8 @@ def plan(
         objective: "energy" (joules), "time" (seconds), "bytes" or "writes" (bytes) of one step, or a mix of them such as
             "energy:1,time:0.5" (`tmtrain.plan.objective`).
         recompute: Whether operators may run again; otherwise pages are kept or moved.
+        cuts: The partition into blocks, where that is decided already (`Certificate.cuts` of a plan for the same step);
+            otherwise two are tried.
         write_budget_bytes: Most bytes written to flash per step.
         time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the plan recomputes
             nothing, or is found without a solver; its certificate says what is proved then, and the gap is large but true.
@@ -71,7 +74,11 @@ def plan(
     """
     limits = Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s)
     task = _task(timeline, machine=machine, objective=objective, limits=limits)
-    return _plan(task, find_options(timeline, task.problem) if recompute else [None])
+    if not recompute:
+        return _plan(task, [None])
+    if cuts is not None:
+        return _plan(task, [options_of(cuts, timeline, task.problem)])
+    return _plan(task, find_options(timeline, task.problem))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class AutoTmSync(Policy):
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Solve for the least time of moves."""
         tensors = find_tensors(timeline, machine=machine)
-        chosen = _choose_synchronous(tensors, name=self.name)
+        chosen = _synchronous.choose(tensors, name=self.name)
         return advise(tensors, chosen, fetch=tensors.periods.end, name=self.name)
 
 
@@ -112,7 +112,7 @@ class AutoTmAsync(Policy):
         return x[moved] > 0.5, programme.begin(x)
 
     def _hide(self, tensors: Tensors) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        chosen = _choose_synchronous(tensors, name=self.name)
+        chosen = _synchronous.choose(tensors, name=self.name)
         programme = _Asynchronous(tensors, chosen=chosen)
         try:
             return chosen, programme.begin(programme.rows.solve(time_limit_s=LINEAR_TIME_LIMIT_S).x)
@@ -121,8 +121,25 @@ class AutoTmAsync(Policy):
             return chosen, fetch_where_it_fits(tensors, chosen, latest=end, earliest=end - OFFSETS[-1])
 
 
+class _Synchronous:
+    """The last solution with synchronous moves: `autotm-async` begins with what `autotm-sync` found for the same step."""
+
+    def __init__(self) -> None:
+        self._tensors: Tensors | None = None
+        self._chosen = np.zeros(0, bool)
+
+    def choose(self, tensors: Tensors, *, name: str) -> NDArray[np.bool_]:
+        """Return the periods spent on flash in the least time of moves."""
+        last = self._tensors
+        if last is None or last.timeline is not tensors.timeline or last.machine is not tensors.machine:
+            self._chosen, self._tensors = _choose_synchronous(tensors, name=name), tensors
+        return self._chosen
+
+
+_synchronous = _Synchronous()
+
+
 def _choose_synchronous(tensors: Tensors, *, name: str) -> NDArray[np.bool_]:
-    """Return the periods spent on flash in the least time of moves."""
     machine, compute_s, page = tensors.machine, tensors.timeline.compute_s, tensors.timeline.page_bytes
     programme = Programme()
     placement = add_placement(

@@ -18,6 +18,7 @@ Where the plan may change between steps (`tmtrain.simulate.steps`), the decision
 is advice: what it left out is a miss, fetched on demand and counted, and where it left no room the pager finds some.
 """
 
+from array import array
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -99,7 +100,7 @@ class Engine:
         self._must_reconcile = False
         self._slice_start_s: list[float] = []
         self._slice_end_s: list[float] = []
-        self._resident: list[tuple[int, ...]] = []
+        self._resident = array("q")
         self._in_flight: list[int] = []
         self._misses = 0
         self._missed_pages = 0
@@ -152,7 +153,7 @@ class Engine:
         )
 
     def _run_step(self, step: int, *, complete: bool) -> None:
-        self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], [], []
+        self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], array("q"), []
         if self._must_reconcile:
             self._reconcile(step * self._num_slices)
             self._must_reconcile = False
@@ -163,7 +164,7 @@ class Engine:
             if self._prefetcher is not None:
                 self._look_ahead(self._prefetcher, t, now)
             self._slice_start_s.append(self.link.now_s)
-            self._resident.append(tuple(self.memory.held_by_role))
+            self._resident.extend(self.memory.held_by_role)
             self._in_flight.append(self.memory.reserved)
             self.link.advance(self._duration_s[t])
             self._slice_end_s.append(self.link.now_s)
@@ -202,46 +203,53 @@ class Engine:
 
     def _make_resident(self, t: int, now: int, *, may_miss: bool) -> None:
         """Bring in what slice t reads, make room for what it makes, and wait for both."""
-        memory, rows = self.memory, self._rows
+        memory, rows, pager = self.memory, self._rows, self._pager
+        pages, held, keeps = memory.pages, memory.held, memory.keeps
         misses: list[tuple[int, int]] = []
         new: list[int] = []
         incoming: list[int] = []
         missing = 0
         for row in range(rows.ptr[t], rows.ptr[t + 1]):
             extent = rows.extent[row]
-            memory.hold(extent)
-            if self._pager is not None:
-                self._pager.touch(extent, row)
+            if keeps[extent] != held[extent]:
+                memory.hold(extent)
+            if pager is not None:
+                pager.touch(extent, row)
+            if rows.needs_content[row] and not memory.live[extent]:
+                raise PlanRefutedError(f"slice {t} reads extent {extent}, whose content was dropped")
+            if held[extent] == pages[extent]:
+                continue
             absent = memory.absent(extent)
             if memory.arriving[extent]:
                 incoming.append(extent)
             if not rows.needs_content[row]:
                 new.append(extent)
-            elif not memory.live[extent]:
-                raise PlanRefutedError(f"slice {t} reads extent {extent}, whose content was dropped")
             elif absent:
                 misses.append((extent, absent))
                 incoming.append(extent)
             missing += absent
+        if self._prefetcher is not None:
+            self.link.give_way(now, claimed=sum(pages[extent] - held[extent] for extent in new))
+        if not (new or incoming):
+            return
         if misses and not may_miss:
             raise PlanRefutedError(
                 f"slice {t} reads extent {misses[0][0]}: {misses[0][1]} of its pages are absent"
             )
         if self._prefetcher is not None:
-            self.link.give_way(now, claimed=sum(memory.pages[extent] - memory.held[extent] for extent in new))
             # What was fetched ahead and is late needs its room too, but for the chunk under way.
             missing += max(0, sum(memory.arriving[extent] for extent in incoming) - memory.reserved)
-        if self._pager is not None:
+        if pager is not None:
             self._make_room(missing, now)
-        for extent, pages in misses:
-            self.link.fetch(extent, pages, deadline=now)
+        for extent, absent in misses:
+            self.link.fetch(extent, absent, deadline=now)
             self._misses += 1
-            self._missed_pages += pages
+            self._missed_pages += absent
         for extent in incoming:
             while memory.arriving[extent]:
                 self._wait(t, now)
         for extent in new:
-            while memory.pages[extent] - memory.held[extent] > memory.free:
+            while pages[extent] - held[extent] > memory.free:
                 self._wait(t, now)
             memory.grow(extent)
         self._check_resident(t)
@@ -302,11 +310,10 @@ class Engine:
 
     def _finish(self, t: int) -> None:
         memory, rows = self.memory, self._rows
-        for row in range(rows.ptr[t], rows.ptr[t + 1]):
-            extent = rows.extent[row]
-            if rows.writes[row]:
-                memory.overwrite(extent)
-            if self._knowledge is Knowledge.LAST_USE and rows.last_use[row]:
+        for extent in rows.written[t]:
+            memory.overwrite(extent)
+        if self._knowledge is Knowledge.LAST_USE:
+            for extent in rows.last_used[t]:
                 self._drop(extent)
         if self._knowledge is not Knowledge.NEVER:
             for extent in rows.freed[t]:
@@ -350,15 +357,23 @@ class _Rows:
         self.ptr: list[int] = access.ptr.tolist()
         self.extent: list[int] = access.extent.tolist()
         self.needs_content: list[bool] = access.needs_content.tolist()
-        self.writes: list[bool] = access.writes.tolist()
-        self.last_use: list[bool] = (access.next_slice < 0).tolist()
-        freed: list[int] = frees.extent.tolist()
-        bounds: list[int] = frees.ptr.tolist()
-        self.freed = [freed[a:b] for a, b in pairwise(bounds)]
+        self.written = _by_slice(access.extent, access.ptr, among=access.writes)
+        self.last_used = _by_slice(access.extent, access.ptr, among=access.next_slice < 0)
+        self.freed = _by_slice(frees.extent, frees.ptr)
         self.first_use: dict[int, int] = {}
         for t, (a, b) in enumerate(pairwise(self.ptr)):
             for extent in self.extent[a:b]:
                 self.first_use.setdefault(extent, t)
+
+
+def _by_slice(
+    extent: NDArray[np.int32], ptr: NDArray[np.int64], *, among: NDArray[np.bool_] | None = None
+) -> list[list[int]]:
+    """Return the extents of the rows of each slice, of those `among`."""
+    if among is not None:
+        extent, ptr = extent[among], np.concatenate([[0], np.cumsum(among)])[ptr]
+    rows: list[int] = extent.tolist()
+    return [rows[a:b] for a, b in pairwise(ptr.tolist())]
 
 
 class _Agenda:
