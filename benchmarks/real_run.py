@@ -1,8 +1,9 @@
 """The same training in little memory, by us and by what people use: step time, bytes, peak memory.
 
-    python benchmarks/real_run.py FOLDER [--layers 3] [--budget 600MiB] [--steps 6] [--sides ...]
+    python benchmarks/real_run.py FOLDER [--layers 3] [--vocabulary 50257] [--batch 4] [--threads 1]
+        [--budget 600MiB] [--steps 6] [--sides ...]
 
-GPT-2 of so many layers, batch 4 x 256, AdamW, fp32, one thread. Sides, each in a process of its own, one after the other:
+GPT-2 of so many layers and tokens (256: bytes), sequences of 256, AdamW, fp32. Sides, each in a process of its own, one after the other:
 
 - *unlimited*: plain PyTorch;
 - *roomy*: `tmtrain.train` with a budget that everything fits into: what the machinery costs;
@@ -42,7 +43,7 @@ from tmtrain.run.pages import PAGE_BYTES, keep_large_blocks_apart
 from tmtrain.run.route import Route
 
 SIDES = ("unlimited", "roomy", "tmtrain", "hooks", "checkpointing", "swap")
-BATCH, LENGTH, VOCABULARY = 4, 256, 50257
+LENGTH = 256
 ROOMY = "8 GiB"
 ON_TOP = "160 MiB"
 """What ours takes beside the budget for temporaries in operators (`RunResult.unmoved_bytes`); swapping gets it too."""
@@ -56,6 +57,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--vocabulary", type=int, default=50257)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--budget", default="600MiB")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument(
@@ -81,12 +85,11 @@ def main() -> None:
 
 
 def _side(given: argparse.Namespace) -> dict[str, Any]:
-    torch.set_num_threads(1)
+    torch.set_num_threads(given.threads)
     keep_large_blocks_apart()
     if given.side == "swap":  # what it takes from here on is counted
         (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
-    folder = given.folder if given.side == "hooks" else None
-    model, step = _training(given.layers, checkpointing=given.side == "checkpointing", folder=folder)
+    model, step = _training(given)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     if given.side in ("roomy", "tmtrain"):
         budget = given.budget if given.side == "tmtrain" else ROOMY
@@ -104,19 +107,17 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
     return {"side": given.side} | _measured(lambda: step(optimizer), given.steps)
 
 
-def _training(
-    layers: int, *, checkpointing: bool, folder: Path | None
-) -> tuple[torch.nn.Module, Callable[[torch.optim.Optimizer], float]]:
+def _training(given: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[torch.optim.Optimizer], float]]:
     torch.manual_seed(0)
-    config = transformers.GPT2Config(n_layer=layers)
+    config = transformers.GPT2Config(n_layer=given.layers, vocab_size=given.vocabulary)
     config.use_cache = False
     model = transformers.AutoModelForCausalLM.from_config(config).train()
     model.loss_type = "ForCausalLM"
-    if checkpointing:
+    if given.side == "checkpointing":
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    tokens = torch.randint(0, VOCABULARY, (BATCH, LENGTH))
+    tokens = torch.randint(0, given.vocabulary, (given.batch, LENGTH))
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    saved = _Saved(folder, parameters) if folder else None
+    saved = _Saved(given.folder, parameters) if given.side == "hooks" else None
 
     def step(optimizer: torch.optim.Optimizer) -> float:
         with saved.forward() if saved else nullcontext():

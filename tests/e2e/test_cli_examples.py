@@ -65,9 +65,17 @@ def test_an_image_model_in_a_budget(tmp_path: Path) -> None:
     assert lines[-1].startswith("the last step: planned")
 
 
+def test_a_model_larger_than_its_memory(tmp_path: Path) -> None:
+    lines = _run(EXAMPLES / "larger_than_memory.py", tmp_path, "192MiB", "4", "2", "100").splitlines()
+    assert [line.split()[:2] for line in lines[:4]] == [["step", str(number)] for number in range(4)]
+    assert lines[3].endswith("planned")
+    losses = [float(line.split()[3]) for line in lines[:4]]
+    assert losses[3] < losses[0]
+
+
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "own_model", "own_step", "how_little_memory", "selective_checkpointing", "checkpoints_in_a_budget",
-        "vision_in_a_budget",
+        "vision_in_a_budget", "larger_than_memory",
         "gpt_in_a_budget",  # in test_cli_train.py
     }  # fmt: skip

@@ -6,11 +6,28 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from tmtrain import load_checkpoint
 from tmtrain.cli.app import main
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gpt_in_a_budget.py"
 JOB = f"{EXAMPLE}:job"
+TWO_LAYERS = """
+import torch
+
+def job():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.GELU(), torch.nn.Linear(256, 256))
+    optimizer = torch.optim.AdamW(model.parameters())
+
+    def step():
+        model(torch.randn(64, 256)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return model, optimizer, step
+"""
 
 
 def _said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -42,6 +59,7 @@ def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.Capt
         ({"--budget": "1MiB"}, "needs 2.95 MiB at once, more than any other; the budget has 1.00 MiB"),
         ({"--flash": "/dev/shm"}, "which is memory itself"),
         ({"--steps": "0"}, "--steps is 0: train for at least 1"),
+        ({"--checkpoint": "/no/where.safetensors"}, "nothing can be written into /no"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_spent(
@@ -50,6 +68,25 @@ def test_what_cannot_be_is_refused_before_anything_is_spent(
     given = {"--budget": "33%", "--flash": str(tmp_path)} | change
     assert main(["train", JOB, *(word for pair in given.items() for word in pair)]) == 1
     assert match in capsys.readouterr().err
+
+
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_once, in_turns = tmp_path / "at-once.safetensors", tmp_path / "in-turns.safetensors"
+    file = tmp_path / "mine.py"
+    file.write_text(TWO_LAYERS)
+    given = (f"{file}:job", "--budget", "1MiB", "--flash", str(tmp_path))
+    _said(capsys, *given, "--steps", "4", "--checkpoint", str(at_once))
+    for _ in range(2):
+        _said(capsys, *given, "--steps", "2", "--checkpoint", str(in_turns))
+    whole, parts = load_checkpoint(at_once), load_checkpoint(in_turns)
+    assert whole["model"].keys() == parts["model"].keys()
+    assert all(torch.equal(tensor, parts["model"][name]) for name, tensor in whole["model"].items())
+    moments = [state["exp_avg"] for state in whole["optimizer"]["state"].values()]
+    again = [state["exp_avg"] for state in parts["optimizer"]["state"].values()]
+    assert moments
+    assert all(map(torch.equal, moments, again))
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

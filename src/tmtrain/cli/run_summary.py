@@ -119,23 +119,30 @@ def run_summary(
     flash: Path,
     machine: Machine,
     steps: int,
+    checkpoint: Path | None,
     tell: Callable[[str], None],
 ) -> RunSummary:
-    """Train for so many steps and simulate the steady one.
+    """Train for so many steps, from a checkpoint to a checkpoint, and simulate the steady one.
 
-    Raises: as `tmtrain.train` and `Training.step`.
+    Raises: as `tmtrain.train`, `Training.load`, `Training.step` and `Training.save`.
     """
     from tmtrain.capture.user import find_function
 
     job = find_function(target).make_job(samples=1)
     with train(
-        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine
-    ) as training:
+        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine, restores=False
+    ) as training:  # fmt: skip
+        if checkpoint is not None and checkpoint.exists():
+            tell(f"{target}: go on from {checkpoint}")
+            training.load(checkpoint)
         for number in range(steps):
             training.step()
             done = training.result.steps[-1]
             tell(f"step {number + 1} of {steps}: {format_seconds(done.step_time_s)}, {done.how}")
         measured, route = training.result, training.route
+        if checkpoint is not None:
+            tell(f"{target}: save to {checkpoint}")
+            training.save(checkpoint)
     if route is None or not measured.steady:
         return RunSummary(
             foreseen=foreseen, measured=measured,

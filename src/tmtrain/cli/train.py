@@ -1,5 +1,6 @@
 """``tmtrain train``."""
 
+import os
 from pathlib import Path
 
 from tmtrain.cli.flag import Flag
@@ -18,6 +19,7 @@ def train(
     flash: Path,
     steps: int = 10,
     machine: Path | None = None,
+    checkpoint: Path | None = None,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -29,12 +31,15 @@ def train(
         flash: Folder on a local drive; what is there is gone when the run ends.
         steps: How many steps to train.
         machine: This host, as written by tmtrain machine measure; measured anew without it.
+        checkpoint: Go on from this file, if it is there, and save to it in the end: model, optimizer and torch's generator.
         dry_run: Say what to expect, and touch neither model nor drive.
         json: Print JSON.
     """
     capacity = parse_fast(budget)
     if steps < 1:
         raise InputError(f"--steps is {steps}: train for at least 1")
+    if checkpoint is not None and not os.access(checkpoint.parent, os.W_OK):
+        raise InputError(f"--checkpoint {checkpoint}: nothing can be written into {checkpoint.parent}")
     with progress() as tell:
         host = this_host(flash, machine)
         tell(f"{target}: foresee")
@@ -49,7 +54,8 @@ def train(
         if not dry_run:
             budget_bytes = foreseen.budget_bytes if foreseen else capacity.bytes or 0
             summary = run_summary(
-                target, foreseen, budget_bytes=budget_bytes, flash=flash, machine=host, steps=steps, tell=tell
-            )
+                target, foreseen, budget_bytes=budget_bytes, flash=flash, machine=host, steps=steps,
+                checkpoint=checkpoint, tell=tell,
+            )  # fmt: skip
     assert summary is not None, "a dry run without foresight has raised"
     emit(summary, facts(target, summary.lines()), as_json=json)

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tmtrain.machine import Machine
+from tmtrain.plan.prediction import channel_seconds
 from tmtrain.run.flash import FlashFile
-from tmtrain.run.mover import Direction, Job, Mover
+from tmtrain.run.mover import Direction, Job, Moved, Mover
 from tmtrain.run.tier import BLOCK_BYTES
 
 PROBE_BLOCKS = 64
 """Of each direction: enough to fill a small cache of the drive, and a moment even on a slow one."""
+LEAST_AT_FULL_LOAD = 16 * BLOCK_BYTES
+"""Passed while both threads were busy, before anything is said of the drive's rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,18 @@ def measure_drive(folder: Path, *, blocks: int = PROBE_BLOCKS) -> DriveRates:
     return DriveRates(
         read_bytes_per_s=read, write_bytes_per_s=write, shared_bytes_per_s=min(max(shared, faster), both)
     )
+
+
+def slowness(moved: Moved, *, since: Moved, machine: Machine) -> float | None:
+    """Return how many times as long as `machine` says the drive took at full load; None if that was too rare to tell."""
+    bytes_in, bytes_out = (
+        moved.full_bytes_in - since.full_bytes_in,
+        moved.full_bytes_out - since.full_bytes_out,
+    )
+    if bytes_in + bytes_out < LEAST_AT_FULL_LOAD:
+        return None
+    expected_s = channel_seconds(machine, bytes_in=int(bytes_in), bytes_out=int(bytes_out))
+    return (moved.full_s - since.full_s) / expected_s
 
 
 def _rate(mover: Mover, memory: memoryview, work: Sequence[tuple[Direction, range]]) -> float:

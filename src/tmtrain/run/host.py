@@ -30,3 +30,18 @@ def host_machine(rates: DriveRates) -> Machine:
     return replace(
         base, name="this host", description="measured for a real run", slow=slow, link=link, device=None
     )
+
+
+def slowed(machine: Machine, factor: float) -> Machine:
+    """Return the same machine whose drive takes `factor` times as long for whatever it does."""
+    slow, link = machine.slow, machine.link
+    return replace(
+        machine,
+        slow=replace(
+            slow,
+            read_bandwidth_bytes_per_s=slow.read_bandwidth_bytes_per_s / factor,
+            write_bandwidth_bytes_per_s=slow.write_bandwidth_bytes_per_s / factor,
+            shared_bandwidth_bytes_per_s=slow.shared_bandwidth_bytes_per_s / factor,
+        ),
+        link=replace(link, bandwidth_bytes_per_s=link.bandwidth_bytes_per_s / factor),
+    )

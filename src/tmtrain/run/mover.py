@@ -32,9 +32,9 @@ class Job:
     """Called in the mover's thread when the bytes are there; not after an error."""
     error: BaseException | None = None
     finished: threading.Event = field(default_factory=threading.Event)
-    queued_s: float = 0.0
     started_s: float = 0.0
-    ended_s: float = 0.0
+    full_s_before: float = 0.0
+    """`Moved.full_s` when it started."""
 
     def wait(self) -> None:
         """Wait for the end.
@@ -53,9 +53,11 @@ class Moved:
 
     bytes_in: int = 0
     bytes_out: int = 0
-    busy_in_s: float = 0.0
-    """Summed over threads."""
-    busy_out_s: float = 0.0
+    full_s: float = 0.0
+    """Seconds in which every thread carried a block: what passes then is all that the drive can do."""
+    full_bytes_in: float = 0.0
+    """Passed in those seconds."""
+    full_bytes_out: float = 0.0
 
 
 class Mover:
@@ -68,6 +70,10 @@ class Mover:
         self._number = itertools.count()
         self._changed = threading.Condition()
         self._closing = False
+        self._carried = 0
+        """Blocks that threads carry now."""
+        self._changed_s = 0.0
+        """When that changed last."""
         self._threads = [
             threading.Thread(target=self._work, name=f"tmtrain-mover-{i}", daemon=True)
             for i in range(num_threads)
@@ -77,7 +83,6 @@ class Mover:
 
     def submit(self, job: Job) -> None:
         """Queue `job`; reads go before writes, each by deadline."""
-        job.queued_s = time.perf_counter()
         with self._changed:
             lane = 0 if job.direction == "in" else 1
             heapq.heappush(self._queue, (lane, job.deadline, next(self._number), job))
@@ -121,29 +126,41 @@ class Mover:
                 if self._closing:
                     return
                 job = heapq.heappop(self._queue)[3]
+                job.started_s = self._carry(1)
+                job.full_s_before = self.moved.full_s
             self._do(job)
 
     def _do(self, job: Job) -> None:
-        job.started_s = time.perf_counter()
         try:
             if job.direction == "in":
                 self._flash.read(job.block, offset=job.offset)
             else:
                 self._flash.write(job.block, offset=job.offset)
-            job.ended_s = time.perf_counter()
             self._count(job)
             job.done(job)
         except BaseException as error:  # raised again in the thread that waits
             job.error = error
         finally:
+            with self._changed:
+                self._carry(-1)
             job.finished.set()
 
+    def _carry(self, change: int) -> float:
+        """Count blocks under way, and the seconds in which there are as many as threads; return the time."""
+        now = time.perf_counter()
+        if self._carried == len(self._threads):
+            self.moved.full_s += now - self._changed_s
+        self._carried, self._changed_s = self._carried + change, now
+        return now
+
     def _count(self, job: Job) -> None:
-        seconds = job.ended_s - job.started_s
         with self._changed:
+            lasted_s = self._carry(0) - job.started_s
+            size, moved = len(job.block), self.moved
+            at_full = size * (moved.full_s - job.full_s_before) / lasted_s if lasted_s > 0 else 0.0
             if job.direction == "in":
-                self.moved.bytes_in += len(job.block)
-                self.moved.busy_in_s += seconds
+                moved.bytes_in += size
+                moved.full_bytes_in += at_full
             else:
-                self.moved.bytes_out += len(job.block)
-                self.moved.busy_out_s += seconds
+                moved.bytes_out += size
+                moved.full_bytes_out += at_full

@@ -40,7 +40,7 @@ def make_route(stream: Stream, *, machine: Machine, budget_bytes: int) -> Route:
     return Route(stream=stream, machine=machine, timeline=timeline, plan=made, schedule=schedule)
 
 
-def retimed(route: Route, *, seconds: Mapping[int, float]) -> Route:
-    """Plan the same stream again with other times of its operators; errors as `make_route`."""
+def retimed(route: Route, *, seconds: Mapping[int, float], machine: Machine) -> Route:
+    """Plan the same stream again with other times of its operators, or on another drive; errors as `make_route`."""
     stream = replace(route.stream, trace=with_seconds(route.stream.trace, seconds))
-    return make_route(stream, machine=route.machine, budget_bytes=route.timeline.fast_bytes)
+    return make_route(stream, machine=machine, budget_bytes=route.timeline.fast_bytes)

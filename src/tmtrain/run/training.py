@@ -24,12 +24,12 @@ from tmtrain.run.counters import (
     peak_resident_bytes,
     resident_bytes,
 )
-from tmtrain.run.drive import measure_drive
+from tmtrain.run.drive import measure_drive, slowness
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.follower import Follower
-from tmtrain.run.host import host_machine
+from tmtrain.run.host import host_machine, slowed
 from tmtrain.run.materialise import Init, materialise
-from tmtrain.run.mover import Mover
+from tmtrain.run.mover import Moved, Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
 from tmtrain.run.pieces import SHARE, Pieces
@@ -48,6 +48,8 @@ MOST_TRIES = 4
 """Steps in a row that may turn out not to be steady before nobody tries to write one down any more."""
 DRIFT = 0.1
 """A plan is made anew where a step computes for so much longer or shorter than was planned for."""
+DRIVE_DRIFT = 0.25
+"""Likewise where the drive takes so much longer or shorter at full load; drives vary more than computation."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -321,23 +323,27 @@ class Training(Generic[P, R]):
             return
         self._residence.begin_step(follower)
         follower.begin_step(first_operator=self._residence.operators)
+        moved_before = replace(self._tier.mover.moved)
         with self._pieces():
             yield
         if follower.how == "planned" and follower.route is not None:
-            self._retime(follower.route)
+            self._retime(follower.route, moved_before=moved_before)
         elif not self._may_record:
             self._tell(
                 f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
                 "different shapes would all be planned"
             )
 
-    def _retime(self, route: Route) -> None:
-        """Plan again where the step takes another time than was planned for: the first plan knows a single measurement."""
+    def _retime(self, route: Route, *, moved_before: Moved) -> None:
+        """Plan again where computation or drive take another time than was planned for, which is what they took once."""
         took, planned = sum(self._follower.seconds.values()), route.timeline.compute_s
-        if abs(took - planned) <= DRIFT * planned:
+        factor = slowness(self._tier.mover.moved, since=moved_before, machine=route.machine) or 1.0
+        drive_drifts = abs(factor - 1) > DRIVE_DRIFT
+        if abs(took - planned) <= DRIFT * planned and not drive_drifts:
             return
         began = time.perf_counter()
-        again = retimed(route, seconds=self._follower.seconds)
+        machine = slowed(route.machine, factor) if drive_drifts else route.machine
+        again = retimed(route, seconds=self._follower.seconds, machine=machine)
         self._follower.routes[self._follower.routes.index(route)] = again
         self._planning_s += time.perf_counter() - began
 
