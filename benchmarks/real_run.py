@@ -3,7 +3,8 @@
     python benchmarks/real_run.py FOLDER [--layers 3] [--vocabulary 50257] [--batch 4] [--threads 1]
         [--budget 600MiB] [--steps 6] [--sides ...]
 
-GPT-2 of so many layers and tokens (256: bytes), sequences of 256, AdamW, fp32. Sides, each in a process of its own, one after the other:
+GPT-2 of so many layers and tokens (256: bytes), sequences of 256, AdamW, fp32. Sides, each in a process of its own, one
+after the other:
 
 - *unlimited*: plain PyTorch;
 - *roomy*: `tmtrain.train` with a budget that everything fits into: what the machinery costs;
@@ -36,7 +37,7 @@ import torch
 import transformers
 
 from tmtrain import RunResult, parse_bytes, train
-from tmtrain.cli.run_summary import simulated_step
+from tmtrain.cli.simulated_step import simulated_step
 from tmtrain.plan import bound_of
 from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes
 from tmtrain.run.pages import PAGE_BYTES, keep_large_blocks_apart

@@ -4,17 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from tmtrain.cli.simulated_step import simulated_step
 from tmtrain.machine import Machine, lifetime_s, load_machine
 from tmtrain.policies import follow
 from tmtrain.report.quantity import percent
 from tmtrain.run import RunResult, StepMeasure, train
 from tmtrain.simulate import simulate
 from tmtrain.units import FastCapacity, format_bytes, format_seconds, format_years
-
-if TYPE_CHECKING:
-    from tmtrain.run.route import Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,29 +152,6 @@ def run_summary(
         simulated_step_time_s=simulated.step_time_s,
         simulated_bytes_in=simulated.bytes_in,
         simulated_bytes_out=simulated.bytes_out,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedStep:
-    """What the simulator says of a route on the measured drive."""
-
-    step_time_s: float
-    bytes_in: int
-    bytes_out: int
-    """With what dead content writes that the program still holds."""
-
-
-def simulated_step(route: "Route") -> SimulatedStep:
-    """Simulate the recorded step under its plan."""
-    from tmtrain.run.held import held_bytes_out
-
-    decision = follow(route.plan, route.timeline, machine=route.machine)
-    result = simulate(decision, machine=route.machine, policy="tmtrain")
-    taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    held = held_bytes_out(route.stream, route.timeline, taken_bytes=taken)
-    return SimulatedStep(
-        step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
     )
 
 

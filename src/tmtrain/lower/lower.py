@@ -94,7 +94,7 @@ def lower(
         extents=extents,
         accesses=accesses,
         frees=frees,
-        recipes=find_recipes(trace, loops=cut.loops, loads=loads) if not is_given else no_recipes(),
+        recipes=no_recipes() if is_given and not whole_operators else find_recipes(trace, loops=cut.loops, loads=loads),
     )
 
 

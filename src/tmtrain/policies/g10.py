@@ -24,17 +24,15 @@ faults, and as kernels that wait for the link last longer than profiled, variant
 link can carry what has to move, or with a link that carries anything.
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan.prediction import channel_seconds, predict
 from tmtrain.policies.advice import advise, fetch_where_it_fits
-from tmtrain.policies.g10_eviction import Account, evict
+from tmtrain.policies.g10_eviction import Account, Evicted, evict
 from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.tensors import Tensors, find_tensors
 
@@ -89,15 +87,6 @@ class G10Paper(G10):
     rule = Rule.PAPER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Evicted:
-    """The outcome of algorithm 1, one row per period."""
-
-    chosen: NDArray[np.bool_]
-    fetch: NDArray[np.int64]
-    """Latest safe slice at which the transfer in begins; the end of the period where it was not chosen."""
-
-
 def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
     """Return by how much kernels are taken to be longer; infinitely where bandwidth is no matter."""
     if link is not LinkAccount.STRETCHED:
@@ -109,7 +98,7 @@ def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
     return max(1.0, busy_s / timeline.compute_s)
 
 
-def _evict(tensors: Tensors, rule: Rule, *, stretch: float) -> _Evicted:
+def _evict(tensors: Tensors, rule: Rule, *, stretch: float) -> Evicted:
     """Run algorithm 1 where the link has `stretch` times its bandwidth in each slice."""
     timeline, machine, periods = tensors.timeline, tensors.machine, tensors.periods
     line = int(ARTIFACT_LINE * timeline.fast_pages) if rule is Rule.ARTIFACT else timeline.fast_pages
@@ -140,5 +129,4 @@ def _evict(tensors: Tensors, rule: Rule, *, stretch: float) -> _Evicted:
         candidates = np.flatnonzero(
             (length_s >= SAFE_TRANSFERS * one_way_s) & (periods.end - periods.start > 2)
         )
-    chosen, fetch = evict(account, candidates)
-    return _Evicted(chosen=chosen, fetch=fetch)
+    return evict(account, candidates)

@@ -31,19 +31,23 @@ class Account(NamedTuple):
     """The paper's rule; else the artifact's."""
 
 
-def evict(account: Account, candidates: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+class Evicted(NamedTuple):
+    """The outcome, one row per period."""
+
+    chosen: NDArray[np.bool_]
+    fetch: NDArray[np.int64]
+    """Latest safe slice at which the transfer in begins; the end of the period where it was not chosen."""
+
+
+def evict(account: Account, candidates: NDArray[np.int64]) -> Evicted:
     """Choose periods until the line is exceeded nowhere, or nothing helps.
 
     Args:
         account: The account; its slices are changed.
         candidates: Periods that may be chosen.
-
-    Returns:
-        Whether each period is chosen, and the latest safe slice at which its transfer in begins; the end of the period
-        where it is not chosen.
     """
     by_content = np.argsort(account.content, kind="stable")
-    return _evict(account, candidates, by_content, account.content[by_content])
+    return Evicted(*_evict(account, candidates, by_content, account.content[by_content]))
 
 
 @njit(cache=True)

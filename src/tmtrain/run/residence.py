@@ -9,6 +9,8 @@ Somebody may look on (`Onlooker`): to write the step down, or to act ahead of it
 import functools
 import time
 import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -55,7 +57,7 @@ class Residence(TorchDispatchMode):
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is there already under the budget; others may leave for it."""
         self._tier.begin(self.operators, (), what=f"taking in {name}")
-        self._adopt_all(self._new_among([tensor]))
+        self._adopt_all(self._new_among(_storages_in((tensor,))))
 
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
@@ -76,22 +78,24 @@ class Residence(TorchDispatchMode):
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
             return func(*args, **kwargs)
-        if _is_view(func):
+        facts = _facts_of(func)
+        if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
         op = self.operators - self._step_began
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
-        self._prepare(op, func, signature, args, kwargs)
-        written = written_tensors(signature, args, kwargs)
-        moves = [tensor.untyped_storage() for tensor in written] if _may_resize(func) else []
-        for storage in moves:
-            self._tier.dismiss(storage_key(storage))
+        self._prepare(op, func, signature, args, kwargs, makes_tensors=facts.makes_tensors)
+        written = written_storages(signature, args, kwargs)
+        moves = written if facts.may_resize else {}
+        for key in moves:
+            self._tier.dismiss(key)
         out = func(*args, **kwargs)
         self.operators += 1
         self._admit_again(moves)
-        self._admit_results(op, out)
-        self._tier.end(_keys(written))
+        if facts.makes_tensors:
+            self._admit_results(op, out)
+        self._tier.end(written)
         self.onlooker.ran(op, seconds=self._seconds_since())
         return out
 
@@ -99,13 +103,11 @@ class Residence(TorchDispatchMode):
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Let what goes to other processes stay in memory until it dies."""
-        operands = _tensors_in(args, kwargs)
+        operands = _storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
-        self._tier.begin(
-            self.operators, [key for key in _keys(operands) if key in self._watch], what=signature.name
-        )
+        self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
         self._adopt_all(new)
-        for key in _keys(operands):
+        for key in operands:
             if key in self._watch:
                 self._tier.keep(key)
                 self._staying.add(key)
@@ -114,24 +116,31 @@ class Residence(TorchDispatchMode):
         return out
 
     def _prepare(
-        self, op: int, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        op: int,
+        func: OpOverload,
+        signature: Signature,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        makes_tensors: bool,
     ) -> None:
-        operands = _tensors_in(args, kwargs)
+        operands = _storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
-        keys = [
-            key for key in _keys(operands) if key in new or (key in self._watch and key not in self._staying)
-        ]
-        makes = self._expected(func, args, kwargs)
+        keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
+        makes = self._expected(func, args, kwargs) if makes_tensors else 0
         self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
         self._tier.begin(self.operators, keys, what=signature.name)
         self._adopt_all(new)
         self._tier.reserve(makes)
         self.onlooker.ready(op)
 
-    def _new_among(self, tensors: list[torch.Tensor]) -> dict[int, torch.UntypedStorage]:
+    def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what was made where nobody saw it: a batch, a tensor from a file."""
-        storages = {storage_key(tensor.untyped_storage()): tensor.untyped_storage() for tensor in tensors}
-        return {key: storage for key, storage in storages.items() if self._is_new(storage)}
+        watch = self._watch
+        return {
+            key: storage for key, storage in storages.items() if key not in watch and _is_movable(storage)
+        }
 
     def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
         for storage in storages.values():
@@ -145,18 +154,13 @@ class Residence(TorchDispatchMode):
         return self._clock - before
 
     def _admit_results(self, op: int, out: Any) -> None:
-        made = 0
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor):
-                storage = leaf.untyped_storage()
-                if self._is_new(storage):
-                    self.onlooker.made(op, index=made, key=self._admit(storage))
-                    made += 1
+        results = _storages_in(out if isinstance(out, (list, tuple)) else (out,))
+        for index, storage in enumerate(self._new_among(results).values()):
+            self.onlooker.made(op, index=index, key=self._admit(storage))
 
-    def _admit_again(self, storages: list[torch.UntypedStorage]) -> None:
+    def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""
-        for storage in {storage_key(storage): storage for storage in storages}.values():
-            key = storage_key(storage)
+        for key, storage in storages.items():
             if key in self._watch and _is_movable(storage):
                 self._tier.make_room(interior(_memory(storage)).length)
                 self._tier.admit(key, _memory(storage))
@@ -175,13 +179,8 @@ class Residence(TorchDispatchMode):
         self._staying.discard(key)
         self.onlooker.died(key)
 
-    def _is_new(self, storage: torch.UntypedStorage) -> bool:
-        return storage_key(storage) not in self._watch and _is_movable(storage)
-
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the bytes that the operator will make and that count."""
-        if not _makes_tensors(func):
-            return 0
         key = (func, *map(_shape, tree_leaves((args, kwargs))))
         try:
             known = self._new_bytes.get(key)
@@ -216,44 +215,53 @@ def _shape(leaf: Any) -> Any:
     return (leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
 
 
-@functools.cache
-def _makes_tensors(func: OpOverload) -> bool:
-    return any("Tensor" in str(result.type) for result in schema_of(func).returns)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What the schema of an operator says, worked out at its first call."""
+
+    is_view: bool
+    """All results share memory with arguments, and nothing is written."""
+    makes_tensors: bool
+    """Some result is new."""
+    may_resize: bool
+    """An argument's storage may be another piece of memory afterwards."""
 
 
 @functools.cache
-def _may_resize(func: OpOverload) -> bool:
-    """Whether an argument's storage may be another piece of memory afterwards."""
-    return short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema_of(func).arguments)
-
-
-@functools.cache
-def _is_view(func: OpOverload) -> bool:
-    """Whether all results share memory with arguments and nothing is written, as the schema says."""
+def _facts_of(func: OpOverload) -> _Facts:
     schema = schema_of(func)
     infos = [result.alias_info for result in schema.returns]
-    return bool(infos) and all(info is not None and not info.is_write for info in infos)
+    return _Facts(
+        is_view=bool(infos) and all(info is not None and not info.is_write for info in infos),
+        makes_tensors=any(
+            "Tensor" in str(result.type) and result.alias_info is None for result in schema.returns
+        ),
+        may_resize=short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments),
+    )
 
 
-def written_tensors(
+def written_storages(
     signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> list[torch.Tensor]:
-    """Return the arguments that the operator writes to."""
-    found: list[torch.Tensor] = []
-    for argument in signature.arguments:
-        if argument.writes:
-            value = args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
-            found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+) -> dict[int, torch.UntypedStorage]:
+    """Return what the operator writes to of its arguments, by key."""
+    if not signature.writes_argument:
+        return {}
+    return _storages_in(
+        args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
+        for argument in signature.arguments
+        if argument.writes
+    )
+
+
+def _storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
+    """Return the storages of the tensors among arguments or results, and in lists among them: each once, in order."""
+    found: dict[int, torch.UntypedStorage] = {}
+    for value in values:
+        for tensor in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                found[storage_key(storage)] = storage
     return found
-
-
-def _tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-
-
-def _keys(tensors: list[torch.Tensor]) -> dict[int, None]:
-    """Return the storages' keys, each once, in order."""
-    return dict.fromkeys(storage_key(tensor.untyped_storage()) for tensor in tensors)
 
 
 def _is_movable(storage: torch.UntypedStorage) -> bool:

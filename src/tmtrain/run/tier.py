@@ -154,16 +154,17 @@ class Tier:
         self._pinned = {tenant.number for tenant in tenants}
         for tenant in tenants:
             tenant.last_use = now
-            self._stay(tenant)
-        absent = [block for tenant in tenants for block in tenant.blocks if block.state is State.AWAY]
+        # What is HERE stays so: only this thread sends blocks away.
+        elsewhere = [block for tenant in tenants for block in tenant.blocks if block.state is not State.HERE]
+        self._call_back(elsewhere)
+        absent = [block for block in elsewhere if block.state is State.AWAY]
         self.make_room(sum(block.span.length for block in absent))
         for block in absent:
             self.counts.misses += 1
             self._fetch(block, deadline=now)
-        for tenant in tenants:
-            for block in tenant.blocks:
-                if block.state is State.COMING:
-                    self._wait(block)
+        for block in elsewhere:
+            if block.state is State.COMING:
+                self._wait(block)
 
     def end(self, changed: Iterable[int]) -> None:
         """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
@@ -361,9 +362,10 @@ class Tier:
     def _must_stay(self, number: int) -> bool:
         return number in self._pinned or self._tenants[number].stays
 
-    def _stay(self, tenant: Tenant) -> None:
+    def _call_back(self, blocks: Iterable[Block]) -> None:
+        """Let those stay that have not gone yet."""
         with self._lock:
-            for block in tenant.blocks:
+            for block in blocks:
                 if block.state is State.LEAVING:
                     self._settle(block)
 
