@@ -88,13 +88,16 @@ def test_everything_around_the_model_stays_the_users(tmp_path: Path) -> None:
     assert result.steps[-1].bytes_in > 0
 
 
-def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", [None, "bytes"])
+def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
+    objective: str | None, tmp_path: Path
+) -> None:
     rows = [256, 256, 256, 128, 128, 256, 128, 256, 64, 64]
     model, optimizer, step = _rich_training()
     losses = [step(n) for n in rows]
     untouched = _left(model, optimizer)
     model, optimizer, step = _rich_training()
-    with train(model, optimizer, step, budget_bytes="6 MiB", flash=tmp_path) as training:
+    with train(model, optimizer, step, budget_bytes="6 MiB", flash=tmp_path, objective=objective) as training:
         assert [training.step(n) for n in rows] == losses
         hows = [step.how for step in training.result.steps]
     assert _same(_left(model, optimizer), untouched)

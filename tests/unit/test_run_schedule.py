@@ -8,7 +8,7 @@ from tmtrain.errors import InfeasibleError
 from tmtrain.lower import Timeline, lower
 from tmtrain.plan import Plan, plan
 from tmtrain.run.movable import movable_part
-from tmtrain.run.schedule import Moves, schedule_of
+from tmtrain.run.schedule import Moves, Schedule, schedule_of
 from tmtrain.trace import Trace, example_trace
 
 PAGE = 1024
@@ -53,7 +53,8 @@ def test_whole_operators_are_one_slice_each() -> None:
 
 def test_a_schedule_moves_what_the_plan_moves_and_between_its_uses() -> None:
     part, timeline, made = _planned(3 * MATRIX)
-    schedule = schedule_of(made, timeline, names=part.storages.name, num_operators=len(part.operators))
+    schedule = _schedule(part, timeline, made)
+    assert not any((schedule.noted, schedule.drops, schedule.remakes))
     assert _bytes(schedule.fetches) == _bytes(schedule.leaves) == made.prediction.bytes_in > 0
     uses = {
         (part.storages.name[row], op)
@@ -66,6 +67,13 @@ def test_a_schedule_moves_what_the_plan_moves_and_between_its_uses() -> None:
     for op, moves in schedule.leaves.items():
         for move in moves:
             assert (move.storage, op) not in uses
+
+
+def _schedule(part: Trace, timeline: Timeline, made: Plan) -> Schedule:
+    machine = toy_machine(page_bytes=PAGE)
+    return schedule_of(
+        made, timeline, machine=machine, names=part.storages.name, num_operators=len(part.operators)
+    )
 
 
 def _bytes(moves: Moves) -> int:

@@ -71,6 +71,8 @@ class RunSummary:
         )
         kernel = f"{format_bytes(last.drive_read_bytes)}, {format_bytes(last.drive_written_bytes)}"
         yield "by the kernel", kernel
+        if last.replays:
+            yield "computed twice", f"{last.replays} operators a step"
         yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"
         yield (
             "beside it",
@@ -84,15 +86,18 @@ class RunSummary:
         return _beside(self.measured.step_time_s or last.step_time_s, self.simulated_step_time_s)
 
 
-def foreseen_summary(target: str, budget: FastCapacity, *, flash: Path, machine: Machine) -> ForeseenSummary:
+def foreseen_summary(
+    target: str, budget: FastCapacity, *, flash: Path, machine: Machine, objective: str | None
+) -> ForeseenSummary:
     """Foresee a run; refuses a budget that an operator exceeds and a drive that is too full, before anything is spent.
 
     Raises: as `tmtrain.run.foresight.foresee`; also for a drive that has no room for it.
     """
     from tmtrain.run.flash import check_room
     from tmtrain.run.foresight import foresee
+    from tmtrain.run.route import OBJECTIVE
 
-    seen = foresee(target, machine=machine, budget=budget)
+    seen = foresee(target, machine=machine, budget=budget, objective=objective or OBJECTIVE)
     check_room(flash, seen.trace.footprint_bytes)
     result = simulate(
         follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
@@ -116,6 +121,7 @@ def run_summary(
     flash: Path,
     machine: Machine,
     steps: int,
+    objective: str | None,
     checkpoint: Path | None,
     tell: Callable[[str], None],
 ) -> RunSummary:
@@ -127,7 +133,8 @@ def run_summary(
 
     job = find_function(target).make_job(samples=1)
     with train(
-        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine, restores=False
+        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine, restores=False,
+        objective=objective,
     ) as training:  # fmt: skip
         if checkpoint is not None and checkpoint.exists():
             tell(f"{target}: go on from {checkpoint}")

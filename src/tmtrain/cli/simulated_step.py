@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tmtrain.lower.replay import places_of_slices
 from tmtrain.policies import follow
 from tmtrain.simulate import simulate
 
@@ -27,7 +28,8 @@ def simulated_step(route: "Route") -> SimulatedStep:
     decision = follow(route.plan, route.timeline, machine=route.machine)
     result = simulate(decision, machine=route.machine, policy="tmtrain")
     taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    held = held_bytes_out(route.stream, route.timeline, taken_bytes=taken)
+    place = places_of_slices(decision.timeline, of=route.timeline)
+    held = held_bytes_out(route.stream, route.timeline, taken_bytes=taken[place])
     return SimulatedStep(
         step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
     )

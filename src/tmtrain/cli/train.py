@@ -18,6 +18,7 @@ def train(
     budget: str,
     flash: Path,
     steps: int = 10,
+    objective: str | None = None,
     machine: Path | None = None,
     checkpoint: Path | None = None,
     dry_run: Flag = False,
@@ -30,6 +31,7 @@ def train(
         budget: Memory for what can be moved: a size, or a share of what the step needs.
         flash: Folder on a local drive; what is there is gone when the run ends.
         steps: How many steps to train.
+        objective: What plans minimise: time if you say nothing; bytes or writes spare the drive and compute more twice.
         machine: This host, as written by tmtrain machine measure; measured anew without it.
         checkpoint: Go on from this file, if it is there, and save to it in the end: model, optimizer and torch's generator.
         dry_run: Say what to expect, and touch neither model nor drive.
@@ -45,7 +47,7 @@ def train(
         tell(f"{target}: foresee")
         foreseen: ForeseenSummary | None = None
         try:
-            foreseen = foreseen_summary(target, capacity, flash=flash, machine=host)
+            foreseen = foreseen_summary(target, capacity, flash=flash, machine=host, objective=objective)
         except CaptureError as error:
             if dry_run or capacity.bytes is None:
                 raise
@@ -55,7 +57,7 @@ def train(
             budget_bytes = foreseen.budget_bytes if foreseen else capacity.bytes or 0
             summary = run_summary(
                 target, foreseen, budget_bytes=budget_bytes, flash=flash, machine=host, steps=steps,
-                checkpoint=checkpoint, tell=tell,
+                objective=objective, checkpoint=checkpoint, tell=tell,
             )  # fmt: skip
     assert summary is not None, "a dry run without foresight has raised"
     emit(summary, facts(target, summary.lines()), as_json=json)

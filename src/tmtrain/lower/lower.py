@@ -6,8 +6,9 @@ when. Views and operators that touch nothing make no slice.
 
 Note [Given durations]
     A step from outside may bring measured seconds along (`Operators.duration_s`). Then they hold, on whatever machine, and
-    a slice takes its share of them; the machine says what bytes cost. Nothing is made again in such a step: what some rows
-    of an operator would take was not measured, and the model of a machine would be another clock.
+    a slice takes its share of them; the machine says what bytes cost. Nothing is made again in such a step, unless its
+    operators stay whole: what some rows of one would take was not measured, and the model of a machine would be another
+    clock.
 """
 
 from dataclasses import dataclass, field
@@ -94,7 +95,9 @@ def lower(
         extents=extents,
         accesses=accesses,
         frees=frees,
-        recipes=no_recipes() if is_given and not whole_operators else find_recipes(trace, loops=cut.loops, loads=loads),
+        recipes=no_recipes()
+        if is_given and not whole_operators
+        else find_recipes(trace, loops=cut.loops, loads=loads),
     )
 
 

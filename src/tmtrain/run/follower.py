@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tmtrain.run.fingerprint import START, mixed
 from tmtrain.run.onlooker import Onlooker
+from tmtrain.run.remaker import Remaker
 from tmtrain.run.result import How
 from tmtrain.run.route import Route
 from tmtrain.run.schedule import Move
@@ -36,14 +37,14 @@ class _Wanted:
 class Follower(Onlooker):
     """Runs steps along known routes."""
 
-    def __init__(self, tier: Tier) -> None:
+    def __init__(self, tier: Tier, remaker: Remaker) -> None:
         self.routes: list[Route] = []
         """The one that was followed last comes first."""
         self.route: Route | None = None
         """None where the step goes a way that nobody knows."""
         self.seconds: dict[int, float] = {}
         """Of the operators of this step."""
-        self._tier = tier
+        self._tier, self._remaker = tier, remaker
         self._name_of: dict[int, str] = {}
         self._key_of: dict[str, int] = {}
         self._dead_at: dict[int, list[str]] = {}
@@ -84,6 +85,7 @@ class Follower(Onlooker):
     def end_step(self) -> None:
         """Look at nothing but deaths until the next step begins."""
         self.route = None
+        self._remaker.end_step()
 
     def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
         """See whether it is the expected one, and do what the plan says."""
@@ -116,6 +118,10 @@ class Follower(Onlooker):
     def ran(self, op: int, *, seconds: float) -> None:
         """Note the time, and who is of no use any more."""
         self.seconds[op] = seconds
+        if self.route is not None:
+            for name in self.route.schedule.drops.get(op, ()):
+                if name in self._key_of:
+                    self._remaker.drop(self._key_of[name])
         self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:
@@ -134,8 +140,10 @@ class Follower(Onlooker):
         if route is None:
             self._wanted.clear()
             self._tier.rank = least_recently_used
+            self._remaker.noted = frozenset()
             return
         self._tier.rank = self._needed_last
+        self._remaker.noted = route.schedule.noted
         dead_at: dict[int, list[str]] = defaultdict(list)
         for name, uses in route.stream.uses.items():
             if name not in route.stream.remains:
@@ -164,6 +172,9 @@ class Follower(Onlooker):
         for move in schedule.fetches.get(op, ()):
             for key, block in self._blocks(move):
                 self._wanted.append(_Wanted(now + move.due, key, block))
+        self._remaker.make(
+            self._key_of[name] for name in schedule.remakes.get(op, ()) if name in self._key_of
+        )
 
     def _blocks(self, move: Move) -> Iterator[tuple[int, Block]]:
         """Yield the blocks that begin within the move."""

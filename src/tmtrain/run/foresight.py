@@ -10,11 +10,11 @@ from tmtrain.capture.user import UserFunction, find_function
 from tmtrain.errors import InfeasibleError
 from tmtrain.lower import Timeline, lower
 from tmtrain.machine import Machine
-from tmtrain.plan import Plan, plan
+from tmtrain.plan import Plan
 from tmtrain.run.movable import movable_part
 from tmtrain.run.pieces import Pieces
 from tmtrain.run.residence import SMALLEST_BYTES
-from tmtrain.run.route import OBJECTIVE
+from tmtrain.run.route import OBJECTIVE, plan_run
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 
@@ -31,13 +31,14 @@ class Foresight:
     machine: Machine
 
 
-def foresee(target: str, *, machine: Machine, budget: FastCapacity) -> Foresight:
+def foresee(target: str, *, machine: Machine, budget: FastCapacity, objective: str = OBJECTIVE) -> Foresight:
     """Capture the user's step on fake tensors and plan it as a real run would.
 
     Args:
         target: ``FILE.py:FUNCTION``, as for `tmtrain.capture_function`.
         machine: This host, as ``tmtrain machine measure`` describes it.
         budget: Bytes, or a share of what can move of the step.
+        objective: What the plan minimises.
 
     Raises:
         CaptureError: the step cannot be captured on fake tensors.
@@ -49,8 +50,7 @@ def foresee(target: str, *, machine: Machine, budget: FastCapacity) -> Foresight
     trace = _movable(whole, machine=machine)
     budget_bytes = budget.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     _check_fits(trace, budget_bytes)
-    timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
-    made = plan(timeline, machine=machine, objective=OBJECTIVE, recompute=False)
+    timeline, made = plan_run(trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
     return Foresight(trace=trace, budget_bytes=budget_bytes, timeline=timeline, plan=made, machine=machine)
 
 

@@ -9,10 +9,11 @@ Somebody may look on (`Onlooker`): to write the step down, or to act ahead of it
 import functools
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch._ops import OpOverload
@@ -23,6 +24,7 @@ from tmtrain.capture.internals import schema_of, short_name_of, storage_key
 from tmtrain.capture.signature import Signature, signature_of
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import Span, interior
+from tmtrain.run.remaker import Call, Remaker
 from tmtrain.run.tier import Tier
 
 SMALLEST_BYTES = 128 * 1024
@@ -50,6 +52,9 @@ class Residence(TorchDispatchMode):
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's tenants, by the key of their storage, which is theirs until they die."""
+        self.remaker = Remaker(tier, quietly=self._quietly)
+        self._is_quiet = False
+        """Operators that run now are nobody's: they make again what was dropped."""
         self._staying: set[int] = set()
         """Of those, who cannot move any more: nobody is told of them."""
         self._new_bytes: dict[_Key, int] = {}
@@ -71,6 +76,21 @@ class Residence(TorchDispatchMode):
         self._step_began, self.onlooker = self.operators, onlooker
         self._seconds_since()
 
+    @contextmanager
+    def _quietly(self) -> Generator[Self]:
+        """Run operators that belong to no step; their time is nobody's either."""
+        operators, clock, began = self.operators, self._clock, self._now_s()
+        self._is_quiet = True
+        try:
+            yield self
+        finally:
+            self._is_quiet = False
+            self.operators, self._clock = operators, clock + self._now_s() - began
+
+    def _now_s(self) -> float:
+        """Return the time, as if there had been no waiting."""
+        return time.perf_counter() - self._tier.counts.stall_s
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -85,8 +105,11 @@ class Residence(TorchDispatchMode):
         op = self.operators - self._step_began
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
-        self._prepare(op, func, signature, args, kwargs, makes_tensors=facts.makes_tensors)
         written = written_storages(signature, args, kwargs)
+        self._prepare(op, func, signature, args, kwargs, written=written, makes_tensors=facts.makes_tensors)
+        call: Call | None = None
+        if op in self.remaker.noted and not self._is_quiet:
+            call = self.remaker.note(func, args, kwargs, writes=written, draws=signature.random)
         moves = written if facts.may_resize else {}
         for key in moves:
             self._tier.dismiss(key)
@@ -96,7 +119,9 @@ class Residence(TorchDispatchMode):
         if facts.makes_tensors:
             self._admit_results(op, out)
         self._tier.end(written)
-        self.onlooker.ran(op, seconds=self._seconds_since())
+        if not self._is_quiet:
+            self.remaker.ran(call, out, writes=written)
+            self.onlooker.ran(op, seconds=self._seconds_since())
         return out
 
     def _communicate(
@@ -123,17 +148,21 @@ class Residence(TorchDispatchMode):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
+        written: dict[int, torch.UntypedStorage],
         makes_tensors: bool,
     ) -> None:
         operands = _storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
         keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
         makes = self._expected(func, args, kwargs) if makes_tensors else 0
-        self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+        if not self._is_quiet:
+            self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+            self.remaker.before(keys, writes=written)
         self._tier.begin(self.operators, keys, what=signature.name)
         self._adopt_all(new)
         self._tier.reserve(makes)
-        self.onlooker.ready(op)
+        if not self._is_quiet:
+            self.onlooker.ready(op)
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what was made where nobody saw it: a batch, a tensor from a file."""
@@ -149,14 +178,15 @@ class Residence(TorchDispatchMode):
 
     def _seconds_since(self) -> float:
         """Return the seconds since the last time, without those of waiting."""
-        before = self._clock
-        self._clock = time.perf_counter() - self._tier.counts.stall_s
+        before, self._clock = self._clock, self._now_s()
         return self._clock - before
 
     def _admit_results(self, op: int, out: Any) -> None:
         results = _storages_in(out if isinstance(out, (list, tuple)) else (out,))
         for index, storage in enumerate(self._new_among(results).values()):
-            self.onlooker.made(op, index=index, key=self._admit(storage))
+            key = self._admit(storage)
+            if not self._is_quiet:
+                self.onlooker.made(op, index=index, key=key)
 
     def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""
@@ -177,6 +207,7 @@ class Residence(TorchDispatchMode):
         del self._watch[key]
         self._tier.dismiss(key)
         self._staying.discard(key)
+        self.remaker.died(key)
         self.onlooker.died(key)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:

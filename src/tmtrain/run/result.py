@@ -28,6 +28,8 @@ class StepMeasure:
     """Blocks that were fetched on demand."""
     evictions: int
     """Blocks that left because room was short, unplanned."""
+    replays: int
+    """Operators that ran again, to make what had been dropped."""
     peak_bytes: int
     """Most of what can be moved that was in memory at once: what the budget is about."""
     peak_resident_bytes: int

@@ -9,9 +9,12 @@ from tmtrain.plan import Plan, plan
 from tmtrain.run.movable import with_seconds
 from tmtrain.run.schedule import Schedule, schedule_of
 from tmtrain.run.stream import Stream
+from tmtrain.trace import Trace
 
 OBJECTIVE = "time:1,bytes:0.05"
 """Time first; of two plans that take the same time, the one that moves less."""
+LITTLE_WAITING = 0.05
+"""Of the computation: where moving alone waits for the drive no longer, time is no reason to compute anything twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,22 +28,38 @@ class Route:
     schedule: Schedule
 
 
-def make_route(stream: Stream, *, machine: Machine, budget_bytes: int) -> Route:
-    """Plan how to run `stream` again: keep and move.
+def make_route(stream: Stream, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE) -> Route:
+    """Plan how to run `stream` again.
 
     Raises:
         InfeasibleError: an operator needs more than the budget.
         SolverError: the programme was not solved.
     """
-    timeline = lower(stream.trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
-    made = plan(timeline, machine=machine, objective=OBJECTIVE, recompute=False)
+    timeline, made = plan_run(stream.trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
     schedule = schedule_of(
-        made, timeline, names=stream.trace.storages.name, num_operators=stream.num_operators
+        made, timeline, machine=machine, names=stream.trace.storages.name, num_operators=stream.num_operators
     )
     return Route(stream=stream, machine=machine, timeline=timeline, plan=made, schedule=schedule)
+
+
+def plan_run(
+    trace: Trace, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
+) -> tuple[Timeline, Plan]:
+    """Plan for operators as they are, none cut: keep, move, and make again where that is worth its time.
+
+    Raises: as `make_route`.
+    """
+    timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
+    made = plan(timeline, machine=machine, objective=objective, recompute=False)
+    waits = made.prediction.step_time_s > (1 + LITTLE_WAITING) * timeline.compute_s
+    if waits or objective != OBJECTIVE:
+        made = plan(timeline, machine=machine, objective=objective)
+    return timeline, made
 
 
 def retimed(route: Route, *, seconds: Mapping[int, float], machine: Machine) -> Route:
     """Plan the same stream again with other times of its operators, or on another drive; errors as `make_route`."""
     stream = replace(route.stream, trace=with_seconds(route.stream.trace, seconds))
-    return make_route(stream, machine=machine, budget_bytes=route.timeline.fast_bytes)
+    return make_route(
+        stream, machine=machine, budget_bytes=route.timeline.fast_bytes, objective=route.plan.objective
+    )

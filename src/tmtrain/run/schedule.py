@@ -1,10 +1,17 @@
 """A plan as what the tier is told: before which operator which part of which storage is saved, given up, fetched."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lower import insert_replays
+from tmtrain.lower.replay import places_of_slices
 from tmtrain.lower.timeline import Timeline
+from tmtrain.machine import Machine
 from tmtrain.plan import Plan
 
 
@@ -22,6 +29,8 @@ class Move:
 
 Moves = Mapping[int, Sequence[Move]]
 """By the operator of the step before which they begin; the most urgent first."""
+Names = Mapping[int, Sequence[str]]
+"""Storages by operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +41,35 @@ class Schedule:
     """Written early, and kept."""
     leaves: Moves
     fetches: Moves
+    noted: frozenset[int]
+    """Operators that may run again."""
+    drops: Names
+    """What is dropped after an operator."""
+    remakes: Names
+    """What is made again before an operator."""
 
 
-def schedule_of(plan: Plan, timeline: Timeline, *, names: Sequence[str], num_operators: int) -> Schedule:
+def schedule_of(
+    plan: Plan, timeline: Timeline, *, machine: Machine, names: Sequence[str], num_operators: int
+) -> Schedule:
     """Turn a plan in slices and pages into one in operators and bytes.
 
     Args:
-        plan: Without replays.
+        plan: To be carried out.
         timeline: The step that it was made for, its operators whole.
+        machine: Of the plan.
         names: Of the step's storages.
         num_operators: Of the step.
     """
-    moves, page, extents = plan.transfers, timeline.page_bytes, timeline.extents
+    longer = insert_replays(timeline, plan.replays, machine=machine)
+    moves, page, extents = plan.transfers, longer.page_bytes, longer.extents
+    before = _operators_before(longer, timeline)
     kinds: tuple[dict[int, list[Move]], ...] = (defaultdict(list), defaultdict(list), defaultdict(list))
 
     def operator(position: int) -> int:
         """Of a slice, counted on into the next step."""
-        steps, place = divmod(position, len(timeline.slices))
-        return steps * num_operators + int(timeline.slices.op[place])
+        steps, place = divmod(position, len(before))
+        return steps * num_operators + int(before[place])
 
     columns = (
         moves.extent, moves.first_page, moves.pages, moves.write_slice, moves.written_slice, moves.leave_slice,
@@ -67,4 +87,46 @@ def schedule_of(plan: Plan, timeline: Timeline, *, names: Sequence[str], num_ope
         for moved in kind.values():
             moved.sort(key=lambda move: move.due)
     saves, leaves, fetches = kinds
-    return Schedule(saves=saves, leaves=leaves, fetches=fetches)
+    noted, drops, remakes = _fates_of_replays(plan, timeline, names)
+    return Schedule(saves=saves, leaves=leaves, fetches=fetches, noted=noted, drops=drops, remakes=remakes)
+
+
+def _operators_before(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
+    """Return the operator at each slice of the step with replays; at a replay, the one that it runs before."""
+    place = places_of_slices(longer, of=timeline)
+    following = np.searchsorted(place, np.arange(len(longer.slices)))
+    return timeline.slices.op[following].astype(np.int64)
+
+
+def _fates_of_replays(
+    plan: Plan, timeline: Timeline, names: Sequence[str]
+) -> tuple[frozenset[int], Names, Names]:
+    """Return the operators that run again, and what the program still holds of their results: when it goes and comes."""
+    recipes, slices = timeline.recipes, timeline.slices
+    uses = _uses(timeline)
+    noted: set[int] = set()
+    drops: dict[int, list[str]] = defaultdict(list)
+    remakes: dict[int, list[str]] = defaultdict(list)
+    for recipe, t in zip(plan.replays.recipe.tolist(), plan.replays.before_slice.tolist(), strict=True):
+        first, end = int(recipes.op_ptr[recipe]), int(recipes.op_ptr[recipe + 1])
+        noted.update(recipes.op[first:end].tolist())
+        touches = slice(int(recipes.touch_ptr[first]), int(recipes.touch_ptr[end]))
+        made = np.unique(recipes.touch_storage[touches][recipes.touch_writes[touches]])
+        for storage in made.tolist():
+            at = bisect_left(uses[storage], t)
+            if 0 < at < len(uses[storage]):
+                drops[int(slices.op[uses[storage][at - 1]])].append(names[storage])
+                remakes[int(slices.op[t])].append(names[storage])
+    return frozenset(noted), drops, remakes
+
+
+def _uses(timeline: Timeline) -> Mapping[int, Sequence[int]]:
+    """Return the slices that touch each storage, in order."""
+    found: dict[int, list[int]] = defaultdict(list)
+    accesses = timeline.accesses
+    storages = timeline.extents.storage[accesses.extent].tolist()
+    of_row = np.repeat(np.arange(len(timeline.slices)), np.diff(accesses.ptr)).tolist()
+    for storage, t in zip(storages, of_row, strict=True):
+        if not found[storage] or found[storage][-1] != t:
+            found[storage].append(t)
+    return found

@@ -72,6 +72,8 @@ class Tenant:
     """Operator that touched it last."""
     stays: bool = False
     """In memory until it dies."""
+    is_dropped: bool = False
+    """Its content is nowhere: somebody is going to make it again."""
 
     @property
     def bytes(self) -> int:
@@ -154,6 +156,7 @@ class Tier:
         self._pinned = {tenant.number for tenant in tenants}
         for tenant in tenants:
             tenant.last_use = now
+            assert not tenant.is_dropped, f"{what} reads what was dropped and not made again"
         # What is HERE stays so: only this thread sends blocks away.
         elsewhere = [block for tenant in tenants for block in tenant.blocks if block.state is not State.HERE]
         self._call_back(elsewhere)
@@ -277,9 +280,36 @@ class Tier:
                 return  # on its way already: somebody had needed it after all
         self._write(block, deadline=deadline)
 
+    def drop(self, number: int) -> bool:
+        """Forget what a tenant holds, in memory and on flash; False where it has to stay."""
+        if self._must_stay(number):
+            return False
+        tenant = self._tenants[number]
+        tenant.is_dropped = True
+        for block in tenant.blocks:
+            if block.job is not None:
+                self.mover.drop(block.job)
+            with self._lock:
+                block.version += 1
+                block.is_clean = False
+                if block.state is not State.AWAY:
+                    self._go(block)
+        return True
+
+    def reopen(self, number: int) -> None:
+        """Let a tenant that was dropped be filled again; errors as `make_room`."""
+        tenant = self._tenants[number]
+        self.make_room(tenant.bytes)
+        with self._lock:
+            for block in tenant.blocks:
+                open_up(block.span)
+                block.state = State.HERE
+            self._use(tenant.bytes)
+        tenant.is_dropped = False
+
     def fetch(self, block: Block, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
-        if block.state is State.AWAY:
+        if block.state is State.AWAY and not self._tenants[block.owner].is_dropped:
             if self.used_bytes + self._reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._fetch(block, deadline=deadline)

@@ -16,6 +16,7 @@ from tmtrain.capture.owned import owned_tensors
 from tmtrain.capture.session import CaptureSession
 from tmtrain.errors import CaptureError, FlashError, InfeasibleError, InputError, SolverError
 from tmtrain.machine import Machine
+from tmtrain.plan import check_objective
 from tmtrain.run.checkpoint import Checkpoint, write_checkpoint
 from tmtrain.run.counters import (
     available_bytes,
@@ -29,14 +30,15 @@ from tmtrain.run.flash import FlashFile
 from tmtrain.run.follower import Follower
 from tmtrain.run.host import host_machine, slowed
 from tmtrain.run.materialise import Init, materialise
-from tmtrain.run.mover import Moved, Mover
+from tmtrain.run.mover import Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
 from tmtrain.run.pieces import SHARE, Pieces
+from tmtrain.run.remaker import Remaker
 from tmtrain.run.residence import Residence
 from tmtrain.run.result import How, RunResult, StepMeasure
 from tmtrain.run.resume import resume
-from tmtrain.run.route import Route, make_route, retimed
+from tmtrain.run.route import OBJECTIVE, Route, make_route, retimed
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
 from tmtrain.run.tier import BLOCK_BYTES, Tier
@@ -50,6 +52,8 @@ DRIFT = 0.1
 """A plan is made anew where a step computes for so much longer or shorter than was planned for."""
 DRIVE_DRIFT = 0.25
 """Likewise where the drive takes so much longer or shorter at full load; drives vary more than computation."""
+MOST_PLANNING = 0.2
+"""Of the time of all steps so far: where planning anew has taken more, it has to wait."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,6 +77,7 @@ class Training(Generic[P, R]):
         init: Init | None = None,
         restores: bool = True,
         machine: Machine | None = None,
+        objective: str | None = None,
     ) -> None:
         if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
@@ -89,10 +94,12 @@ class Training(Generic[P, R]):
         self._model, self._optimizer, self._step = model, optimizer, step
         self._budget_bytes, self._folder = budget_bytes, flash
         self._init, self._restores, self._host = init, restores, machine
+        self._objective = OBJECTIVE if objective is None else objective
+        check_objective(self._objective)
         self._steps: list[StepMeasure] = []
         self._notes: list[str] = []
         self._tries = 0
-        self._planning_s = 0.0
+        self._planning_s = self._planning_anew_s = 0.0
         self._fixed_bytes = 0
         self._is_in_step = False
         self._exits: ExitStack | None = None
@@ -114,7 +121,7 @@ class Training(Generic[P, R]):
         flash = FlashFile(self._folder, size_bytes=-(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes)
         self._tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=self._budget_bytes)
         self._residence = Residence(self._tier)
-        self._follower = Follower(self._tier)
+        self._follower = Follower(self._tier, self._residence.remaker)
         with ExitStack() as exits:
             exits.callback(self._let_go)
             for tensor, name in owned.items():
@@ -169,7 +176,8 @@ class Training(Generic[P, R]):
         if self._is_in_step:
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
         how: How = "on demand"
-        meter = _Meter(self._tier)
+        route: Route | None = None
+        meter = _Meter(self._tier, self._residence.remaker)
         self._is_in_step = True
         try:
             if self._records:
@@ -178,12 +186,14 @@ class Training(Generic[P, R]):
             else:
                 with self._followed():
                     yield
-                how = self._follower.how
+                how, route = self._follower.how, self._follower.route
         finally:
             self._is_in_step = False
             self._follower.end_step()
             self._residence.begin_step(self._follower)
         self._steps.append(meter.measure(how))
+        if how == "planned" and route is not None:
+            self._retime(route, drive=meter.slowness_of(route.machine))
         gc.collect(1)
 
     def save(self, path: str | Path, *, extra: Any = None) -> None:
@@ -304,7 +314,9 @@ class Training(Generic[P, R]):
         stream, living = stream_of(session, log)
         began = time.perf_counter()
         try:
-            route = make_route(stream, machine=self._machine, budget_bytes=self._tier.free_bytes)
+            route = make_route(
+                stream, machine=self._machine, budget_bytes=self._tier.free_bytes, objective=self._objective
+            )
         except (InfeasibleError, SolverError) as error:
             self._tries += 1
             self._tell(f"steps run on demand, no plan could be made: {error}")
@@ -323,29 +335,34 @@ class Training(Generic[P, R]):
             return
         self._residence.begin_step(follower)
         follower.begin_step(first_operator=self._residence.operators)
-        moved_before = replace(self._tier.mover.moved)
         with self._pieces():
             yield
-        if follower.how == "planned" and follower.route is not None:
-            self._retime(follower.route, moved_before=moved_before)
-        elif not self._may_record:
+        if follower.how == "astray" and not self._may_record:
             self._tell(
                 f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
                 "different shapes would all be planned"
             )
 
-    def _retime(self, route: Route, *, moved_before: Moved) -> None:
-        """Plan again where computation or drive take another time than was planned for, which is what they took once."""
+    def _retime(self, route: Route, *, drive: float) -> None:
+        """Plan again where computation or drive take another time than was planned for, which is what they took once.
+
+        Args:
+            route: Followed to its end just now.
+            drive: How many times as long as planned for the drive takes.
+        """
         took, planned = sum(self._follower.seconds.values()), route.timeline.compute_s
-        factor = slowness(self._tier.mover.moved, since=moved_before, machine=route.machine) or 1.0
-        drive_drifts = abs(factor - 1) > DRIVE_DRIFT
+        drive_drifts = abs(drive - 1) > DRIVE_DRIFT
         if abs(took - planned) <= DRIFT * planned and not drive_drifts:
             return
+        if self._planning_anew_s > MOST_PLANNING * sum(step.step_time_s for step in self._steps):
+            return
         began = time.perf_counter()
-        machine = slowed(route.machine, factor) if drive_drifts else route.machine
+        machine = slowed(route.machine, drive) if drive_drifts else route.machine
         again = retimed(route, seconds=self._follower.seconds, machine=machine)
         self._follower.routes[self._follower.routes.index(route)] = again
-        self._planning_s += time.perf_counter() - began
+        took_s = time.perf_counter() - began
+        self._planning_s += took_s
+        self._planning_anew_s += took_s
 
     def _pieces(self) -> Pieces:
         return Pieces(int(self._tier.budget_bytes * SHARE))
@@ -376,13 +393,18 @@ def _check_plain(model: torch.nn.Module) -> None:
 class _Meter:
     """Measures one step by what the counters say before and after it."""
 
-    def __init__(self, tier: Tier) -> None:
-        self._tier = tier
+    def __init__(self, tier: Tier, remaker: Remaker) -> None:
+        self._tier, self._remaker = tier, remaker
         forget_peak()
         tier.counts.peak_bytes = tier.used_bytes
         self._drives_before = drives_so_far()
         self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
+        self._replays_before = remaker.replays
         self._began_s = time.perf_counter()
+
+    def slowness_of(self, machine: Machine) -> float:
+        """Return how many times as long as `machine` says the drive has taken since the step began."""
+        return slowness(self._tier.mover.moved, since=self._moved_before, machine=machine) or 1.0
 
     def measure(self, how: How) -> StepMeasure:
         """Return the step that ends now."""
@@ -399,6 +421,7 @@ class _Meter:
             drive_written_bytes=drives.written_bytes - self._drives_before.written_bytes,
             misses=counts.misses - before.misses,
             evictions=counts.evictions - before.evictions,
+            replays=self._remaker.replays - self._replays_before,
             peak_bytes=counts.peak_bytes,
             peak_resident_bytes=peak_resident_bytes(),
         )

@@ -26,6 +26,7 @@ def train(
     init: "Callable[[torch.nn.Module], None] | None" = None,
     restores: bool = True,
     machine: "Machine | None" = None,
+    objective: str | None = None,
 ) -> "Training[P, R]":
     """Train inside a memory budget: what does not fit lives on a drive, and no bit of any result changes.
 
@@ -48,6 +49,8 @@ def train(
             before; what is on flash then is gone afterwards, and reading it ends the process.
         machine: This host, as `load_machine` reads it from what ``tmtrain machine measure`` wrote. Without it, the drive is
             measured on entering the block, which moves 192 MiB.
+        objective: What plans minimise. By default time, and of what takes the same time bytes; "bytes" spares the drive,
+            "writes" its life: then more is computed twice.
 
     Returns:
         What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
@@ -55,7 +58,8 @@ def train(
         the process.
 
     Raises:
-        InputError: arguments that make no sense. On entering the block, a folder that cannot serve as flash.
+        InputError: arguments that make no sense, or an unknown objective. On entering the block, a folder that cannot serve
+            as flash.
 
     Example:
         >>> import tempfile, torch
@@ -81,6 +85,7 @@ def train(
     return Training(
         model, optimizer, step,
         budget_bytes=budget, flash=Path(flash), init=init, restores=restores, machine=machine,
+        objective=objective,
     )  # fmt: skip
 
 
