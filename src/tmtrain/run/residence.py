@@ -67,6 +67,7 @@ class Residence(TorchDispatchMode):
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
         key = storage_key(tensor.untyped_storage())
+        self.remaker.before([key], writes=[key] if fills else ())
         self._tier.begin(self.operators, [key], what=what)
         if fills:
             self._tier.wrote([key])
@@ -130,6 +131,7 @@ class Residence(TorchDispatchMode):
         """Let what goes to other processes stay in memory until it dies."""
         operands = _storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
+        self.remaker.before(operands, writes=operands)
         self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
         self._adopt_all(new)
         for key in operands:
@@ -138,6 +140,7 @@ class Residence(TorchDispatchMode):
                 self._staying.add(key)
         out = func(*args, **kwargs)
         self.operators += 1
+        self.remaker.ran(None, out, writes=operands)
         return out
 
     def _prepare(

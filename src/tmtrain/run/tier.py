@@ -281,10 +281,10 @@ class Tier:
         self._write(block, deadline=deadline)
 
     def drop(self, number: int) -> bool:
-        """Forget what a tenant holds, in memory and on flash; False where it has to stay."""
-        if self._must_stay(number):
-            return False
+        """Forget what a tenant holds; False where it has to stay, or the budget has no room to copy it from elsewhere."""
         tenant = self._tenants[number]
+        if self._must_stay(number) or 2 * tenant.bytes > self.free_bytes:
+            return False
         tenant.is_dropped = True
         for block in tenant.blocks:
             if block.job is not None:
