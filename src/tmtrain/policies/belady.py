@@ -6,7 +6,7 @@ optimal for the number of misses; it does not know that a dirty page costs a wri
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
@@ -87,3 +87,7 @@ class BeladyPager(Pager):
         for entry in kept:
             heapq.heappush(self._heap, entry)
         return chosen
+
+    def carries(self) -> Hashable:
+        """Nothing: in a step every extent is touched."""
+        return ()

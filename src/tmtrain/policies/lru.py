@@ -6,7 +6,7 @@ miss costs the device's latency, not a fault.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
@@ -47,3 +47,7 @@ class LruPager(Pager):
             if taken == held[extent]:
                 self.gone(extent)
         return chosen
+
+    def carries(self) -> Hashable:
+        """Nothing: in a step every extent is touched."""
+        return ()

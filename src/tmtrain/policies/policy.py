@@ -1,7 +1,7 @@
 """What a policy is: it looks at a Timeline and says how fast memory is to be managed while the step runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -41,6 +41,10 @@ class Pager(ABC):
             pages: How many are needed.
             held: Pages that each extent holds and that nobody has given up yet.
         """
+
+    def carries(self) -> Hashable | None:
+        """Return what its choices in the next step depend on, beside that step and what is in memory; None: on more."""
+        return None
 
 
 def take_pages(extents: Iterable[int], pages: int, *, held: Sequence[int]) -> list[tuple[int, int]]:

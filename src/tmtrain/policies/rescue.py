@@ -1,6 +1,6 @@
 """Whom to evict where a plan, stale or incomplete, left no room: what is used furthest in the future (Belady's rule)."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -48,3 +48,7 @@ class Rescue(Pager):
         order = candidates[np.argsort(-self._next_use[candidates], kind="stable")]
         enough = int(np.searchsorted(np.cumsum(there[order]), pages)) + 1
         return take_pages(order[:enough].tolist(), pages, held=held)
+
+    def carries(self) -> Hashable:
+        """Nothing: in a step every extent is touched."""
+        return ()

@@ -6,7 +6,7 @@ miss. Where room is short all the same, what is used furthest in the future give
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from tmtrain.lower.timeline import Timeline
@@ -94,3 +94,8 @@ class ScheduledPager(BeladyPager, Prefetcher):
     def leave(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
         """Give up what the schedule says."""
         return [(extent, memory.keeps[extent]) for extent in self._schedule.leave[t] if memory.keeps[extent]]
+
+    def carries(self) -> Hashable:
+        """What is still to be fetched, and what has been and is not used yet, by slices from now on."""
+        wanted = tuple((extent, use - self.now) for extent, use in self._wanted)
+        return wanted, frozenset((extent, use - self.now) for extent, use in self._coming.items())

@@ -9,16 +9,18 @@ For each slice, in order:
 5. it computes, while the link goes on;
 6. what it wrote is dirty, what died is dropped; a prefetcher gives up what will not be needed for long.
 
-The step is repeated until its traffic and what it leaves in memory repeat; the last repetition is the measured one.
-Page by page, a pager may come to alternate between a few states for ever: then the step that moves most is measured, so
-that no bound on the average is undercut. A static plan must be complete once the memory is warm: a miss, like a slice that
-can never get its room, refutes it.
+The step is repeated until it ends as it began, in memory and on the link, or, for pagers that remember more, until its
+traffic and what it leaves in memory repeat; the last repetition is the measured one. Page by page, a pager may come to
+alternate between a few states for ever: then the step that moves most is measured, so that no bound on the average is
+undercut. A static plan must be complete once the memory is warm: a miss, like a slice that can never get its room, refutes
+it.
 
 Where the plan may change between steps (`tmtrain.simulate.steps`), the decision has a pager beside the plan. Then the plan
 is advice: what it left out is a miss, fetched on demand and counted, and where it left no room the pager finds some.
 """
 
 from array import array
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -113,10 +115,12 @@ class Engine:
             PolicyError: it never repeats itself.
         """
         history: list[_Trail] = []
+        state = None
         for step in range(MAX_STEPS):
             measured = self.measure_step(step, complete=step > 0)
             history.append(_Trail(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
-            if _is_steady(history):
+            before, state = state, self._state((step + 1) * self._num_slices)
+            if (state is not None and state == before) or _is_steady(history):
                 return measured
         raise PolicyError(f"after {MAX_STEPS} steps the traffic of a step still changes from step to step")
 
@@ -151,6 +155,11 @@ class Engine:
             missed_pages=self._missed_pages,
             first_log_row=log_row,
         )
+
+    def _state(self, now: int) -> Hashable | None:
+        """Return what the step from slice `now` on depends on; None where a pager remembers more."""
+        carries = () if self._pager is None else self._pager.carries()
+        return None if carries is None else (self.memory.state(), self.link.state(now), carries)
 
     def _run_step(self, step: int, *, complete: bool) -> None:
         self._slice_start_s, self._slice_end_s, self._resident, self._in_flight = [], [], array("q"), []

@@ -7,6 +7,7 @@ Reads start only when fast memory has room for the chunk, beyond what the slice 
 """
 
 import heapq
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from tmtrain.machine import Machine
@@ -128,6 +129,24 @@ class Link:
         self._flow(event, rates)
         self._complete()
         return True
+
+    def state(self, now: int) -> Hashable:
+        """Return what is under way and queued, by slices from `now` on, but for the rounding of the clock."""
+        return tuple(
+            (
+                lane.idle, lane.pages and (lane.extent, lane.pages, lane.deadline - now, round(lane.left_bytes)),
+                round(max(0.0, lane.ready_s - self.now_s), 12), self._waiting(lane, now),
+            )
+            for lane in (self._reads, self._writes)
+        )  # fmt: skip
+
+    def _waiting(self, lane: _Lane, now: int) -> Hashable:
+        version = self._memory.version
+        return tuple(
+            (deadline - now, extent, pages, is_fault)
+            for deadline, _, extent, pages, written, is_fault in sorted(lane.queue)
+            if not lane.is_write or written == version[extent]
+        )
 
     def _push(self, lane: _Lane, extent: int, pages: int, deadline: int, *, is_fault: bool = False) -> None:
         self._number += 1

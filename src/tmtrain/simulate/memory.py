@@ -17,6 +17,7 @@ Rule 3: bytes are conserved; `Books` keeps the account.
 """
 
 from array import array
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from tmtrain.errors import PlanRefutedError
@@ -162,6 +163,13 @@ class Memory:
         self.version[extent] += 1
         self.clean[extent] = self.queued[extent] = 0
         self.live[extent] = False
+
+    def state(self) -> Hashable:
+        """Return all that the next step depends on."""
+        return (
+            tuple(self.held), tuple(self.keeps), tuple(self.clean), tuple(self.queued), tuple(self.arriving),
+            tuple(self.live),
+        )  # fmt: skip
 
     def snapshot(self) -> Books:
         """Copy the books."""
