@@ -35,7 +35,9 @@ SURFACE = {
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
         "--calibration", *MODEL, "--json",
     ),
-    "train": ("TARGET", "--budget", "--flash", "--steps", "--machine", "--dry-run", "--json"),
+    "train": (
+        "TARGET", "--budget", "--flash", "--steps", "--objective", "--machine", "--checkpoint", "--dry-run", "--json",
+    ),
     "flash": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",
         "--samples", *MODEL, "--json",

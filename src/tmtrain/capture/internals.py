@@ -2,10 +2,12 @@
 
 # pyright: reportPrivateUsage=false
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.utils._python_dispatch import _disable_current_modes
 
 _NO_BACKWARD = -1
 _ACCUMULATE_GRAD = 2**64 - 1
@@ -29,6 +31,11 @@ def running_node() -> int | torch.Tensor | None:
         return None
     number: int = node._sequence_nr()
     return node.variable if number == _ACCUMULATE_GRAD else number
+
+
+def without_modes() -> AbstractContextManager[Any]:
+    """Leave all dispatch modes for a while."""
+    return _disable_current_modes()
 
 
 def storage_key(storage: torch.UntypedStorage) -> int:

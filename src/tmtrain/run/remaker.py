@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from tmtrain.capture.internals import storage_key
+from tmtrain.capture.internals import storage_key, without_modes
 from tmtrain.run.tier import Tier
 
 SMALL_BYTES = 128 * 1024
@@ -251,7 +250,7 @@ class Remaker:
         calls = list(self._order(wanted))
         uses = Counter(content for call in calls for content in call.reads)
         made: dict[Content, torch.UntypedStorage] = {}
-        with torch.no_grad(), _disable_current_modes(), self._quietly() as mode:
+        with torch.no_grad(), without_modes(), self._quietly() as mode:
             for call in calls:
                 self._run_again(call, made, uses=uses, mode=mode)
 

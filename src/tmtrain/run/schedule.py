@@ -108,15 +108,16 @@ def _fates_of_replays(
     drops: dict[int, list[str]] = defaultdict(list)
     remakes: dict[int, list[str]] = defaultdict(list)
     for recipe, t in zip(plan.replays.recipe.tolist(), plan.replays.before_slice.tolist(), strict=True):
+        before = int(slices.op[t])
         first, end = int(recipes.op_ptr[recipe]), int(recipes.op_ptr[recipe + 1])
         noted.update(recipes.op[first:end].tolist())
         touches = slice(int(recipes.touch_ptr[first]), int(recipes.touch_ptr[end]))
-        made = np.unique(recipes.touch_storage[touches][recipes.touch_writes[touches]])
-        for storage in made.tolist():
+        made: list[int] = np.unique(recipes.touch_storage[touches][recipes.touch_writes[touches]]).tolist()
+        for storage in made:
             at = bisect_left(uses[storage], t)
             if 0 < at < len(uses[storage]):
                 drops[int(slices.op[uses[storage][at - 1]])].append(names[storage])
-                remakes[int(slices.op[t])].append(names[storage])
+                remakes[before].append(names[storage])
     return frozenset(noted), drops, remakes
 
 
