@@ -30,14 +30,20 @@ def job():
 """
 
 
+def _host(folder: Path) -> Path:
+    host = folder / "host.toml"
+    if not host.exists():
+        assert main(["machine", "measure", str(folder), "--out", str(host)]) == 0
+    return host
+
+
 def _said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
     assert main(["train", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    host = tmp_path / "host.toml"
-    assert main(["machine", "measure", str(tmp_path), "--out", str(host)]) == 0
+    host = _host(tmp_path)
     assert "drive reads" in capsys.readouterr().out
     given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
     foreseen = _said(capsys, *given, "--dry-run")
@@ -87,6 +93,21 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     again = [state["exp_avg"] for state in parts["optimizer"]["state"].values()]
     assert moments
     assert all(map(torch.equal, moments, again))
+
+
+def test_a_model_on_the_meta_device_is_foreseen_like_one_in_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, host = tmp_path / "mine.py", _host(tmp_path)
+    capsys.readouterr()
+    said: list[dict[str, object]] = []
+    for device in ("cpu", "meta"):
+        file.write_text(
+            TWO_LAYERS.replace("    model =", f'    with torch.device("{device}"):\n        model =')
+        )
+        given = ("--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(host))
+        said.append(_said(capsys, f"{file}:job", *given, "--dry-run"))
+    assert said[0] == said[1]
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

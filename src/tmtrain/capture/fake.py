@@ -7,8 +7,9 @@ recorded.
 import dataclasses
 from typing import Any
 
+import torch
 import transformers
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tmtrain.capture.catalog import ZooModel
 from tmtrain.capture.faults import FaultWatch
@@ -37,7 +38,15 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
     # Their batch may come from numpy or a file: such tensors become fake at their first use.
     with user_errors(function), FakeTensorMode(allow_non_fake_inputs=True):
         job = function.make_job(samples=samples)
+        _fill(job.model)
         return _second_step(job, name=name, options={"function": function.target})
+
+
+def _fill(model: torch.nn.Module) -> None:
+    """Take what begins on the meta device for what it will be when it has memory; the device of a fake tensor is a note."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if isinstance(tensor, FakeTensor) and tensor.device.type == "meta":
+            tensor.fake_device = torch.device("cpu")
 
 
 def _second_step(job: TrainingJob, *, name: str, options: dict[str, Any]) -> Trace:
