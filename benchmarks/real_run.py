@@ -1,7 +1,7 @@
 """The same training in little memory, by us and by what people use: step time, bytes, peak memory.
 
     python benchmarks/real_run.py FOLDER [--layers 3] [--vocabulary 50257] [--batch 4] [--threads 1]
-        [--budget 600MiB] [--steps 6] [--sides ...]
+        [--budget 600MiB] [--objective bytes] [--steps 6] [--sides ...]
 
 GPT-2 of so many layers and tokens (256: bytes), sequences of 256, AdamW, fp32. Sides, each in a process of its own, one
 after the other:
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--budget", default="600MiB")
+    parser.add_argument("--objective", help="of ours; by default time")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument(
         "--sides", nargs="+", choices=SIDES, default=SIDES[:-1], help="all but swap by default"
@@ -95,8 +96,9 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
     if given.side in ("roomy", "tmtrain"):
         budget = given.budget if given.side == "tmtrain" else ROOMY
         with train(
-            model, optimizer, lambda: step(optimizer), budget_bytes=budget, flash=given.folder
-        ) as training:
+            model, optimizer, lambda: step(optimizer), budget_bytes=budget, flash=given.folder,
+            objective=given.objective,
+        ) as training:  # fmt: skip
             row = _measured(training.step, given.steps)
             assert training.route is not None
             return {"side": given.side} | row | _told(training.result, training.route)
@@ -137,7 +139,8 @@ def _told(result: RunResult, route: Route) -> dict[str, Any]:
     return {
         "hows": [step.how for step in result.steps], "peak_bytes": max(step.peak_bytes for step in result.steps),
         "bytes_in": result.steps[-1].bytes_in, "bytes_out": result.steps[-1].bytes_out,
-        "stall_s": result.steps[-1].stall_s, "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
+        "replays": result.steps[-1].replays, "stall_s": result.steps[-1].stall_s,
+        "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
         "compute_s": route.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(route)),
     }  # fmt: skip
 
