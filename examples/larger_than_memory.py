@@ -19,7 +19,7 @@ TOKENS = 256
 
 def job(
     layers: int = 48, width: int = 1600
-) -> tuple[torch.nn.Module, torch.optim.Optimizer, Callable[[], float]]:
+) -> tuple[torch.nn.Module, torch.optim.Optimizer, Callable[[], torch.Tensor]]:
     """Return model, optimizer and step; the model has no memory yet."""
     config = transformers.GPT2Config(n_layer=layers, n_embd=width, n_head=25)
     config.use_cache = False
@@ -29,12 +29,12 @@ def job(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     ids = torch.arange(TOKENS).unsqueeze(0)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return loss.item()
+        return loss.detach()
 
     return model, optimizer, step
 
