@@ -52,11 +52,11 @@ class Residence(TorchDispatchMode):
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's tenants, by the key of their storage, which is theirs until they die."""
+        self._staying: set[int] = set()
+        """Of those, who cannot move any more: nobody is told of them."""
         self.remaker = Remaker(tier, quietly=self._quietly)
         self._is_quiet = False
         """Operators that run now are nobody's: they make again what was dropped."""
-        self._staying: set[int] = set()
-        """Of those, who cannot move any more: nobody is told of them."""
         self._new_bytes: dict[_Key, int] = {}
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
@@ -71,6 +71,7 @@ class Residence(TorchDispatchMode):
         self._tier.begin(self.operators, [key], what=what)
         if fills:
             self._tier.wrote([key])
+            self.remaker.ran(None, None, writes=[key])
 
     def begin_step(self, onlooker: Onlooker) -> None:
         """Count operators from 0 again, and let `onlooker` see them."""
