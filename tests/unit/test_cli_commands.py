@@ -172,7 +172,7 @@ def test_simulate_runs_every_policy(policy: str, trace: str, capsys: pytest.Capt
     said = _json(capsys, "simulate", trace, "--fast", "20KiB", "--policy", policy)
     assert said["policy"] == policy
     assert said["energy_j"] == pytest.approx(sum(said["energy_by_component_j"].values()))
-    assert said["step_time_s"] >= said["ideal_step_time_s"]
+    assert said["step_time_s"] >= said["ideal_step_time_s"] * (1 - 1e-12)  # a difference of two clock times
 
 
 def test_a_policy_without_an_answer_is_left_out_of_a_comparison(
