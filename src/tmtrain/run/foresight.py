@@ -12,8 +12,8 @@ from tmtrain.lower import Timeline, lower
 from tmtrain.machine import Machine
 from tmtrain.plan import Plan
 from tmtrain.run.movable import movable_part
+from tmtrain.run.pages import SMALLEST_BYTES
 from tmtrain.run.pieces import Pieces
-from tmtrain.run.residence import SMALLEST_BYTES
 from tmtrain.run.route import OBJECTIVE, plan_run
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 PAGE_BYTES = mmap.PAGESIZE
 
+SMALLEST_BYTES = 128 * 1024
+"""Of a block of memory that malloc maps by itself, and so of a storage that is moved: smaller ones stay."""
+
 _PROT_NONE, _PROT_READ_WRITE = 0, 1 | 2
 _MADV_DONTNEED = 4
 _M_MMAP_THRESHOLD = -3
@@ -63,7 +66,7 @@ def open_up(span: Span) -> None:
     _call("mprotect", span, _PROT_READ_WRITE)
 
 
-def keep_large_blocks_apart(threshold_bytes: int = 128 * 1024) -> None:
+def keep_large_blocks_apart(threshold_bytes: int = SMALLEST_BYTES) -> None:
     """Ask malloc to map every larger block by itself and to unmap it when it is freed.
 
     By default glibc keeps freed blocks of up to 32 MiB in its heap, which hides most of what a budget saves

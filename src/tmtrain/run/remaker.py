@@ -25,10 +25,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from tmtrain.capture.internals import storage_key, without_modes
+from tmtrain.run.pages import SMALLEST_BYTES
 from tmtrain.run.tier import Tier
-
-SMALL_BYTES = 128 * 1024
-"""A storage below that is held by those who may need its content: it costs nothing, and nobody tells when it dies."""
 
 
 @dataclass(eq=False, slots=True)
@@ -43,7 +41,7 @@ class Content:
     place: int = 0
     """Among the results of its maker; from -1 on downwards, among what it writes to."""
     held: torch.UntypedStorage | None = None
-    """Its storage, where that has to stay."""
+    """Its storage, where that has to stay; a small one always: it costs nothing, and nobody tells when it dies."""
     needs: "set[Content]" = field(default_factory=set["Content"])
     """While it is dropped: what is there and it is to be made from, through whatever else."""
     needed_by: "set[Content]" = field(default_factory=set["Content"])
@@ -317,7 +315,7 @@ class Remaker:
         """Nobody has to wait for it to be made any more."""
         for source in content.needs:
             source.needed_by.discard(content)
-            if not source.needed_by and source.held is not None and source.held.nbytes() >= SMALL_BYTES:
+            if not source.needed_by and source.held is not None and source.held.nbytes() >= SMALLEST_BYTES:
                 source.held = None
         content.needs.clear()
 
@@ -326,7 +324,7 @@ def _content(storage: torch.UntypedStorage) -> Content:
     return Content(
         key=storage_key(storage),
         reference=weakref.ref(storage),
-        held=storage if storage.nbytes() < SMALL_BYTES else None,
+        held=storage if storage.nbytes() < SMALLEST_BYTES else None,
     )
 
 

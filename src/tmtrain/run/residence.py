@@ -23,12 +23,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from tmtrain.capture.internals import schema_of, short_name_of, storage_key
 from tmtrain.capture.signature import Signature, signature_of
 from tmtrain.run.onlooker import Onlooker
-from tmtrain.run.pages import Span, interior
+from tmtrain.run.pages import SMALLEST_BYTES, Span, interior
 from tmtrain.run.remaker import Call, Remaker
 from tmtrain.run.tier import Tier
-
-SMALLEST_BYTES = 128 * 1024
-"""Of a storage that is moved: smaller ones are not mapped by themselves, and stay (`pages.keep_large_blocks_apart`)."""
 
 _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 

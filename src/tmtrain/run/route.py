@@ -50,11 +50,11 @@ def plan_run(
     Raises: as `make_route`.
     """
     timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
-    made = plan(timeline, machine=machine, objective=objective, recompute=False)
-    waits = made.prediction.step_time_s > (1 + LITTLE_WAITING) * timeline.compute_s
-    if waits or objective != OBJECTIVE:
-        made = plan(timeline, machine=machine, objective=objective)
-    return timeline, made
+    if objective == OBJECTIVE:
+        moves = plan(timeline, machine=machine, objective=objective, recompute=False)
+        if moves.prediction.step_time_s <= (1 + LITTLE_WAITING) * timeline.compute_s:
+            return timeline, moves
+    return timeline, plan(timeline, machine=machine, objective=objective)
 
 
 def retimed(route: Route, *, seconds: Mapping[int, float], machine: Machine) -> Route:

@@ -13,6 +13,7 @@ from tmtrain.lower.replay import places_of_slices
 from tmtrain.lower.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plan import Plan
+from tmtrain.plan.problem import slice_of_access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +127,7 @@ def _uses(timeline: Timeline) -> Mapping[int, Sequence[int]]:
     found: dict[int, list[int]] = defaultdict(list)
     accesses = timeline.accesses
     storages = timeline.extents.storage[accesses.extent].tolist()
-    of_row = np.repeat(np.arange(len(timeline.slices)), np.diff(accesses.ptr)).tolist()
-    for storage, t in zip(storages, of_row, strict=True):
+    for storage, t in zip(storages, slice_of_access(timeline).tolist(), strict=True):
         if not found[storage] or found[storage][-1] != t:
             found[storage].append(t)
     return found
