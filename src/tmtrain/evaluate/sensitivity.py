@@ -53,6 +53,10 @@ class Sensitivity:
     cases: list[Case]
 
 
+NEAR = 2.0
+"""A value between the ends that differs from the nominal one by less than this factor is not worth a case."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
     """A constant, or constants that move together, with the range to try.
@@ -72,7 +76,7 @@ class Knob:
     """What follows: another price for the same step, or another step for every policy. Our plan stays the same while only
     prices change: made anew it would be better, so what is said of it errs against us."""
     steps: int = 2
-    """Values over the range, ends included; the nominal one comes on top."""
+    """Values over the range, ends included; the nominal one comes on top, and takes the place of one near it."""
 
     def range_on(self, machine: Machine) -> tuple[float, float]:
         """Return the ends of what is tried on `machine`: never without its nominal value."""
@@ -159,8 +163,10 @@ def _turn(setting: Setting, knob: Knob, value: float, policy: str, nominal: Outc
 
 
 def _values(knob: Knob, machine: Machine) -> list[float]:
-    points = {float(value) for value in np.geomspace(*knob.range_on(machine), knob.steps)}
-    return sorted(points | {value_of(machine, path=knob.paths[0])})
+    nominal = value_of(machine, path=knob.paths[0])
+    ends = knob.range_on(machine)
+    inner = (float(v) for v in np.geomspace(*ends, knob.steps)[1:-1])
+    return sorted({*ends, nominal} | {v for v in inner if not 1 / NEAR < v / nominal < NEAR})
 
 
 def _turned(machine: Machine, knob: Knob, value: float) -> Machine:

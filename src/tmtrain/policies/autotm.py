@@ -24,9 +24,11 @@ Note [Asynchronous AutoTM without its integers]
     few (the imported G10 step has 1,269); as a linear programme, from which tensors that are away for more than half
     are away; and with the tensors of the synchronous solution, of which it only chooses where to hide the moves.
     Steps come out faster than with 30 s for the integers: GPT-2 at 12.5 % takes 0.133 s instead of 0.138 s, BERT-
-    large at 50 % on znvme-g10 18.3 s instead of 18.8 s. What the rounded choice lacks is fetched on demand. Where a
-    linear programme takes more than 20 s (GPT-3), moves begin as early as there is room, at most 15 nodes ahead:
-    elsewhere that costs 3 % at most.
+    large at 50 % on znvme-g10 18.3 s instead of 18.8 s. What the rounded choice lacks is fetched on demand. On GPT-3
+    (19,000 periods) the linear programme of both takes 30 to over 100 s and is left out: its step was 1.0 % slower
+    than the third way's at 12.5 % on both machines, 1.0 % faster at 50 % on v4-slc, not found in 100 s at 50 % on
+    znvme-g10. Where hiding the moves alone takes more than a minute, they begin as early as there is room, at most
+    15 nodes ahead: where both were tried that costs 3 % at most.
 """
 
 from enum import Enum
@@ -45,10 +47,12 @@ from tmtrain.policies.tensors import Tensors, find_tensors
 
 OFFSETS = (1, 2, 4, 8, 15)
 """Nodes between an asynchronous move and the use that it serves."""
-LINEAR_TIME_LIMIT_S = 20.0
+LINEAR_TIME_LIMIT_S = 60.0
 """For a linear programme of asynchronous moves."""
 FEW_PERIODS = 2000
 """Up to here asynchronous moves are solved for with integers."""
+MANY_PERIODS = 15000
+"""From here on asynchronous moves are solved for only once the tensors are chosen."""
 INTEGRAL_TIME_LIMIT_S = 10.0
 """After which the best solution found counts; on the imported G10 step 30 s give the same."""
 A_PART = 1e-6
@@ -97,7 +101,7 @@ class AutoTmAsync(Policy):
         return tuple(AutoTmAsync(choice=choice) for choice in Choice)
 
     def _choose(self, tensors: Tensors, *, integral: bool) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        if integral and len(tensors.periods) > FEW_PERIODS:
+        if len(tensors.periods) > (FEW_PERIODS if integral else MANY_PERIODS):
             raise PolicyError(f"{self.name}: {len(tensors.periods)} periods are too many for its solver")
         programme = _Asynchronous(tensors)
         rows, moved = programme.rows, programme.placement.moved
