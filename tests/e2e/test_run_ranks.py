@@ -42,7 +42,8 @@ else:
         steps = training.result.steps
         how, peak, moved = steps[-1].how, max(step.peak_bytes for step in steps), sum(step.bytes_in for step in steps)
 digest = hashlib.sha256(b"".join(parameter.detach().numpy().tobytes() for parameter in model.parameters()))
-print("rank", rank, losses, digest.hexdigest(), how, peak, moved, sep="|", flush=True)
+line = "|".join(map(str, ("rank", rank, losses, digest.hexdigest(), how, peak, moved)))
+print(line + "\\n", end="", flush=True)  # in one write: the other rank prints into the same pipe
 dist.destroy_process_group()
 """
 

@@ -137,7 +137,8 @@ def test_a_plan_with_replays_is_close_to_its_bound() -> None:
     assert np.median(gaps) < 0.03
 
 
-def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan() -> None:
+def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan_and_with_others_another() -> None:
+    others = 0
     for seed in range(8):
         _, timeline, machine = make_step(seed)
         free = plan(timeline, machine=machine, objective="energy")
@@ -147,3 +148,9 @@ def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan() -> None:
         assert again.certificate.bound.value == free.certificate.bound.value
         assert again.certificate.cuts.tolist() == free.certificate.cuts.tolist()
         assert again.prediction.bytes_in == free.prediction.bytes_in
+        one_block = free.certificate.cuts[[0, -1]]
+        coarse = plan(timeline, machine=machine, objective="energy", cuts=one_block)
+        assert coarse.certificate is not None
+        assert coarse.certificate.cuts.tolist() == one_block.tolist()
+        others += len(free.certificate.cuts) > 2
+    assert others > 0

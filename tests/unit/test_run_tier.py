@@ -82,6 +82,42 @@ def test_a_clean_block_leaves_without_being_written_again(tier: Tier) -> None:
     assert tier.mover.moved.bytes_out <= 2 * 6 * MIB
 
 
+def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
+    arrays = {n: _array(n, size=6 * MIB) for n in range(3)}  # each alone fits into 8, no two do
+    copies = {n: array.copy() for n, array in arrays.items()}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    for step in range(24):
+        at = step % 6 * MIB
+        part = (at + 7, at + 5000)  # of one or two blocks
+        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, part))
+        for n, array in arrays.items():
+            assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
+            array[slice(*part)] += 1
+            copies[n][slice(*part)] += 1
+        tier.end(arrays, ranges=dict.fromkeys(arrays, part))
+        assert tier.used_bytes <= tier.budget_bytes
+    for n in arrays:
+        tier.begin(30, [n])
+        assert np.array_equal(arrays[n], copies[n])
+
+
+def test_what_was_not_written_in_a_part_is_still_clean(tier: Tier) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    for n, array in ((1, one), (2, two)):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(3, [1])
+    written = tier.mover.moved.bytes_out
+    tier.end([1], ranges={1: (0, 4096)})
+    tier.begin(4, [2])
+    tier.begin(5, [1])
+    assert (
+        tier.mover.moved.bytes_out - written <= 2 * MIB + 5 * MIB
+    )  # of one, a block or two; the rest of two
+
+
 def test_the_edges_of_the_last_block_are_pages(tier: Tier) -> None:
     array = _array(1, size=2 * MIB + 5000)
     _admit(tier, 1, array)

@@ -29,7 +29,7 @@ def simulated_step(route: "Route") -> SimulatedStep:
     result = simulate(decision, machine=route.machine, policy="tmtrain")
     taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
     place = places_of_slices(decision.timeline, of=route.timeline)
-    held = held_bytes_out(route.stream, route.timeline, taken_bytes=taken[place])
+    held = held_bytes_out(route, taken_bytes=taken[place])
     return SimulatedStep(
         step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
     )

@@ -106,7 +106,7 @@ class Follower(Onlooker):
             wanted = self._wanted[0]
             alive = wanted.key in self._tier
             if alive and not self._tier.fetch(wanted.block, deadline=wanted.due):
-                self._let_dead_go()
+                self._let_dead_go(until=wanted.due)
                 return
             self._wanted.popleft()
 
@@ -184,12 +184,16 @@ class Follower(Onlooker):
             for block in self._tier.blocks_of(key)[first:end]:
                 yield key, block
 
-    def _let_dead_go(self) -> None:
-        for key in self._dead:
+    def _let_dead_go(self, *, until: int) -> None:
+        """Let those leave that the program does not give up before then; the others will leave their room unwritten."""
+        assert self.route is not None
+        deaths, first = self.route.stream.deaths, self._first
+        going = [key for key in self._dead if first + deaths[self._name_of[key]] >= until]
+        for key in going:
             if key in self._tier:
                 for block in self._tier.blocks_of(key):
-                    self._tier.leave(block, deadline=self._first + self._op)
-        self._dead.clear()
+                    self._tier.leave(block, deadline=first + self._op)
+        self._dead.difference_update(going)
 
     def _needed_last(self, tenant: Tenant) -> float:
         """Rank by the next use: Belady's rule."""

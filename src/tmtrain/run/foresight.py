@@ -1,9 +1,11 @@
 """What a run will need and do, from a capture on fake tensors, before a byte is spent."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tmtrain.capture.fake import capture_user_function
 from tmtrain.capture.user import UserFunction, find_function
@@ -15,6 +17,7 @@ from tmtrain.run.movable import movable_part
 from tmtrain.run.pages import SMALLEST_BYTES
 from tmtrain.run.pieces import Pieces
 from tmtrain.run.route import OBJECTIVE, plan_run
+from tmtrain.run.rows import LARGE, Rows
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 
@@ -45,21 +48,27 @@ def foresee(target: str, *, machine: Machine, budget: FastCapacity, objective: s
         InfeasibleError: an operator needs more than the budget; it is named, with its need.
     """
     function = find_function(target)
-    in_pieces = replace(function, call=lambda: _in_pieces(function))
-    whole = capture_user_function(in_pieces, name=target, samples=1)
-    trace = _movable(whole, machine=machine)
+    trace = _captured(function, machine=machine)
     budget_bytes = budget.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
+    if _needs(trace).max() > LARGE * budget_bytes:  # a run would cut what it can
+        trace = _captured(function, machine=machine, budget_bytes=budget_bytes)
     _check_fits(trace, budget_bytes)
     timeline, made = plan_run(trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
     return Foresight(trace=trace, budget_bytes=budget_bytes, timeline=timeline, plan=made, machine=machine)
 
 
-def _in_pieces(function: UserFunction) -> Any:
+def _captured(function: UserFunction, *, machine: Machine, budget_bytes: int | None = None) -> Trace:
+    """Capture what can move of a step that runs as in this budget; without one, tensors stay whole."""
+    in_pieces = replace(function, call=lambda: _in_pieces(function, budget_bytes=budget_bytes))
+    return _movable(capture_user_function(in_pieces, name=function.target, samples=1), machine=machine)
+
+
+def _in_pieces(function: UserFunction, *, budget_bytes: int | None) -> Any:
     """Make the job whose steps run list operators item by item, the finest that a real run may cut them."""
     job = function.make_job(samples=1)
 
     def step() -> None:
-        with Pieces(0):
+        with nullcontext() if budget_bytes is None else Rows(budget_bytes), Pieces(0):
             job.step()
 
     return job.model, job.optimizer, step
@@ -73,9 +82,15 @@ def _movable(trace: Trace, *, machine: Machine) -> Trace:
     return movable_part(trace, rows=rows, seconds=seconds)
 
 
+def _needs(trace: Trace) -> NDArray[np.int64]:
+    """Return the bytes that each operator touches, shape (operators,)."""
+    needs = np.zeros(len(trace.operators), np.int64)
+    np.add.at(needs, trace.operands.op, trace.operands.span_bytes)
+    return needs
+
+
 def _check_fits(trace: Trace, budget_bytes: int) -> None:
-    sizes = trace.storages.bytes[trace.operands.storage]
-    needs = np.bincount(trace.operands.op, sizes, len(trace.operators))
+    needs = _needs(trace)
     most = int(needs.argmax())
     if needs[most] > budget_bytes:
         where = f" in module {trace.operators.module[most]!r}" if trace.operators.module[most] else ""

@@ -1,70 +1,105 @@
 """Dead content that the program still holds: gradients between ``optimizer.step()`` and ``zero_grad()``, for one.
 
-The plan takes its room as free. The run must not: the step might turn out to be another one, which reads it. So where the
-plan's own content leaves no room for it, it is written, and nobody ever reads it back.
+The plan takes its room as free. The run must not: the step might turn out to be another one, which reads it. So where what
+the plan needs at once leaves no room for it, it is written, and nobody ever reads it back. What the plan fetches ahead
+waits for the program to give such content up, where that is before the fetch is due.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lower import Timeline
+from tmtrain.run.route import Route
+from tmtrain.run.schedule import Moves
 from tmtrain.run.stream import Stream
 
+Fetches = Mapping[int, Sequence[tuple[int, int]]]
+"""By the operator that they begin before: the operator that needs them, and bytes."""
 
-def held_bytes_out(stream: Stream, timeline: Timeline, *, taken_bytes: NDArray[np.int64]) -> int:
+
+def held_bytes_out(route: Route, *, taken_bytes: NDArray[np.int64]) -> int:
     """Return what a step writes of such content, while its plan is followed.
 
     Args:
-        stream: The step as it ran.
-        timeline: The same, as planned.
-        taken_bytes: Of fast memory by the plan in each slice, transfers under way included, shape (T,).
+        route: The step as it ran, and its plan.
+        taken_bytes: Of fast memory by the plan in each slice of the step, transfers under way included, shape (T,).
     """
+    timeline, stream = route.timeline, route.stream
     taken = np.zeros(stream.num_operators, np.int64)
     np.maximum.at(taken, timeline.slices.op, taken_bytes)
-    dies, freed = _held(stream)
-    return squeezed_out((timeline.fast_bytes - taken).tolist(), dies=dies, freed=freed)
+    return squeezed_out(
+        taken.tolist(),
+        capacity=timeline.fast_bytes,
+        fetches=_fetches(route.schedule.fetches, stream.num_operators),
+        dies=_dies(stream),
+        deaths=stream.deaths,
+    )
 
 
 def squeezed_out(
-    rooms: Iterable[int], *, dies: Mapping[int, Mapping[str, int]], freed: Mapping[int, Sequence[str]]
+    taken: Sequence[int],
+    *,
+    capacity: int,
+    fetches: Fetches,
+    dies: Mapping[int, Mapping[str, int]],
+    deaths: Mapping[str, int],
 ) -> int:
     """Return the bytes that find no room, the oldest first, and once only.
 
     Args:
-        rooms: For them, while each operator runs.
+        taken: By what the plan has in memory while each operator runs, what it has fetched ahead included.
+        capacity: Of memory.
+        fetches: What it fetches ahead.
         dies: Bytes of what is of no use any more after an operator, by name.
-        freed: What is given up by the program before an operator.
+        deaths: The operator before which the program gives each of them up.
 
-    >>> squeezed_out([9, 4, 5, 0], dies={0: {"a": 3}, 1: {"b": 4}}, freed={3: ["a", "b"]})
+    >>> dead = {"dies": {0: {"a": 3}, 1: {"b": 4}}, "deaths": {"a": 3, "b": 3}}
+    >>> squeezed_out([0, 5, 4, 9], capacity=9, fetches={}, **dead)
     2
+    >>> squeezed_out([0, 5, 4, 9], capacity=9, fetches={1: [(4, 3)]}, **dead)  # needed at 4, it waits until 3
+    0
     """
     present: dict[str, int] = {}
+    ahead: list[tuple[int, int]] = []
     written = 0
-    for op, room in enumerate(rooms):
-        for name in freed.get(op, ()):
-            present.pop(name, None)
-        short = sum(present.values()) - room
-        for name in present:
-            goes = max(0, min(short, present[name]))
-            present[name] -= goes
-            written += goes
-            short -= goes
+    for op, bytes_taken in enumerate(taken):
+        present = {name: size for name, size in present.items() if size and deaths[name] > op}
+        ahead = sorted([fetch for fetch in ahead if fetch[0] > op] + list(fetches.get(op, ())))
+        total, latest = sum(present.values()), max(map(deaths.__getitem__, present), default=0)
+        short = total + max(0, bytes_taken - sum(size for _, size in ahead)) - capacity
+        for due, size in ((op, 0), *ahead):
+            short += size
+            if due > latest:
+                break
+            for name in present if short > 0 else ():
+                goes = max(0, min(short, present[name])) if deaths[name] >= due else 0
+                present[name] -= goes
+                written += goes
+                short -= goes
         present |= dies.get(op, {})
     return written
 
 
-def _held(stream: Stream) -> tuple[dict[int, dict[str, int]], dict[int, list[str]]]:
+def _fetches(moves: Moves, num_operators: int) -> Fetches:
+    """Return the fetches of a step, those that the one before has begun among them."""
+    found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for begin, some in moves.items():
+        for move in some:
+            due, size = begin + move.due, move.end_byte - move.first_byte
+            found[begin].append((due, size))
+            if due > num_operators:
+                found[0].append((due - num_operators, size))
+    return found
+
+
+def _dies(stream: Stream) -> Mapping[int, Mapping[str, int]]:
+    """Return the bytes of what the program holds on to, by the last operator that uses it."""
     storages = stream.trace.storages
     dies: dict[int, dict[str, int]] = defaultdict(dict)
-    freed: dict[int, list[str]] = defaultdict(list)
-    for name, size, death in zip(
-        storages.name, storages.bytes.tolist(), storages.death_op.tolist(), strict=True
-    ):
+    for name, size in zip(storages.name, storages.bytes.tolist(), strict=True):
         uses = stream.uses.get(name, ())
-        if uses and name not in stream.remains and death > uses[-1] + 1:
+        if uses and name not in stream.remains and stream.deaths[name] > uses[-1] + 1:
             dies[uses[-1]][name] = size
-            freed[death].append(name)
-    return dies, freed
+    return dies

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tmtrain.capture.internals import storage_key
 from tmtrain.capture.signature import signature_of
 from tmtrain.errors import InputError
-from tmtrain.run.residence import written_storages
+from tmtrain.run.operands import storages_in, written_arguments
 
 Init = Callable[[torch.nn.Module], None]
 """Fills a module's own parameters and buffers, not those of its children."""
@@ -69,7 +69,7 @@ class _Writes(TorchDispatchMode):
         """Note what the operator writes, and run it."""
         kwargs = kwargs or {}
         if isinstance(func, OpOverload):
-            self._keys.update(written_storages(signature_of(func), args, kwargs))
+            self._keys.update(storages_in(written_arguments(signature_of(func), args, kwargs)))
         return func(*args, **kwargs)
 
 

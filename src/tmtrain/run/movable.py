@@ -1,8 +1,8 @@
-"""The part of a captured step that a real run can steer: the storages that can move, each as a whole.
+"""The part of a captured step that a real run can steer: the storages that can move.
 
-The tier brings in whole storages, so whoever touches a part of one touches all of it here. What is overwritten in part
-needs what was there. Memory that is handed out counts from then on, touched or not. Times are measured, so dimensions of
-products are left out: nobody computes times from them.
+The tier brings in the range of a storage that an operator touches, from its first byte to its last, gaps included. What is
+overwritten in part needs what was there. Memory that is handed out counts from then on, touched or not. Times are measured,
+so dimensions of products are left out: nobody computes times from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def movable_part(trace: Trace, *, rows: Sequence[int], seconds: Mapping[int, flo
         trace,
         operators=unmodelled,
         storages=_storages(trace.storages, rows),
-        operands=_whole_operands(trace, np.array(rows, np.int64)),
+        operands=_operands(trace, np.array(rows, np.int64)),
     )
     return with_seconds(part, seconds)
 
@@ -46,7 +46,7 @@ def with_seconds(trace: Trace, seconds: Mapping[int, float]) -> Trace:
     return replace(trace, operators=replace(trace.operators, duration_s=gathered))
 
 
-def _whole_operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
+def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
     operands, sizes = trace.operands, trace.storages.bytes
     place = np.full(len(trace.storages), -1)
     place[rows] = np.arange(len(rows))
@@ -63,7 +63,10 @@ def _whole_operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
 
     allocates = any_of(operands.allocates[at])
     op, owner = (key // len(sizes)).astype(np.int32), key % len(sizes)
-    length = sizes[owner]
+    first, end = np.where(allocates, 0, sizes[owner]), np.where(allocates, sizes[owner], 0)
+    np.minimum.at(first, group, operands.offset_bytes[at])
+    np.maximum.at(end, group, operands.offset_bytes[at] + operands.span_bytes[at])
+    length = end - first
     return Operands(
         op=op,
         position=np.where(allocates, Operands.RESULT, 0).astype(np.int16),
@@ -72,7 +75,7 @@ def _whole_operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
         reads=any_of(operands.reads[at] | in_part) & ~allocates,
         writes=any_of(operands.writes[at]) | allocates,
         allocates=allocates,
-        offset_bytes=np.zeros(len(key), np.int64),
+        offset_bytes=first,
         span_bytes=length,
         itemsize=np.ones(len(key), np.int8),
         shape=tuple((size,) for size in length.tolist()),

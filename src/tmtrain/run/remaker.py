@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from tmtrain.capture.internals import storage_key, without_modes
+from tmtrain.run.operands import results_in
 from tmtrain.run.pages import SMALLEST_BYTES
 from tmtrain.run.tier import Tier
 
@@ -149,7 +149,7 @@ class Remaker:
             if storage is not None:
                 self._made(call, storage, place=-1 - place)
         old = {content.key for content in call.reads}
-        for place, storage in enumerate(_storages(out)):
+        for place, storage in enumerate(results_in(out)):
             if storage_key(storage) not in old:
                 self._made(call, storage, place=place)
         self._calls.append(call)
@@ -290,7 +290,7 @@ class Remaker:
         if before is not None:
             torch.set_rng_state(before)
         self.replays += 1
-        results = _storages(out)
+        results = results_in(out)
         for content in call.makes:
             storage = (
                 results[content.place] if content.place >= 0 else memory[call.writes[-1 - content.place]]
@@ -326,11 +326,6 @@ def _content(storage: torch.UntypedStorage) -> Content:
         reference=weakref.ref(storage),
         held=storage if storage.nbytes() < SMALLEST_BYTES else None,
     )
-
-
-def _storages(out: Any) -> list[torch.UntypedStorage]:
-    """Return the storages of the tensors that an operator returned, in order."""
-    return [leaf.untyped_storage() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
 
 
 def _given(value: Any, memory: dict[Content, torch.UntypedStorage]) -> Any:

@@ -9,7 +9,7 @@ Somebody may look on (`Onlooker`): to write the step down, or to act ahead of it
 import functools
 import time
 import weakref
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +23,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from tmtrain.capture.internals import schema_of, short_name_of, storage_key
 from tmtrain.capture.signature import Signature, signature_of
 from tmtrain.run.onlooker import Onlooker
+from tmtrain.run.operands import ranges_in, results_in, storages_in, written_arguments
 from tmtrain.run.pages import SMALLEST_BYTES, Span, interior
 from tmtrain.run.remaker import Call, Remaker
-from tmtrain.run.tier import Tier
+from tmtrain.run.tier import NOWHERE, Tier
 
 _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 
@@ -59,7 +60,7 @@ class Residence(TorchDispatchMode):
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is there already under the budget; others may leave for it."""
         self._tier.begin(self.operators, (), what=f"taking in {name}")
-        self._adopt_all(self._new_among(_storages_in((tensor,))))
+        self._adopt_all(self._new_among(storages_in((tensor,))))
 
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
@@ -104,8 +105,9 @@ class Residence(TorchDispatchMode):
         op = self.operators - self._step_began
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
-        written = written_storages(signature, args, kwargs)
-        self._prepare(op, func, signature, args, kwargs, written=written, makes_tensors=facts.makes_tensors)
+        into = list(written_arguments(signature, args, kwargs))
+        written = storages_in(into)
+        self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
         call: Call | None = None
         if op in self.remaker.noted and not self._is_quiet:
             call = self.remaker.note(func, args, kwargs, writes=written, draws=signature.random)
@@ -117,7 +119,7 @@ class Residence(TorchDispatchMode):
         self._admit_again(moves)
         if facts.makes_tensors:
             self._admit_results(op, out)
-        self._tier.end(written)
+        self._tier.end(written, ranges=ranges_in(into))
         if not self._is_quiet:
             self.remaker.ran(call, out, writes=written)
             self.onlooker.ran(op, seconds=self._seconds_since())
@@ -127,7 +129,7 @@ class Residence(TorchDispatchMode):
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Let what goes to other processes stay in memory until it dies."""
-        operands = _storages_in((*args, *kwargs.values()))
+        operands = storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
         self.remaker.before(operands, writes=operands)
         self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
@@ -150,16 +152,18 @@ class Residence(TorchDispatchMode):
         kwargs: dict[str, Any],
         *,
         written: dict[int, torch.UntypedStorage],
-        makes_tensors: bool,
+        facts: "_Facts",
     ) -> None:
-        operands = _storages_in((*args, *kwargs.values()))
+        arguments = (*args, *kwargs.values())
+        operands = storages_in(arguments)
         new = self._new_among(operands)
         keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
-        makes = self._expected(func, args, kwargs) if makes_tensors else 0
+        makes = self._expected(func, args, kwargs) if facts.makes_tensors else 0
+        ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
         if not self._is_quiet:
             self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
             self.remaker.before(keys, writes=written)
-        self._tier.begin(self.operators, keys, what=signature.name)
+        self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
         self._adopt_all(new)
         self._tier.reserve(makes)
         if not self._is_quiet:
@@ -183,7 +187,7 @@ class Residence(TorchDispatchMode):
         return self._clock - before
 
     def _admit_results(self, op: int, out: Any) -> None:
-        results = _storages_in(out if isinstance(out, (list, tuple)) else (out,))
+        results = {storage_key(storage): storage for storage in results_in(out)}
         for index, storage in enumerate(self._new_among(results).values()):
             key = self._admit(storage)
             if not self._is_quiet:
@@ -257,43 +261,23 @@ class _Facts:
     """Some result is new."""
     may_resize: bool
     """An argument's storage may be another piece of memory afterwards."""
+    goes_beyond: bool
+    """It may touch of an argument's storage what lies outside of the argument."""
 
 
 @functools.cache
 def _facts_of(func: OpOverload) -> _Facts:
     schema = schema_of(func)
     infos = [result.alias_info for result in schema.returns]
+    may_resize = short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments)
     return _Facts(
         is_view=bool(infos) and all(info is not None and not info.is_write for info in infos),
         makes_tensors=any(
             "Tensor" in str(result.type) and result.alias_info is None for result in schema.returns
         ),
-        may_resize=short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments),
+        may_resize=may_resize,
+        goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),
     )
-
-
-def written_storages(
-    signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[int, torch.UntypedStorage]:
-    """Return what the operator writes to of its arguments, by key."""
-    if not signature.writes_argument:
-        return {}
-    return _storages_in(
-        args[argument.position] if argument.position < len(args) else kwargs.get(argument.name)
-        for argument in signature.arguments
-        if argument.writes
-    )
-
-
-def _storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
-    """Return the storages of the tensors among arguments or results, and in lists among them: each once, in order."""
-    found: dict[int, torch.UntypedStorage] = {}
-    for value in values:
-        for tensor in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                found[storage_key(storage)] = storage
-    return found
 
 
 def _is_movable(storage: torch.UntypedStorage) -> bool:

@@ -31,10 +31,12 @@ def resume(
 
 def _fill_model(checkpoint: Checkpoint, saved: dict[str, Any], model: torch.nn.Module, *, hold: Hold) -> None:
     live = model.state_dict()
+    filled: set[tuple[str, int]] = set()
     with torch.no_grad():
         for name, value in saved.items():
-            if isinstance(value, Saved):
+            if isinstance(value, Saved) and (value.name, live[name].data_ptr()) not in filled:  # else tied
                 live[name].copy_(restored(checkpoint, value, hold=hold))
+                filled.add((value.name, live[name].data_ptr()))
     extra = {name: value for name, value in saved.items() if not isinstance(value, Saved)}
     if extra:  # `get_extra_state` of a module
         model.load_state_dict(restored(checkpoint, extra, hold=hold), strict=False)

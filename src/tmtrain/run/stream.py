@@ -32,6 +32,8 @@ class Stream:
     """When each operator comes; views have none."""
     uses: Mapping[str, Sequence[int]]
     """Operators that touch a storage, in order."""
+    deaths: Mapping[str, int]
+    """Operator before which the program gives up a storage."""
     made: Mapping[Place, str]
     met: Mapping[Place, str]
     """From outside, such as a batch: by the operator that touches it first, and index among the strangers there."""
@@ -81,6 +83,7 @@ def stream_of(session: CaptureSession, log: StepLog) -> tuple[Stream, dict[int, 
         trace=trace,
         fingerprints=fingerprints,
         uses=uses,
+        deaths=dict(zip(trace.storages.name, trace.storages.death_op.tolist(), strict=True)),
         made=_named(log.made_numbers, name_of),
         met=_named(_strangers(session.recording, log), name_of),
         remains=frozenset(

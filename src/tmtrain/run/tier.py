@@ -7,8 +7,8 @@ A block is the unit that moves: BLOCK_BYTES of a storage, counted from its first
     AWAY      on flash only; its pages are given back and closed
     COMING    its pages are open again and being read
 
-Law 1: before an operator runs, everything it touches is HERE, whatever any plan said. Law 3: bytes in memory, those under
-way included, never exceed the budget.
+Law 1: before an operator runs, everything it touches is HERE, whatever any plan said: of a storage that it touches in part,
+the blocks of that part. Law 3: bytes in memory, those under way included, never exceed the budget.
 
 Only the training thread calls; the mover's threads report through `_arrived` and `_written`, under the lock.
 """
@@ -16,19 +16,23 @@ Only the training thread calls; the mover's threads report through `_arrived` an
 import heapq
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.policies.address_space import BestFit
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Job, Mover
+from tmtrain.run.operands import Ranges
 from tmtrain.run.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
 from tmtrain.units import format_bytes
 
 BLOCK_BYTES = 1 << 20
 """Python threads reach the drive's rate from here on (feasibility.md, B4)."""
+NOWHERE: Ranges = MappingProxyType({})
+"""All storages are touched as a whole."""
 
 
 class State(Enum):
@@ -66,6 +70,8 @@ class Tenant:
 
     number: int
     blocks: list[Block]
+    lead_bytes: int
+    """Of the storage before its first block."""
     first_page: int
     """Of its place in the flash file."""
     last_use: int = -1
@@ -79,6 +85,18 @@ class Tenant:
     def bytes(self) -> int:
         """That can be moved."""
         return sum(block.span.length for block in self.blocks)
+
+    def places_in(self, ranges: Ranges) -> range:
+        """Return the places of the blocks that lie in the tenant's range among these; without one, of all."""
+        if self.number not in ranges:
+            return range(len(self.blocks))
+        first, end = ranges[self.number]
+        begin = max(0, (first - self.lead_bytes) // BLOCK_BYTES)
+        return range(begin, min(len(self.blocks), -(-(end - self.lead_bytes) // BLOCK_BYTES)))
+
+    def place_of(self, block: Block) -> int:
+        """Return the place of one of its blocks."""
+        return (block.offset - self.first_page * PAGE_BYTES) // BLOCK_BYTES
 
 
 def least_recently_used(tenant: Tenant) -> float:
@@ -117,7 +135,8 @@ class Tier:
     what: str = ""
     """Its name, for messages."""
     _tenants: dict[int, Tenant] = field(default_factory=dict)
-    _pinned: set[int] = field(default_factory=set)
+    _pinned: dict[int, range] = field(default_factory=dict)
+    """What the current operator touches: places of blocks by tenant."""
     _leaving: dict[int, Block] = field(default_factory=dict)
     """Blocks that are LEAVING, by place on flash, who has been told first in front."""
     _leaving_bytes: int = 0
@@ -144,8 +163,14 @@ class Tier:
         """Of the budget, for tenants that do not stay for good."""
         return self.budget_bytes - self._staying_bytes
 
-    def begin(self, now: int, numbers: Iterable[int], *, what: str = "") -> None:
+    def begin(self, now: int, numbers: Iterable[int], *, ranges: Ranges = NOWHERE, what: str = "") -> None:
         """Let operator `now` run: bring in all it touches, and hold it there until the next one begins.
+
+        Args:
+            now: Number of the operator.
+            numbers: Tenants that it touches; those of others are ignored.
+            ranges: What it touches of those that it does not touch as a whole.
+            what: Its name, for messages.
 
         Raises:
             InfeasibleError: together they exceed the budget.
@@ -153,12 +178,16 @@ class Tier:
         """
         self.now, self.what, self._reserved_bytes = now, what, 0
         tenants = [self._tenants[number] for number in numbers if number in self._tenants]
-        self._pinned = {tenant.number for tenant in tenants}
+        self._pinned = {tenant.number: tenant.places_in(ranges) for tenant in tenants}
+        elsewhere: list[Block] = []
         for tenant in tenants:
             tenant.last_use = now
-            assert not tenant.is_dropped, f"{what} reads what was dropped and not made again"
-        # What is HERE stays so: only this thread sends blocks away.
-        elsewhere = [block for tenant in tenants for block in tenant.blocks if block.state is not State.HERE]
+            if tenant.is_dropped:
+                raise RuntimeError(f"{what} reads what was dropped and not made again")
+            places = self._pinned[tenant.number]
+            touched = tenant.blocks[places.start : places.stop]
+            # What is HERE stays so: only this thread sends blocks away.
+            elsewhere += [block for block in touched if block.state is not State.HERE]
         self._call_back(elsewhere)
         absent = [block for block in elsewhere if block.state is State.AWAY]
         self.make_room(sum(block.span.length for block in absent))
@@ -169,17 +198,19 @@ class Tier:
             if block.state is State.COMING:
                 self._wait(block)
 
-    def end(self, changed: Iterable[int]) -> None:
+    def end(self, changed: Iterable[int], *, ranges: Ranges = NOWHERE) -> None:
         """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
-        self.wrote(changed)
-        self._pinned = set()
+        self.wrote(changed, ranges=ranges)
+        self._pinned = {}
 
-    def wrote(self, numbers: Iterable[int]) -> None:
-        """Somebody changed these: copies on flash are stale."""
+    def wrote(self, numbers: Iterable[int], *, ranges: Ranges = NOWHERE) -> None:
+        """Somebody changed these, as far as in `ranges`: copies on flash are stale."""
         with self._lock:
             for number in numbers:
                 if number in self._tenants:
-                    for block in self._tenants[number].blocks:
+                    tenant = self._tenants[number]
+                    places = tenant.places_in(ranges)
+                    for block in tenant.blocks[places.start : places.stop]:
                         block.version += 1
                         block.is_clean = False
 
@@ -209,8 +240,10 @@ class Tier:
             )
             for at in range(0, span.length, BLOCK_BYTES)
         ]
-        self._tenants[number] = Tenant(number=number, blocks=blocks, first_page=first, last_use=self.now)
-        self._pinned.add(number)
+        self._tenants[number] = Tenant(
+            number=number, blocks=blocks, lead_bytes=span.address - memory.address, first_page=first, last_use=self.now
+        )  # fmt: skip
+        self._pinned[number] = range(len(blocks))
         self._tenant_bytes += span.length
         self._reserved_bytes = max(0, self._reserved_bytes - memory.length)
         with self._lock:
@@ -233,7 +266,7 @@ class Tier:
         self._tenant_bytes -= tenant.bytes
         self._staying_bytes -= tenant.bytes if tenant.stays else 0
         self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
-        self._pinned.discard(number)
+        self._pinned.pop(number, None)
 
     def reserve(self, wanted_bytes: int) -> None:
         """Make room for what the current operator is about to make, and keep it for that; errors as `make_room`."""
@@ -268,7 +301,7 @@ class Tier:
     def leave(self, block: Block, *, deadline: int) -> None:
         """Give `block` up: it goes when flash has it. What the current operator uses stays, whoever says otherwise."""
         with self._lock:
-            if block.state is not State.HERE or self._must_stay(block.owner):
+            if block.state is not State.HERE or self._must_stay(block):
                 return
             if block.is_clean:
                 self._go(block)
@@ -283,7 +316,7 @@ class Tier:
     def drop(self, number: int) -> bool:
         """Forget what a tenant holds; False where it has to stay, or the budget has no room to copy it from elsewhere."""
         tenant = self._tenants[number]
-        if self._must_stay(number) or 2 * tenant.bytes > self.free_bytes:
+        if any(map(self._must_stay, tenant.blocks)) or 2 * tenant.bytes > self.free_bytes:
             return False
         tenant.is_dropped = True
         for block in tenant.blocks:
@@ -322,8 +355,7 @@ class Tier:
     @property
     def away_bytes(self) -> int:
         """Of tenants, on flash only."""
-        blocks = (block for tenant in self._tenants.values() for block in tenant.blocks)
-        return sum(block.span.length for block in blocks if block.state is State.AWAY)
+        return sum(block.span.length for block in self._all_blocks() if block.state is State.AWAY)
 
     def close(self, *, restores: bool = True) -> None:
         """Let go of the drive, when everything is back: the storages outlive the tier.
@@ -345,27 +377,24 @@ class Tier:
             self.flash.close()
 
     def _end_jobs(self) -> None:
-        for tenant in self._tenants.values():
-            for block in tenant.blocks:
-                if block.job is not None:
-                    self._wait(block)
+        for block in self._all_blocks():
+            if block.job is not None:
+                self._wait(block)
 
     def _choose(self, short: int, wanted: int) -> None:
         """Let blocks leave, from the highest rank on, the front of each tenant first."""
         ranked = [
-            (-self.rank(tenant), number)
-            for number, tenant in self._tenants.items()
-            if not self._must_stay(number)
+            (-self.rank(tenant), number) for number, tenant in self._tenants.items() if not tenant.stays
         ]
         heapq.heapify(ranked)
         while ranked and short > 0:
             for block in self._tenants[heapq.heappop(ranked)[1]].blocks:
-                if short > 0 and block.state is State.HERE:
+                if short > 0 and block.state is State.HERE and not self._must_stay(block):
                     self.counts.evictions += 1
                     self.leave(block, deadline=self.now)
                     short -= block.span.length
         if short > 0 and not self._call_off():
-            pinned = sum(tenant.bytes for number, tenant in self._tenants.items() if self._must_stay(number))
+            pinned = sum(block.span.length for block in self._all_blocks() if self._must_stay(block))
             raise InfeasibleError(
                 f"operator {self.now}{self.what and f' ({self.what})'} needs {format_bytes(pinned + wanted)} of fast "
                 f"memory at once, the budget has {format_bytes(self.budget_bytes)} for what can be moved: give it "
@@ -376,10 +405,8 @@ class Tier:
         """Call back what is on its way in for later operators; return whether there was anything."""
         coming = [
             block
-            for number, tenant in self._tenants.items()
-            if number not in self._pinned
-            for block in tenant.blocks
-            if block.state is State.COMING
+            for block in self._all_blocks()
+            if block.state is State.COMING and not self._must_stay(block)
         ]
         for block in coming:
             assert block.job is not None
@@ -389,8 +416,13 @@ class Tier:
                     self._go(block)
         return bool(coming)
 
-    def _must_stay(self, number: int) -> bool:
-        return number in self._pinned or self._tenants[number].stays
+    def _all_blocks(self) -> Iterator[Block]:
+        return (block for tenant in self._tenants.values() for block in tenant.blocks)
+
+    def _must_stay(self, block: Block) -> bool:
+        tenant = self._tenants[block.owner]
+        touched = self._pinned.get(block.owner)
+        return tenant.stays or (touched is not None and tenant.place_of(block) in touched)
 
     def _call_back(self, blocks: Iterable[Block]) -> None:
         """Let those stay that have not gone yet."""

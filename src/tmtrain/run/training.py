@@ -39,6 +39,7 @@ from tmtrain.run.residence import Residence
 from tmtrain.run.result import How, RunResult, StepMeasure
 from tmtrain.run.resume import resume
 from tmtrain.run.route import OBJECTIVE, Route, make_route, retimed
+from tmtrain.run.rows import Rows
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
 from tmtrain.run.tier import BLOCK_BYTES, Tier
@@ -297,7 +298,7 @@ class Training(Generic[P, R]):
         self._residence.begin_step(log)
         is_over = False
         try:
-            with session, self._pieces():
+            with session, self._in_pieces():
                 yield
                 is_over = True
                 log.close()
@@ -330,12 +331,12 @@ class Training(Generic[P, R]):
         follower = self._follower
         if not follower.routes:
             self._residence.begin_step(Onlooker())
-            with self._pieces():
+            with self._in_pieces():
                 yield
             return
         self._residence.begin_step(follower)
         follower.begin_step(first_operator=self._residence.operators)
-        with self._pieces():
+        with self._in_pieces():
             yield
         if follower.how == "astray" and not self._may_record:
             self._tell(
@@ -364,8 +365,12 @@ class Training(Generic[P, R]):
         self._planning_s += took_s
         self._planning_anew_s += took_s
 
-    def _pieces(self) -> Pieces:
-        return Pieces(int(self._tier.budget_bytes * SHARE))
+    @contextmanager
+    def _in_pieces(self) -> Generator[None]:
+        """Let operators that are large for the budget run in pieces."""
+        budget_bytes = self._tier.budget_bytes
+        with Rows(budget_bytes), Pieces(int(budget_bytes * SHARE)):
+            yield
 
     def _tell(self, note: str) -> None:
         if note not in self._notes:
