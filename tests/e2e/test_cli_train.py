@@ -110,6 +110,20 @@ def test_a_model_on_the_meta_device_is_foreseen_like_one_in_memory(
     assert said[0] == said[1]
 
 
+def test_a_run_may_have_several_drives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folders, host = tmp_path / "mine.py", [tmp_path / "one", tmp_path / "two"], tmp_path / "host.toml"
+    file.write_text(TWO_LAYERS)
+    for folder in folders:
+        folder.mkdir()
+    assert main(["machine", "measure", *map(str, folders), "--out", str(host)]) == 0
+    capsys.readouterr()
+    flash = [word for folder in folders for word in ("--flash", str(folder))]
+    run = _said(capsys, *flash, f"{file}:job", "--budget", "1MiB", "--machine", str(host), "--steps", "4")
+    measured = run["measured"]
+    assert isinstance(measured, dict)
+    assert measured["steps"][-1]["bytes_out"] > 0
+
+
 def test_the_example_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLE), str(tmp_path)],

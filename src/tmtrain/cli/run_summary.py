@@ -1,6 +1,6 @@
 """What ``tmtrain train`` does and tells: what is foreseen, and what was measured beside what was predicted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,18 +87,18 @@ class RunSummary:
 
 
 def foreseen_summary(
-    target: str, budget: FastCapacity, *, flash: Path, machine: Machine, objective: str | None
+    target: str, budget: FastCapacity, *, flash: Sequence[Path], machine: Machine, objective: str | None
 ) -> ForeseenSummary:
-    """Foresee a run; refuses a budget that an operator exceeds and a drive that is too full, before anything is spent.
+    """Foresee a run; refuses a budget that an operator exceeds and drives that are too full, before anything is spent.
 
-    Raises: as `tmtrain.run.foresight.foresee`; also for a drive that has no room for it.
+    Raises: as `tmtrain.run.foresight.foresee`; also for drives that have no room for it.
     """
-    from tmtrain.run.flash import check_room
     from tmtrain.run.foresight import foresee
     from tmtrain.run.route import OBJECTIVE
+    from tmtrain.run.stripes import check_rooms
 
     seen = foresee(target, machine=machine, budget=budget, objective=objective or OBJECTIVE)
-    check_room(flash, seen.trace.footprint_bytes)
+    check_rooms(flash, seen.trace.footprint_bytes)
     result = simulate(
         follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
     )
@@ -118,7 +118,7 @@ def run_summary(
     foreseen: ForeseenSummary | None,
     *,
     budget_bytes: int,
-    flash: Path,
+    flash: Sequence[Path],
     machine: Machine,
     steps: int,
     objective: str | None,
@@ -162,8 +162,8 @@ def run_summary(
     )
 
 
-def this_host(flash: Path, machine: Path | None) -> Machine:
-    """Return the machine of that file, or measure this host and the drive behind `flash`."""
+def this_host(flash: Sequence[Path], machine: Path | None) -> Machine:
+    """Return the machine of that file, or measure this host and the drives behind `flash`."""
     if machine is not None:
         return load_machine(machine)
     from tmtrain.run.measure import machine_text, measure_host

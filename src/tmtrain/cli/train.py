@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import SeveralFolders
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
 from tmtrain.cli.run_summary import ForeseenSummary, RunSummary, foreseen_summary, run_summary, this_host
@@ -16,7 +17,7 @@ def train(
     /,
     *,
     budget: str,
-    flash: Path,
+    flash: SeveralFolders,
     steps: int = 10,
     objective: str | None = None,
     machine: Path | None = None,
@@ -29,7 +30,7 @@ def train(
     Args:
         target: Your own FILE.py:FUNCTION that returns (model, optimizer, step).
         budget: Memory for what can be moved: a size, or a share of what the step needs.
-        flash: Folder on a local drive; what is there is gone when the run ends.
+        flash: Folder on a local drive, said again for each further one; what is there is gone when the run ends.
         steps: How many steps to train.
         objective: What plans minimise: time if you say nothing; bytes or writes spare the drive and compute more twice.
         machine: This host, as written by tmtrain machine measure; measured anew without it.

@@ -22,7 +22,7 @@ from enum import Enum
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.policies.address_space import BestFit
-from tmtrain.run.flash import FlashFile
+from tmtrain.run.flash import Flash
 from tmtrain.run.mover import Job, Mover
 from tmtrain.run.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
 from tmtrain.units import format_bytes
@@ -103,7 +103,7 @@ class Counts:
 class Tier:
     """The budget, its tenants, and the flash behind it."""
 
-    flash: FlashFile
+    flash: Flash
     mover: Mover
     budget_bytes: int
     """For tenants; what cannot be moved is counted elsewhere."""

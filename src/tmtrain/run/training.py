@@ -26,11 +26,10 @@ from tmtrain.run.counters import (
     resident_bytes,
 )
 from tmtrain.run.drive import measure_drive, slowness
-from tmtrain.run.flash import FlashFile
 from tmtrain.run.follower import Follower
 from tmtrain.run.host import host_machine, slowed
 from tmtrain.run.materialise import Init, materialise
-from tmtrain.run.mover import Mover
+from tmtrain.run.mover import NUM_THREADS, Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
 from tmtrain.run.pieces import SHARE, Pieces
@@ -41,6 +40,7 @@ from tmtrain.run.resume import resume
 from tmtrain.run.route import OBJECTIVE, Route, make_route, retimed
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
+from tmtrain.run.stripes import open_flash
 from tmtrain.run.tier import BLOCK_BYTES, Tier
 from tmtrain.units import format_bytes
 
@@ -73,7 +73,7 @@ class Training(Generic[P, R]):
         step: Callable[P, R] | None,
         *,
         budget_bytes: int,
-        flash: Path,
+        flash: tuple[Path, ...],
         init: Init | None = None,
         restores: bool = True,
         machine: Machine | None = None,
@@ -91,8 +91,10 @@ class Training(Generic[P, R]):
             )
         _check_plain(model)
         _check_budget(budget_bytes)
+        if not flash:
+            raise InputError("flash names no folder: give one on a local drive, or one on each of several")
         self._model, self._optimizer, self._step = model, optimizer, step
-        self._budget_bytes, self._folder = budget_bytes, flash
+        self._budget_bytes, self._folders = budget_bytes, flash
         self._init, self._restores, self._host = init, restores, machine
         self._objective = OBJECTIVE if objective is None else objective
         check_objective(self._objective)
@@ -105,21 +107,23 @@ class Training(Generic[P, R]):
         self._exits: ExitStack | None = None
 
     def __enter__(self) -> Self:
-        """Measure the drive, take room on it, and put what there is already under the budget.
+        """Measure the drives, take room on them, and put what there is already under the budget.
 
         Raises:
-            InputError: the folder cannot serve as flash, or nobody knows how to fill what is on the meta device.
+            InputError: a folder cannot serve as flash, or nobody knows how to fill what is on the meta device.
             InfeasibleError: the budget is below one tensor.
-            FlashError: the drive fails.
+            FlashError: a drive fails.
         """
         if self._exits is not None:
             raise InputError("this training has begun already: call tmtrain.train(...) again for another one")
         keep_large_blocks_apart()
         owned = {tensor: owner.name for tensor, owner in owned_tensors(self._model, self._optimizer)}
-        self._machine = self._host or host_machine(measure_drive(self._folder))
+        self._machine = self._host or host_machine(measure_drive(self._folders))
         size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
-        flash = FlashFile(self._folder, size_bytes=-(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes)
-        self._tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=self._budget_bytes)
+        room = -(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes
+        flash = open_flash(self._folders, size_bytes=room)
+        mover = Mover(flash, num_threads=NUM_THREADS * len(self._folders))
+        self._tier = Tier(flash=flash, mover=mover, budget_bytes=self._budget_bytes)
         self._residence = Residence(self._tier)
         self._follower = Follower(self._tier, self._residence.remaker)
         with ExitStack() as exits:
