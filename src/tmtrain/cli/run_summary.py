@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from tmtrain.cli.simulated_step import simulated_step
 from tmtrain.machine import Machine, lifetime_s, load_machine
 from tmtrain.policies import follow
-from tmtrain.report.quantity import percent
+from tmtrain.report.quantity import percent, quantity
 from tmtrain.run import RunResult, StepMeasure, train
 from tmtrain.simulate import simulate
 from tmtrain.units import FastCapacity, format_bytes, format_seconds, format_years
@@ -71,6 +71,9 @@ class RunSummary:
         )
         kernel = f"{format_bytes(last.drive_read_bytes)}, {format_bytes(last.drive_written_bytes)}"
         yield "by the kernel", kernel
+        if last.energy_j is not None:
+            watts = quantity(last.energy_j / last.step_time_s, "W")
+            yield "energy", f"{quantity(last.energy_j, 'J')} of the processors a step, {watts}"
         if last.replays:
             yield "computed twice", f"{last.replays} operators a step"
         yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"

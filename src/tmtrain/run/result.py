@@ -34,6 +34,8 @@ class StepMeasure:
     """Most of what can be moved that was in memory at once: what the budget is about."""
     peak_resident_bytes: int
     """Most that the process had resident, by the kernel's count, interpreter and libraries included."""
+    energy_j: float | None
+    """Of the host's processors, whatever ran on them; None where the host does not tell (`tmtrain.run.energy`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from tmtrain.run.counters import (
     resident_bytes,
 )
 from tmtrain.run.drive import measure_drive, slowness
+from tmtrain.run.energy import EnergyMeter
 from tmtrain.run.follower import Follower
 from tmtrain.run.host import host_machine, slowed
 from tmtrain.run.materialise import Init, materialise
@@ -126,6 +127,7 @@ class Training(Generic[P, R]):
         self._tier = Tier(flash=flash, mover=mover, budget_bytes=self._budget_bytes)
         self._residence = Residence(self._tier)
         self._follower = Follower(self._tier, self._residence.remaker)
+        self._energy = EnergyMeter()
         with ExitStack() as exits:
             exits.callback(self._let_go)
             for tensor, name in owned.items():
@@ -181,7 +183,7 @@ class Training(Generic[P, R]):
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
         how: How = "on demand"
         route: Route | None = None
-        meter = _Meter(self._tier, self._residence.remaker)
+        meter = _Meter(self._tier, self._residence.remaker, self._energy)
         self._is_in_step = True
         try:
             if self._records:
@@ -397,13 +399,14 @@ def _check_plain(model: torch.nn.Module) -> None:
 class _Meter:
     """Measures one step by what the counters say before and after it."""
 
-    def __init__(self, tier: Tier, remaker: Remaker) -> None:
-        self._tier, self._remaker = tier, remaker
+    def __init__(self, tier: Tier, remaker: Remaker, energy: EnergyMeter) -> None:
+        self._tier, self._remaker, self._energy = tier, remaker, energy
         forget_peak()
         tier.counts.peak_bytes = tier.used_bytes
         self._drives_before = drives_so_far()
         self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
         self._replays_before = remaker.replays
+        self._energy_before = energy.read()
         self._began_s = time.perf_counter()
 
     def slowness_of(self, machine: Machine) -> float:
@@ -412,7 +415,8 @@ class _Meter:
 
     def measure(self, how: How) -> StepMeasure:
         """Return the step that ends now."""
-        ended_s, drives = time.perf_counter(), drives_so_far()
+        ended_s, energy_j = time.perf_counter(), self._energy.joules_since(self._energy_before)
+        drives = drives_so_far()
         moved, moved_before = self._tier.mover.moved, self._moved_before
         counts, before = self._tier.counts, self._counts_before
         return StepMeasure(
@@ -428,4 +432,5 @@ class _Meter:
             replays=self._remaker.replays - self._replays_before,
             peak_bytes=counts.peak_bytes,
             peak_resident_bytes=peak_resident_bytes(),
+            energy_j=energy_j,
         )
