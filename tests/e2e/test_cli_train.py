@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tmtrain import load_checkpoint
+from tmtrain import load_checkpoint, load_machine, parse_bytes
 from tmtrain.cli.app import main
+from tmtrain.machine import lifetime_s
+from tmtrain.run.drive import DriveRates
+from tmtrain.run.measure import HostRates, machine_text
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gpt_in_a_budget.py"
 JOB = f"{EXAMPLE}:job"
@@ -57,6 +60,45 @@ def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.Capt
     # The capture on fake tensors foresees the bytes of the real step; the simulator knows the recorded one.
     assert steps[-1]["bytes_in"] == pytest.approx(foreseen["bytes_in"], rel=0.1)
     assert steps[-1]["bytes_in"] == pytest.approx(run["simulated_bytes_in"], rel=0.1)
+    # The first planned step begins with what the one before had left: it is not steady.
+    per_second = sum(step["bytes_out"] for step in steps[3:]) / sum(step["step_time_s"] for step in steps[3:])
+    assert run["written_bytes_per_day"] == pytest.approx(86400 * per_second)
+    life_s = lifetime_s(load_machine(host).slow, written_bytes_per_s=per_second)
+    assert run["drive_life_s"] == pytest.approx(life_s)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "objective", "warned"),
+    [
+        (
+            "1GiB",
+            "time",
+            "a day: say --objective writes, which computes more twice, or give a larger --budget",
+        ),
+        ("1GiB", "writes", "a day: give a larger --budget, or more or larger drives"),
+        ("1000000TiB", "time", ""),
+    ],
+)
+def test_a_run_that_wears_the_drive_out_within_a_year_is_warned_of(
+    capacity: str, objective: str, warned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = tmp_path / "host.toml"
+    host.write_text(machine_text(_host_rates(drive_bytes=parse_bytes(capacity))))
+    given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    assert main(["train", *given, "--objective", objective, "--dry-run", "--json"]) == 0
+    told = capsys.readouterr()
+    warning = "".join(json.loads(told.out)["warnings"])
+    assert bool(warning) == bool(warned)
+    assert warning in told.err
+    assert warned in warning
+
+
+def _host_rates(drive_bytes: int) -> HostRates:
+    return HostRates(
+        drive=DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9), drive_bytes=drive_bytes,
+        threads=2, matrix_flops_per_s=1e11, vector_ops_per_s=1e9, memory_bytes_per_s=1e10, operator_s=1e-6,
+        memory_bytes=8 << 30, cache_bytes=32 << 20,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

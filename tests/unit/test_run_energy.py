@@ -93,6 +93,7 @@ def test_steps_have_joules_where_the_host_tells(
     summary = RunSummary(
         foreseen=None, measured=training.result,
         simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
+        written_bytes_per_day=None, drive_life_s=None,
     )  # fmt: skip
     said = dict(summary.lines())
     assert said["energy"].startswith("2.50 J of the processors") if counts else "energy" not in said

@@ -11,7 +11,10 @@ from tmtrain.policies import follow
 from tmtrain.report.quantity import percent, quantity
 from tmtrain.run import RunResult, StepMeasure, train
 from tmtrain.simulate import simulate
-from tmtrain.units import FastCapacity, format_bytes, format_seconds, format_years
+from tmtrain.units import DAY_S, YEAR_S, FastCapacity, format_bytes, format_seconds, format_years
+
+SHORT_LIFE_S = YEAR_S
+"""Of a drive: a run that wears it out sooner is warned of. Drives are warranted for three to five years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class ForeseenSummary:
     bytes_out: int
     drive_life_s: float
     """Training day and night."""
+    warnings: tuple[str, ...]
+    """What one may not want, and what to do."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values."""
@@ -54,6 +59,10 @@ class RunSummary:
     """With the recorded step on the measured drive; None without steady steps."""
     simulated_bytes_in: int | None
     simulated_bytes_out: int | None
+    written_bytes_per_day: float | None
+    """Of steady steps, training day and night; None without them."""
+    drive_life_s: float | None
+    """At that rate."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values."""
@@ -69,6 +78,9 @@ class RunSummary:
             "bytes out",
             f"{format_bytes(last.bytes_out)}{_beside(last.bytes_out, self.simulated_bytes_out)}",
         )
+        if self.written_bytes_per_day is not None and self.drive_life_s is not None:
+            life = f"drive life {format_years(self.drive_life_s)} of training day and night"
+            yield "written a day", f"{format_bytes(self.written_bytes_per_day)}, {life}"
         kernel = f"{format_bytes(last.drive_read_bytes)}, {format_bytes(last.drive_written_bytes)}"
         yield "by the kernel", kernel
         if last.energy_j is not None:
@@ -105,6 +117,8 @@ def foreseen_summary(
     result = simulate(
         follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
     )
+    written_bytes_per_s = result.bytes_out / result.step_time_s
+    life_s = lifetime_s(seen.machine.slow, written_bytes_per_s=written_bytes_per_s)
     return ForeseenSummary(
         footprint_bytes=seen.trace.footprint_bytes,
         budget_bytes=seen.budget_bytes,
@@ -112,7 +126,8 @@ def foreseen_summary(
         step_time_s=result.step_time_s,
         bytes_in=result.bytes_in,
         bytes_out=result.bytes_out,
-        drive_life_s=lifetime_s(seen.machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s),
+        drive_life_s=life_s,
+        warnings=tuple(_wear_warnings(life_s, written_bytes_per_s=written_bytes_per_s, objective=objective)),
     )
 
 
@@ -154,14 +169,17 @@ def run_summary(
         return RunSummary(
             foreseen=foreseen, measured=measured,
             simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
+            written_bytes_per_day=None, drive_life_s=None,
         )  # fmt: skip
-    simulated = simulated_step(route)
+    simulated, per_day = simulated_step(route), measured.written_bytes_per_day
     return RunSummary(
         foreseen=foreseen,
         measured=measured,
         simulated_step_time_s=simulated.step_time_s,
         simulated_bytes_in=simulated.bytes_in,
         simulated_bytes_out=simulated.bytes_out,
+        written_bytes_per_day=per_day,
+        drive_life_s=lifetime_s(machine.slow, written_bytes_per_s=(per_day or 0.0) / DAY_S),
     )
 
 
@@ -175,6 +193,18 @@ def this_host(flash: Sequence[Path], machine: Path | None) -> Machine:
         file = Path(folder) / "this-host.toml"
         file.write_text(machine_text(measure_host(flash)), encoding="utf-8")
         return load_machine(file)
+
+
+def _wear_warnings(life_s: float, *, written_bytes_per_s: float, objective: str | None) -> Iterator[str]:
+    if life_s >= SHORT_LIFE_S:
+        return
+    remedy = "give a larger --budget, or more or larger drives"
+    if objective != "writes":
+        remedy = f"say --objective writes, which computes more twice, or {remedy}"
+    yield (
+        f"the drive is foreseen to be worn out by {format_years(life_s)} of training day and night, "
+        f"{format_bytes(written_bytes_per_s * DAY_S)} written a day: {remedy}"
+    )
 
 
 def _beside(measured: float, simulated: float | None) -> str:

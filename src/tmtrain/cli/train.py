@@ -1,6 +1,7 @@
 """``tmtrain train``."""
 
 import os
+import sys
 from pathlib import Path
 
 from tmtrain.cli.flag import Flag
@@ -49,6 +50,8 @@ def train(
         foreseen: ForeseenSummary | None = None
         try:
             foreseen = foreseen_summary(target, capacity, flash=flash, machine=host, objective=objective)
+            for warning in foreseen.warnings:
+                print(f"{target}: {warning}", file=sys.stderr, flush=True)
         except CaptureError as error:
             if dry_run or capacity.bytes is None:
                 raise
