@@ -98,7 +98,7 @@ def _one_batch(what: tuple[str, int], folder: Path) -> list[str]:
 
 
 def _measure_the_drive_once(folder: Path) -> None:
-    rates = measure_drive(folder)
+    rates = measure_drive([folder])
     training_module.measure_drive = lambda _: rates
 
 

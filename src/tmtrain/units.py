@@ -11,7 +11,8 @@ _BYTES = {
     "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
 }  # fmt: skip
 
-YEAR_S = 365 * 86400
+DAY_S = 86400
+YEAR_S = 365 * DAY_S
 _DURATIONS = {"S": 1.0, "MIN": 60.0, "H": 3600.0, "D": 86400.0, "W": 7 * 86400.0, "Y": float(YEAR_S)}
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tmtrain import load_checkpoint
+from tmtrain import load_checkpoint, load_machine, parse_bytes
 from tmtrain.cli.app import main
+from tmtrain.machine import lifetime_s
+from tmtrain.run.drive import DriveRates
+from tmtrain.run.measure import HostRates, machine_text
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gpt_in_a_budget.py"
 JOB = f"{EXAMPLE}:job"
@@ -57,6 +60,45 @@ def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.Capt
     # The capture on fake tensors foresees the bytes of the real step; the simulator knows the recorded one.
     assert steps[-1]["bytes_in"] == pytest.approx(foreseen["bytes_in"], rel=0.1)
     assert steps[-1]["bytes_in"] == pytest.approx(run["simulated_bytes_in"], rel=0.1)
+    # The first planned step begins with what the one before had left: it is not steady.
+    per_second = sum(step["bytes_out"] for step in steps[3:]) / sum(step["step_time_s"] for step in steps[3:])
+    assert run["written_bytes_per_day"] == pytest.approx(86400 * per_second)
+    life_s = lifetime_s(load_machine(host).slow, written_bytes_per_s=per_second)
+    assert run["drive_life_s"] == pytest.approx(life_s)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "objective", "warned"),
+    [
+        (
+            "1GiB",
+            "time",
+            "a day: say --objective writes, which computes more twice, or give a larger --budget",
+        ),
+        ("1GiB", "writes", "a day: give a larger --budget, or more or larger drives"),
+        ("1000000TiB", "time", ""),
+    ],
+)
+def test_a_run_that_wears_the_drive_out_within_a_year_is_warned_of(
+    capacity: str, objective: str, warned: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = tmp_path / "host.toml"
+    host.write_text(machine_text(_host_rates(drive_bytes=parse_bytes(capacity))))
+    given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    assert main(["train", *given, "--objective", objective, "--dry-run", "--json"]) == 0
+    told = capsys.readouterr()
+    warning = "".join(json.loads(told.out)["warnings"])
+    assert bool(warning) == bool(warned)
+    assert warning in told.err
+    assert warned in warning
+
+
+def _host_rates(drive_bytes: int) -> HostRates:
+    return HostRates(
+        drive=DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9), drive_bytes=drive_bytes,
+        threads=2, matrix_flops_per_s=1e11, vector_ops_per_s=1e9, memory_bytes_per_s=1e10, operator_s=1e-6,
+        memory_bytes=8 << 30, cache_bytes=32 << 20,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -108,6 +150,20 @@ def test_a_model_on_the_meta_device_is_foreseen_like_one_in_memory(
         given = ("--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(host))
         said.append(_said(capsys, f"{file}:job", *given, "--dry-run"))
     assert said[0] == said[1]
+
+
+def test_a_run_may_have_several_drives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, folders, host = tmp_path / "mine.py", [tmp_path / "one", tmp_path / "two"], tmp_path / "host.toml"
+    file.write_text(TWO_LAYERS)
+    for folder in folders:
+        folder.mkdir()
+    assert main(["machine", "measure", *map(str, folders), "--out", str(host)]) == 0
+    capsys.readouterr()
+    flash = [word for folder in folders for word in ("--flash", str(folder))]
+    run = _said(capsys, *flash, f"{file}:job", "--budget", "1MiB", "--machine", str(host), "--steps", "4")
+    measured = run["measured"]
+    assert isinstance(measured, dict)
+    assert measured["steps"][-1]["bytes_out"] > 0
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

@@ -28,10 +28,14 @@ def _without(made: SmallTraining, steps: int = STEPS) -> str:
 
 
 def _within(
-    made: SmallTraining, folder: Path, budget_bytes: int, steps: int = STEPS, objective: str | None = None
+    made: SmallTraining,
+    flash: Path | list[Path],
+    budget_bytes: int,
+    steps: int = STEPS,
+    objective: str | None = None,
 ) -> tuple[str, RunResult]:
     with train(
-        made.model, made.optimizer, made.step, budget_bytes=budget_bytes, flash=folder, objective=objective
+        made.model, made.optimizer, made.step, budget_bytes=budget_bytes, flash=flash, objective=objective
     ) as training:
         losses = [training.step(made.batches(n)) for n in range(steps)]
         result = training.result
@@ -55,6 +59,16 @@ def test_a_followed_plan_brings_everything_in_ahead(tmp_path: Path) -> None:
     for step in result.steady:  # blocks are larger than the pages that the plan counts
         assert step.bytes_in == pytest.approx(result.prediction.bytes_in, rel=0.1)
         assert step.bytes_out == pytest.approx(result.prediction.bytes_out, rel=0.1)
+
+
+def test_so_it_is_on_two_drives(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    digest, result = _within(small_training("gpt2"), folders, 5 * MIB)
+    assert digest == _without(small_training("gpt2"))
+    assert result.steps[-1].how == "planned"
+    assert result.steps[-1].bytes_in > 0
 
 
 @pytest.mark.parametrize(

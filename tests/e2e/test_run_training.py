@@ -203,6 +203,8 @@ def test_the_peak_of_the_process_is_the_budget_and_what_is_said_to_be_beside_it(
         ({"step": 3}, "the step is a int"),
         ({"flash": "/dev/shm"}, "which is memory itself"),
         ({"flash": "/nowhere"}, "no such folder"),
+        ({"flash": ()}, "flash names no folder"),
+        ({"flash": (".", "/dev/shm")}, "/dev/shm is on tmpfs"),
         ({"flash": "/proc/self"}, "cannot make a file|has .* free"),
     ],
 )
@@ -251,7 +253,7 @@ def test_a_step_may_be_a_block_of_the_users_own_loop(tmp_path: Path) -> None:
 
 
 def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(_: Path) -> None:
+    def measure(_: tuple[Path, ...]) -> None:
         raise AssertionError("measured")
 
     monkeypatch.setattr("tmtrain.run.training.measure_drive", measure)

@@ -50,7 +50,7 @@ SURFACE = {
     "report": ("FOLDER", "--json"),
     "machine list": ("--json",),
     "machine show": ("NAME_OR_FILE", "--json"),
-    "machine measure": ("FOLDER", "--out", "--json"),
+    "machine measure": ("FOLDERS", "--out", "--json"),
     "machine validate": ("--json",),
     "doctor": ("--json",),
 }  # fmt: skip

@@ -1,8 +1,9 @@
 """``tmtrain machine``: what there is to simulate on, and where its numbers come from."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -46,19 +47,21 @@ def show(name_or_file: str, /, *, json: Flag = False) -> None:
 
 
 @machine.command
-def measure(folder: Path, /, *, out: Path, json: Flag = False) -> None:
-    """Measure this host and the drive behind a folder, and write them as a machine file; other programs should rest.
+def measure(
+    folders: Annotated[tuple[Path, ...], Parameter(show_default=False)], /, *, out: Path, json: Flag = False
+) -> None:
+    """Measure this host and the drives behind folders, and write them as a machine file; other programs should rest.
 
     Args:
-        folder: Where the flash of a real run would be.
+        folders: Where the flash of a real run would be; several are measured together.
         out: The file to write, NAME.toml.
         json: Print JSON.
     """
     from tmtrain.run.measure import machine_text, measure_host  # imports torch
 
     with progress() as tell:
-        tell(f"{folder}: measure the drive, and this host beside it")
-        rates = measure_host(folder)
+        tell(f"{', '.join(map(str, folders))}: measure the drive, and this host beside it")
+        rates = measure_host(folders)
     write_text_atomically(out, machine_text(rates))
     drive = rates.drive
     lines = [

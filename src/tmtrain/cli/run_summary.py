@@ -1,6 +1,6 @@
 """What ``tmtrain train`` does and tells: what is foreseen, and what was measured beside what was predicted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,10 +8,13 @@ from tempfile import TemporaryDirectory
 from tmtrain.cli.simulated_step import simulated_step
 from tmtrain.machine import Machine, lifetime_s, load_machine
 from tmtrain.policies import follow
-from tmtrain.report.quantity import percent
+from tmtrain.report.quantity import percent, quantity
 from tmtrain.run import RunResult, StepMeasure, train
 from tmtrain.simulate import simulate
-from tmtrain.units import FastCapacity, format_bytes, format_seconds, format_years
+from tmtrain.units import DAY_S, YEAR_S, FastCapacity, format_bytes, format_seconds, format_years
+
+SHORT_LIFE_S = YEAR_S
+"""Of a drive: a run that wears it out sooner is warned of. Drives are warranted for three to five years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class ForeseenSummary:
     bytes_out: int
     drive_life_s: float
     """Training day and night."""
+    warnings: tuple[str, ...]
+    """What one may not want, and what to do."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values."""
@@ -54,6 +59,10 @@ class RunSummary:
     """With the recorded step on the measured drive; None without steady steps."""
     simulated_bytes_in: int | None
     simulated_bytes_out: int | None
+    written_bytes_per_day: float | None
+    """Of steady steps, training day and night; None without them."""
+    drive_life_s: float | None
+    """At that rate."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values."""
@@ -69,8 +78,14 @@ class RunSummary:
             "bytes out",
             f"{format_bytes(last.bytes_out)}{_beside(last.bytes_out, self.simulated_bytes_out)}",
         )
+        if self.written_bytes_per_day is not None and self.drive_life_s is not None:
+            life = f"drive life {format_years(self.drive_life_s)} of training day and night"
+            yield "written a day", f"{format_bytes(self.written_bytes_per_day)}, {life}"
         kernel = f"{format_bytes(last.drive_read_bytes)}, {format_bytes(last.drive_written_bytes)}"
         yield "by the kernel", kernel
+        if last.energy_j is not None:
+            watts = quantity(last.energy_j / last.step_time_s, "W")
+            yield "energy", f"{quantity(last.energy_j, 'J')} of the processors a step, {watts}"
         if last.replays:
             yield "computed twice", f"{last.replays} operators a step"
         yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"
@@ -87,21 +102,23 @@ class RunSummary:
 
 
 def foreseen_summary(
-    target: str, budget: FastCapacity, *, flash: Path, machine: Machine, objective: str | None
+    target: str, budget: FastCapacity, *, flash: Sequence[Path], machine: Machine, objective: str | None
 ) -> ForeseenSummary:
-    """Foresee a run; refuses a budget that an operator exceeds and a drive that is too full, before anything is spent.
+    """Foresee a run; refuses a budget that an operator exceeds and drives that are too full, before anything is spent.
 
-    Raises: as `tmtrain.run.foresight.foresee`; also for a drive that has no room for it.
+    Raises: as `tmtrain.run.foresight.foresee`; also for drives that have no room for it.
     """
-    from tmtrain.run.flash import check_room
     from tmtrain.run.foresight import foresee
     from tmtrain.run.route import OBJECTIVE
+    from tmtrain.run.stripes import check_rooms
 
     seen = foresee(target, machine=machine, budget=budget, objective=objective or OBJECTIVE)
-    check_room(flash, seen.trace.footprint_bytes)
+    check_rooms(flash, seen.trace.footprint_bytes)
     result = simulate(
         follow(seen.plan, seen.timeline, machine=seen.machine), machine=seen.machine, policy="tmtrain"
     )
+    written_bytes_per_s = result.bytes_out / result.step_time_s
+    life_s = lifetime_s(seen.machine.slow, written_bytes_per_s=written_bytes_per_s)
     return ForeseenSummary(
         footprint_bytes=seen.trace.footprint_bytes,
         budget_bytes=seen.budget_bytes,
@@ -109,7 +126,8 @@ def foreseen_summary(
         step_time_s=result.step_time_s,
         bytes_in=result.bytes_in,
         bytes_out=result.bytes_out,
-        drive_life_s=lifetime_s(seen.machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s),
+        drive_life_s=life_s,
+        warnings=tuple(_wear_warnings(life_s, written_bytes_per_s=written_bytes_per_s, objective=objective)),
     )
 
 
@@ -118,7 +136,7 @@ def run_summary(
     foreseen: ForeseenSummary | None,
     *,
     budget_bytes: int,
-    flash: Path,
+    flash: Sequence[Path],
     machine: Machine,
     steps: int,
     objective: str | None,
@@ -151,19 +169,22 @@ def run_summary(
         return RunSummary(
             foreseen=foreseen, measured=measured,
             simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
+            written_bytes_per_day=None, drive_life_s=None,
         )  # fmt: skip
-    simulated = simulated_step(route)
+    simulated, per_day = simulated_step(route), measured.written_bytes_per_day
     return RunSummary(
         foreseen=foreseen,
         measured=measured,
         simulated_step_time_s=simulated.step_time_s,
         simulated_bytes_in=simulated.bytes_in,
         simulated_bytes_out=simulated.bytes_out,
+        written_bytes_per_day=per_day,
+        drive_life_s=lifetime_s(machine.slow, written_bytes_per_s=(per_day or 0.0) / DAY_S),
     )
 
 
-def this_host(flash: Path, machine: Path | None) -> Machine:
-    """Return the machine of that file, or measure this host and the drive behind `flash`."""
+def this_host(flash: Sequence[Path], machine: Path | None) -> Machine:
+    """Return the machine of that file, or measure this host and the drives behind `flash`."""
     if machine is not None:
         return load_machine(machine)
     from tmtrain.run.measure import machine_text, measure_host
@@ -172,6 +193,18 @@ def this_host(flash: Path, machine: Path | None) -> Machine:
         file = Path(folder) / "this-host.toml"
         file.write_text(machine_text(measure_host(flash)), encoding="utf-8")
         return load_machine(file)
+
+
+def _wear_warnings(life_s: float, *, written_bytes_per_s: float, objective: str | None) -> Iterator[str]:
+    if life_s >= SHORT_LIFE_S:
+        return
+    remedy = "give a larger --budget, or more or larger drives"
+    if objective != "writes":
+        remedy = f"say --objective writes, which computes more twice, or {remedy}"
+    yield (
+        f"the drive is foreseen to be worn out by {format_years(life_s)} of training day and night, "
+        f"{format_bytes(written_bytes_per_s * DAY_S)} written a day: {remedy}"
+    )
 
 
 def _beside(measured: float, simulated: float | None) -> str:

@@ -1,9 +1,11 @@
 """``tmtrain train``."""
 
 import os
+import sys
 from pathlib import Path
 
 from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import SeveralFolders
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
 from tmtrain.cli.run_summary import ForeseenSummary, RunSummary, foreseen_summary, run_summary, this_host
@@ -16,7 +18,7 @@ def train(
     /,
     *,
     budget: str,
-    flash: Path,
+    flash: SeveralFolders,
     steps: int = 10,
     objective: str | None = None,
     machine: Path | None = None,
@@ -29,7 +31,7 @@ def train(
     Args:
         target: Your own FILE.py:FUNCTION that returns (model, optimizer, step).
         budget: Memory for what can be moved: a size, or a share of what the step needs.
-        flash: Folder on a local drive; what is there is gone when the run ends.
+        flash: Folder on a local drive, said again for each further one; what is there is gone when the run ends.
         steps: How many steps to train.
         objective: What plans minimise: time if you say nothing; bytes or writes spare the drive and compute more twice.
         machine: This host, as written by tmtrain machine measure; measured anew without it.
@@ -48,6 +50,8 @@ def train(
         foreseen: ForeseenSummary | None = None
         try:
             foreseen = foreseen_summary(target, capacity, flash=flash, machine=host, objective=objective)
+            for warning in foreseen.warnings:
+                print(f"{target}: {warning}", file=sys.stderr, flush=True)
         except CaptureError as error:
             if dry_run or capacity.bytes is None:
                 raise

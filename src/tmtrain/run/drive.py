@@ -1,4 +1,4 @@
-"""How fast the drive behind a folder is, as the mover uses it: the same file, blocks and threads."""
+"""How fast drives are together, as the mover uses them: the same files, blocks and threads."""
 
 import mmap
 import time
@@ -8,14 +8,16 @@ from pathlib import Path
 
 from tmtrain.machine import Machine
 from tmtrain.plan.prediction import channel_seconds
-from tmtrain.run.flash import FlashFile
-from tmtrain.run.mover import Direction, Job, Moved, Mover
+from tmtrain.run.mover import NUM_THREADS, Direction, Job, Moved, Mover
+from tmtrain.run.stripes import open_flash
 from tmtrain.run.tier import BLOCK_BYTES
 
 PROBE_BLOCKS = 64
-"""Of each direction: enough to fill a small cache of the drive, and a moment even on a slow one."""
+"""Of each direction and drive: enough to fill a small cache of it, and a moment even on a slow one."""
 LEAST_AT_FULL_LOAD = 16 * BLOCK_BYTES
-"""Passed while both threads were busy, before anything is said of the drive's rate."""
+"""Passed while every thread was busy, before anything is said of the drive's rate."""
+_FIRST = BLOCK_BYTES // 2
+"""Place of the first block: as in a run, blocks lie across the edges of stripes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +32,16 @@ class DriveRates:
     """Both together."""
 
 
-def measure_drive(folder: Path, *, blocks: int = PROBE_BLOCKS) -> DriveRates:
-    """Write, read, and do both at once, so many blocks of 1 MiB each; nothing is left there.
+def measure_drive(folders: Sequence[Path], *, blocks: int = PROBE_BLOCKS) -> DriveRates:
+    """Write, read, and do both at once, so many blocks of 1 MiB each on the drive of each folder; nothing is left there.
 
     Raises:
-        InputError: the folder cannot serve as flash.
-        FlashError: the drive fails.
+        InputError: a folder cannot serve as flash.
+        FlashError: a drive fails.
     """
-    flash = FlashFile(folder, size_bytes=2 * blocks * BLOCK_BYTES)
-    mover = Mover(flash)
+    blocks *= len(folders)
+    flash = open_flash(folders, size_bytes=_FIRST + 2 * blocks * BLOCK_BYTES)
+    mover = Mover(flash, num_threads=NUM_THREADS * len(folders))
     memory = mmap.mmap(-1, 2 * blocks * BLOCK_BYTES)
     # The pages are there before the clock runs.
     memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
@@ -75,7 +78,7 @@ def _rate(mover: Mover, memory: memoryview, work: Sequence[tuple[Direction, rang
         Job(
             direction=direction,
             block=memory[n * BLOCK_BYTES : (n + 1) * BLOCK_BYTES],
-            offset=n * BLOCK_BYTES,
+            offset=_FIRST + n * BLOCK_BYTES,
             deadline=n,
             done=lambda _: None,
         )

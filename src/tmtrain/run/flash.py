@@ -7,6 +7,7 @@ ends, however it ends, and no other process can come upon it.
 import errno
 import os
 from pathlib import Path
+from typing import Protocol
 
 import xxhash
 
@@ -15,6 +16,31 @@ from tmtrain.run.pages import PAGE_BYTES
 from tmtrain.units import format_bytes
 
 _TMPFS = {"tmpfs", "ramfs"}
+
+
+class Flash(Protocol):
+    """Where blocks go: a `FlashFile`, or several of them."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Taken so far."""
+        ...
+
+    def grow(self, size_bytes: int) -> None:
+        """Take more room, at least so much in all."""
+        ...
+
+    def write(self, data: memoryview, *, offset: int) -> None:
+        """Write all of `data`."""
+        ...
+
+    def read(self, into: memoryview, *, offset: int) -> None:
+        """Fill `into` with what was written at `offset`, the same length."""
+        ...
+
+    def close(self) -> None:
+        """Give the room back."""
+        ...
 
 
 class FlashFile:

@@ -9,6 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from tmtrain.errors import InputError
 from tmtrain.run.loop import Loop
 from tmtrain.run.training import Training
+from tmtrain.run.verbs import Folders
 
 
 class BudgetCallback(TrainerCallback):
@@ -49,7 +50,7 @@ class BudgetCallback(TrainerCallback):
         ['on demand', 'on demand', 'planned', 'planned']
     """
 
-    def __init__(self, *, budget_bytes: int | str, flash: str | Path) -> None:
+    def __init__(self, *, budget_bytes: int | str, flash: Folders) -> None:
         self._loop = Loop(budget_bytes=budget_bytes, flash=flash)
 
     def __enter__(self) -> Self:

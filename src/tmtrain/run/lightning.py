@@ -1,6 +1,5 @@
 """For those whose loop is Lightning's `Trainer`: the same training in a budget, as a callback."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -8,6 +7,7 @@ import lightning.pytorch as lightning
 from tmtrain.errors import InputError
 from tmtrain.run.loop import Loop
 from tmtrain.run.training import Training
+from tmtrain.run.verbs import Folders
 
 
 class BudgetCallback(lightning.Callback):
@@ -46,7 +46,7 @@ class BudgetCallback(lightning.Callback):
         ['on demand', 'on demand', 'planned', 'planned']
     """
 
-    def __init__(self, *, budget_bytes: int | str, flash: str | Path) -> None:
+    def __init__(self, *, budget_bytes: int | str, flash: Folders) -> None:
         super().__init__()
         self._loop = Loop(budget_bytes=budget_bytes, flash=flash)
 

@@ -1,19 +1,18 @@
 """A training whose steps begin and end in calls of their own, as the callbacks of other people's loops have it."""
 
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
 from tmtrain.errors import InputError
 from tmtrain.run.training import Training
-from tmtrain.run.verbs import train
+from tmtrain.run.verbs import Folders, train
 
 
 class Loop:
     """Begins and ends a training and its steps; what is ended twice is ended once."""
 
-    def __init__(self, *, budget_bytes: int | str, flash: str | Path) -> None:
+    def __init__(self, *, budget_bytes: int | str, flash: Folders) -> None:
         self._budget_bytes, self._flash = budget_bytes, flash
         self._training: Training[[], None] | None = None
         self._whole, self._step = ExitStack(), ExitStack()

@@ -1,8 +1,8 @@
-"""This host, measured: the rates of its drive, its matrix products and its memory, as the text of a machine file."""
+"""This host, measured: the rates of its drives, its matrix products and its memory, as the text of a machine file."""
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from tmtrain.run.drive import DriveRates, measure_drive
 from tmtrain.run.host import BASE, PAGE_BYTES
+from tmtrain.run.stripes import capacity_bytes
 
 _SIDE = 1024
 """Of the square matrices that are multiplied: large enough that a core reaches its rate."""
@@ -41,19 +42,19 @@ class HostRates:
     memory_bytes: int
     cache_bytes: int
     drive_bytes: int
+    """What the file systems hold, in equal shares if there are several."""
 
 
-def measure_host(folder: Path) -> HostRates:
-    """Measure this host and the drive behind `folder`; takes some seconds, and other programs should rest.
+def measure_host(folders: Sequence[Path]) -> HostRates:
+    """Measure this host and the drives behind `folders`, together; takes some seconds, and other programs should rest.
 
     Raises: as `tmtrain.run.drive.measure_drive`.
     """
     a, b, product = (torch.ones(_SIDE, _SIDE) for _ in range(3))
     large, small = torch.ones(3, _LARGE), torch.ones(3, _SMALL)
     tiny = torch.ones(1)
-    state = os.statvfs(folder)
     return HostRates(
-        drive=measure_drive(folder),
+        drive=measure_drive(folders),
         threads=torch.get_num_threads(),
         matrix_flops_per_s=2 * _SIDE**3 / _fastest(lambda: torch.mm(a, b, out=product)),
         vector_ops_per_s=_SMALL / _fastest(lambda: torch.add(small[0], small[1], out=small[2]), runs=1000),
@@ -61,7 +62,7 @@ def measure_host(folder: Path) -> HostRates:
         operator_s=_fastest(lambda: tiny.add_(1), runs=1000),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cache_bytes=_cache_bytes(),
-        drive_bytes=state.f_blocks * state.f_frsize,
+        drive_bytes=capacity_bytes(folders),
     )
 
 
@@ -103,7 +104,7 @@ def machine_text(rates: HostRates) -> str:
         "",
         "[slow]",
         'device = "unknown"',
-        line("capacity", max(1, rates.drive_bytes >> 30), "GiB", "file system of the folder"),
+        line("capacity", max(1, rates.drive_bytes >> 30), "GiB", "file systems of the folders"),
         line("page", PAGE_BYTES / 1024, "KiB", "of plans for real runs"),
         line("read_bandwidth", drive.read_bytes_per_s / 1e9, "GB/s", moved),
         line("write_bandwidth", drive.write_bytes_per_s / 1e9, "GB/s", moved),

@@ -1,4 +1,4 @@
-"""Moves blocks between memory and the flash file beside the computation: reads first, each lane by deadline.
+"""Moves blocks between memory and flash beside the computation: reads first, each lane by deadline.
 
 A few threads are enough: the calls release the interpreter's lock, and blocks of a mebibyte reach the drive's rate with two
 (feasibility.md, B4). An error is kept and raised where the training thread waits for the block.
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tmtrain.run.flash import FlashFile
+from tmtrain.run.flash import Flash
 
 NUM_THREADS = 2
+"""For each drive."""
 
 Direction = Literal["in", "out"]
 
@@ -63,7 +64,7 @@ class Moved:
 class Mover:
     """Threads with one queue."""
 
-    def __init__(self, flash: FlashFile, *, num_threads: int = NUM_THREADS) -> None:
+    def __init__(self, flash: Flash, *, num_threads: int = NUM_THREADS) -> None:
         self.moved = Moved()
         self._flash = flash
         self._queue: list[tuple[int, int, int, Job]] = []

@@ -5,6 +5,7 @@ from statistics import median
 from typing import Literal
 
 from tmtrain.plan import Prediction
+from tmtrain.units import DAY_S
 
 How = Literal["on demand", "planned", "astray"]
 """On demand: not known yet, and written down meanwhile. Astray: it was none of the known ones."""
@@ -34,6 +35,8 @@ class StepMeasure:
     """Most of what can be moved that was in memory at once: what the budget is about."""
     peak_resident_bytes: int
     """Most that the process had resident, by the kernel's count, interpreter and libraries included."""
+    energy_j: float | None
+    """Of the host's processors, whatever ran on them; None where the host does not tell (`tmtrain.run.energy`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,12 @@ class RunResult:
     def step_time_s(self) -> float | None:
         """Median of the steady steps."""
         return median(step.step_time_s for step in self.steady) if self.steady else None
+
+    @property
+    def written_bytes_per_day(self) -> float | None:
+        """What steady steps write to the drive, one after the other day and night; None before there are any."""
+        took_s = sum(step.step_time_s for step in self.steady)
+        return DAY_S * sum(step.bytes_out for step in self.steady) / took_s if took_s else None
 
     @property
     def unmoved_bytes(self) -> int:

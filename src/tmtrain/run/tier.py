@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.policies.address_space import BestFit
-from tmtrain.run.flash import FlashFile
+from tmtrain.run.flash import Flash
 from tmtrain.run.mover import Job, Mover
 from tmtrain.run.operands import Ranges
 from tmtrain.run.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
@@ -121,7 +121,7 @@ class Counts:
 class Tier:
     """The budget, its tenants, and the flash behind it."""
 
-    flash: FlashFile
+    flash: Flash
     mover: Mover
     budget_bytes: int
     """For tenants; what cannot be moved is counted elsewhere."""

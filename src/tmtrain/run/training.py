@@ -26,11 +26,11 @@ from tmtrain.run.counters import (
     resident_bytes,
 )
 from tmtrain.run.drive import measure_drive, slowness
-from tmtrain.run.flash import FlashFile
+from tmtrain.run.energy import EnergyMeter
 from tmtrain.run.follower import Follower
 from tmtrain.run.host import host_machine, slowed
 from tmtrain.run.materialise import Init, materialise
-from tmtrain.run.mover import Mover
+from tmtrain.run.mover import NUM_THREADS, Mover
 from tmtrain.run.onlooker import Onlooker
 from tmtrain.run.pages import keep_large_blocks_apart
 from tmtrain.run.pieces import SHARE, Pieces
@@ -42,6 +42,7 @@ from tmtrain.run.route import OBJECTIVE, Route, make_route, retimed
 from tmtrain.run.rows import Rows
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
+from tmtrain.run.stripes import open_flash
 from tmtrain.run.tier import BLOCK_BYTES, Tier
 from tmtrain.units import format_bytes
 
@@ -74,7 +75,7 @@ class Training(Generic[P, R]):
         step: Callable[P, R] | None,
         *,
         budget_bytes: int,
-        flash: Path,
+        flash: tuple[Path, ...],
         init: Init | None = None,
         restores: bool = True,
         machine: Machine | None = None,
@@ -92,8 +93,10 @@ class Training(Generic[P, R]):
             )
         _check_plain(model)
         _check_budget(budget_bytes)
+        if not flash:
+            raise InputError("flash names no folder: give one on a local drive, or one on each of several")
         self._model, self._optimizer, self._step = model, optimizer, step
-        self._budget_bytes, self._folder = budget_bytes, flash
+        self._budget_bytes, self._folders = budget_bytes, flash
         self._init, self._restores, self._host = init, restores, machine
         self._objective = OBJECTIVE if objective is None else objective
         check_objective(self._objective)
@@ -106,23 +109,26 @@ class Training(Generic[P, R]):
         self._exits: ExitStack | None = None
 
     def __enter__(self) -> Self:
-        """Measure the drive, take room on it, and put what there is already under the budget.
+        """Measure the drives, take room on them, and put what there is already under the budget.
 
         Raises:
-            InputError: the folder cannot serve as flash, or nobody knows how to fill what is on the meta device.
+            InputError: a folder cannot serve as flash, or nobody knows how to fill what is on the meta device.
             InfeasibleError: the budget is below one tensor.
-            FlashError: the drive fails.
+            FlashError: a drive fails.
         """
         if self._exits is not None:
             raise InputError("this training has begun already: call tmtrain.train(...) again for another one")
         keep_large_blocks_apart()
         owned = {tensor: owner.name for tensor, owner in owned_tensors(self._model, self._optimizer)}
-        self._machine = self._host or host_machine(measure_drive(self._folder))
+        self._machine = self._host or host_machine(measure_drive(self._folders))
         size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
-        flash = FlashFile(self._folder, size_bytes=-(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes)
-        self._tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=self._budget_bytes)
+        room = -(-size // BLOCK_BYTES) * BLOCK_BYTES + self._budget_bytes
+        flash = open_flash(self._folders, size_bytes=room)
+        mover = Mover(flash, num_threads=NUM_THREADS * len(self._folders))
+        self._tier = Tier(flash=flash, mover=mover, budget_bytes=self._budget_bytes)
         self._residence = Residence(self._tier)
         self._follower = Follower(self._tier, self._residence.remaker)
+        self._energy = EnergyMeter()
         with ExitStack() as exits:
             exits.callback(self._let_go)
             for tensor, name in owned.items():
@@ -178,7 +184,7 @@ class Training(Generic[P, R]):
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
         how: How = "on demand"
         route: Route | None = None
-        meter = _Meter(self._tier, self._residence.remaker)
+        meter = _Meter(self._tier, self._residence.remaker, self._energy)
         self._is_in_step = True
         try:
             if self._records:
@@ -398,13 +404,14 @@ def _check_plain(model: torch.nn.Module) -> None:
 class _Meter:
     """Measures one step by what the counters say before and after it."""
 
-    def __init__(self, tier: Tier, remaker: Remaker) -> None:
-        self._tier, self._remaker = tier, remaker
+    def __init__(self, tier: Tier, remaker: Remaker, energy: EnergyMeter) -> None:
+        self._tier, self._remaker, self._energy = tier, remaker, energy
         forget_peak()
         tier.counts.peak_bytes = tier.used_bytes
         self._drives_before = drives_so_far()
         self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
         self._replays_before = remaker.replays
+        self._energy_before = energy.read()
         self._began_s = time.perf_counter()
 
     def slowness_of(self, machine: Machine) -> float:
@@ -413,7 +420,8 @@ class _Meter:
 
     def measure(self, how: How) -> StepMeasure:
         """Return the step that ends now."""
-        ended_s, drives = time.perf_counter(), drives_so_far()
+        ended_s, energy_j = time.perf_counter(), self._energy.joules_since(self._energy_before)
+        drives = drives_so_far()
         moved, moved_before = self._tier.mover.moved, self._moved_before
         counts, before = self._tier.counts, self._counts_before
         return StepMeasure(
@@ -429,4 +437,5 @@ class _Meter:
             replays=self._remaker.replays - self._replays_before,
             peak_bytes=counts.peak_bytes,
             peak_resident_bytes=peak_resident_bytes(),
+            energy_j=energy_j,
         )

@@ -1,8 +1,8 @@
 """The verbs of the real run. Importing them imports no torch; calling them does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from tmtrain.units import parse_bytes
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Folders: TypeAlias = str | Path | Sequence[str | Path]
+"""One, or one on each of several drives."""
 
 
 def train(
@@ -22,7 +24,7 @@ def train(
     step: Callable[P, R] | None = None,
     *,
     budget_bytes: int | str,
-    flash: str | Path,
+    flash: Folders,
     init: "Callable[[torch.nn.Module], None] | None" = None,
     restores: bool = True,
     machine: "Machine | None" = None,
@@ -41,14 +43,16 @@ def train(
             your loop is no function, leave it out and write ``with training.one_step():`` around what one step does.
         budget_bytes: Fast memory for what can be moved, in bytes or as "3 GiB". Storages below 128 KiB, those shared with
             numpy or other processes, and temporaries inside operators come on top; `Training.result` says how much that is.
-        flash: Folder on a local drive. The file there has no name and is gone when the process ends, however it ends.
+        flash: Folder on a local drive. The file there has no name and is gone when the process ends, however it ends. A
+            sequence of folders, on a drive each, is used in turns, block by block: as fast as the slowest of them times
+            their number.
         init: Fills the parameters and buffers that a module has on the meta device itself, for models too large to be
             built in memory: they are built in the budget, module by module. Without it, a module's
             ``reset_parameters()`` does, or the ``_init_weights`` that models of transformers have.
         restores: Bring everything back into memory at the end of the block. False, for models larger than memory: save
             before; what is on flash then is gone afterwards, and reading it ends the process.
         machine: This host, as `load_machine` reads it from what ``tmtrain machine measure`` wrote. Without it, the drive is
-            measured on entering the block, which moves 192 MiB.
+            measured on entering the block, which moves 192 MiB on each.
         objective: What plans minimise. By default time, and of what takes the same time bytes; "bytes" spares the drive,
             "writes" its life: then more is computed twice.
 
@@ -82,9 +86,10 @@ def train(
     from tmtrain.run.training import Training
 
     budget = parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes
+    folders = (flash,) if isinstance(flash, str | Path) else flash
     return Training(
         model, optimizer, step,
-        budget_bytes=budget, flash=Path(flash), init=init, restores=restores, machine=machine,
+        budget_bytes=budget, flash=tuple(map(Path, folders)), init=init, restores=restores, machine=machine,
         objective=objective,
     )  # fmt: skip
 
