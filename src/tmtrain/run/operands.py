@@ -1,17 +1,13 @@
 """What an operator touches of storages: which ones, and the range of each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 
 from tmtrain.capture.internals import storage_key
 from tmtrain.capture.signature import Signature
-
-Range = tuple[int, int]
-"""First byte of a storage, and the one behind the last."""
-Ranges = Mapping[int, Range]
-"""By key of the storage."""
+from tmtrain.run.pages import Range
 
 
 def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PAGE_BYTES = mmap.PAGESIZE
@@ -24,6 +25,12 @@ _M_MMAP_THRESHOLD = -3
 _libc = ctypes.CDLL(None, use_errno=True)
 for _name in ("madvise", "mprotect"):
     getattr(_libc, _name).argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+Range = tuple[int, int]
+"""First byte of a storage, and the one behind the last."""
+Ranges = Mapping[int, Range]
+"""By the number of the storage."""
 
 
 @dataclass(frozen=True, slots=True)

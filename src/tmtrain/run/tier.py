@@ -25,8 +25,7 @@ from tmtrain.errors import InfeasibleError
 from tmtrain.policies.address_space import BestFit
 from tmtrain.run.flash import Flash
 from tmtrain.run.mover import Job, Mover
-from tmtrain.run.operands import Ranges
-from tmtrain.run.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
+from tmtrain.run.pages import PAGE_BYTES, Ranges, Span, give_back, interior, open_up, view
 from tmtrain.units import format_bytes
 
 BLOCK_BYTES = 1 << 20
