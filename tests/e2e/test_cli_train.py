@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from tmtrain import load_checkpoint, load_machine, parse_bytes
 from tmtrain.cli.app import main
@@ -108,6 +107,7 @@ def _host_rates(drive_bytes: int) -> HostRates:
         ({"--flash": "/dev/shm"}, "which is memory itself"),
         ({"--steps": "0"}, "--steps is 0: train for at least 1"),
         ({"--checkpoint": "/no/where.safetensors"}, "nothing can be written into /no"),
+        ({"--save-every": "2"}, "--save-every 2: say how many steps, at least 1, and --checkpoint FILE"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_spent(
@@ -128,13 +128,30 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     _said(capsys, *given, "--steps", "4", "--checkpoint", str(at_once))
     for _ in range(2):
         _said(capsys, *given, "--steps", "2", "--checkpoint", str(in_turns))
-    whole, parts = load_checkpoint(at_once), load_checkpoint(in_turns)
-    assert whole["model"].keys() == parts["model"].keys()
-    assert all(torch.equal(tensor, parts["model"][name]) for name, tensor in whole["model"].items())
-    moments = [state["exp_avg"] for state in whole["optimizer"]["state"].values()]
-    again = [state["exp_avg"] for state in parts["optimizer"]["state"].values()]
-    assert moments
-    assert all(map(torch.equal, moments, again))
+    assert _tensors(in_turns) == _tensors(at_once)
+
+
+def test_what_was_saved_on_the_way_outlives_a_run_that_breaks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    file = tmp_path / "mine.py"
+    given = (f"{file}:job", "--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(_host(tmp_path)))
+    capsys.readouterr()
+    file.write_text(TWO_LAYERS)
+    _said(capsys, *given, "--steps", "2", "--checkpoint", str(whole))
+    file.write_text(TWO_LAYERS.replace("step():", "step(count=iter(range(3))):\n        next(count)"))
+    with pytest.raises(StopIteration):
+        main(["train", *given, "--steps", "4", "--checkpoint", str(broken), "--save-every", "2"])
+    assert _tensors(broken) == _tensors(whole)
+
+
+def _tensors(checkpoint: Path) -> list[list[float]]:
+    saved = load_checkpoint(checkpoint)
+    states = saved["optimizer"]["state"].values()
+    return [
+        tensor.flatten().tolist() for tensor in (*saved["model"].values(), *(s["exp_avg"] for s in states))
+    ]
 
 
 def test_a_model_on_the_meta_device_is_foreseen_like_one_in_memory(

@@ -141,6 +141,7 @@ def run_summary(
     steps: int,
     objective: str | None,
     checkpoint: Path | None,
+    save_every: int | None,
     tell: Callable[[str], None],
 ) -> RunSummary:
     """Train for so many steps, from a checkpoint to a checkpoint, and simulate the steady one.
@@ -157,14 +158,14 @@ def run_summary(
         if checkpoint is not None and checkpoint.exists():
             tell(f"{target}: go on from {checkpoint}")
             training.load(checkpoint)
-        for number in range(steps):
+        for number in range(1, steps + 1):
             training.step()
             done = training.result.steps[-1]
-            tell(f"step {number + 1} of {steps}: {format_seconds(done.step_time_s)}, {done.how}")
+            tell(f"step {number} of {steps}: {format_seconds(done.step_time_s)}, {done.how}")
+            if checkpoint is not None and (number == steps or number % (save_every or steps) == 0):
+                tell(f"{target}: save to {checkpoint}")
+                training.save(checkpoint)
         measured, route = training.result, training.route
-        if checkpoint is not None:
-            tell(f"{target}: save to {checkpoint}")
-            training.save(checkpoint)
     if route is None or not measured.steady:
         return RunSummary(
             foreseen=foreseen, measured=measured,

@@ -23,6 +23,7 @@ def train(
     objective: str | None = None,
     machine: Path | None = None,
     checkpoint: Path | None = None,
+    save_every: int | None = None,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -36,6 +37,7 @@ def train(
         objective: What plans minimise: time if you say nothing; bytes or writes spare the drive and compute more twice.
         machine: This host, as written by tmtrain machine measure; measured anew without it.
         checkpoint: Go on from this file, if it is there, and save to it in the end: model, optimizer and torch's generator.
+        save_every: Save after each so many steps, too.
         dry_run: Say what to expect, and touch neither model nor drive.
         json: Print JSON.
     """
@@ -44,6 +46,8 @@ def train(
         raise InputError(f"--steps is {steps}: train for at least 1")
     if checkpoint is not None and not os.access(checkpoint.parent, os.W_OK):
         raise InputError(f"--checkpoint {checkpoint}: nothing can be written into {checkpoint.parent}")
+    if save_every is not None and (checkpoint is None or save_every < 1):
+        raise InputError(f"--save-every {save_every}: say how many steps, at least 1, and --checkpoint FILE")
     with progress() as tell:
         host = this_host(flash, machine)
         tell(f"{target}: foresee")
@@ -61,7 +65,7 @@ def train(
             budget_bytes = foreseen.budget_bytes if foreseen else capacity.bytes or 0
             summary = run_summary(
                 target, foreseen, budget_bytes=budget_bytes, flash=flash, machine=host, steps=steps,
-                objective=objective, checkpoint=checkpoint, tell=tell,
+                objective=objective, checkpoint=checkpoint, save_every=save_every, tell=tell,
             )  # fmt: skip
     assert summary is not None, "a dry run without foresight has raised"
     emit(summary, facts(target, summary.lines()), as_json=json)

@@ -71,8 +71,8 @@ def machine_text(rates: HostRates) -> str:
     date = datetime.now(UTC).date().isoformat()
 
     def line(key: str, value: float, unit: str, how: str) -> str:
-        said = f'value = {value:.6g}, unit = "{unit}", ' if unit else f"value = {value:.6g}, "
-        return f'{key} = {{ {said}range = [{value:.6g}, {value:.6g}], date = "{date}", source = "{how}" }}'
+        said = f'value = {value:.10g}, unit = "{unit}", ' if unit else f"value = {value:.10g}, "
+        return f'{key} = {{ {said}range = [{value:.10g}, {value:.10g}], date = "{date}", source = "{how}" }}'
 
     drive, best = rates.drive, f"measured on this host, best of {_TRIES}"
     moved = "measured on this host, as tmtrain moves blocks"
