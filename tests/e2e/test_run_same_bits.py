@@ -10,7 +10,7 @@ from tests.support.trainings import MODELS, OPTIMIZERS, SmallTraining, small_tra
 from tmtrain import RunResult, train
 from tmtrain.errors import InfeasibleError
 from tmtrain.run.pages import keep_large_blocks_apart
-from tmtrain.run.tier import BLOCK_BYTES
+from tmtrain.run.tenant import BLOCK_BYTES
 
 MIB = 1 << 20
 STEPS = 4

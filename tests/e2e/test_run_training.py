@@ -156,6 +156,18 @@ def test_what_is_shared_with_numpy_stays_in_memory(tmp_path: Path) -> None:
     assert np.array_equal(shared, model.weight.detach().numpy())
 
 
+def test_an_operator_that_looks_beyond_its_argument_finds_what_is_there(tmp_path: Path) -> None:
+    model = torch.nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters())
+    with train(model, optimizer, budget_bytes=6 * MIB, flash=tmp_path) as training:
+        with training.one_step():
+            whole = torch.arange(MIB, dtype=torch.float32)
+            torch.ones(MIB).mul_(2)  # 4 MiB each: most of the other one leaves
+            far = torch.as_strided_copy(whole[-4:], (4,), (1,), 5)
+        assert far.tolist() == [5.0, 6.0, 7.0, 8.0]
+        assert training.result.steps[0].bytes_out > 0
+
+
 def test_tensors_may_be_used_between_steps(tmp_path: Path) -> None:
     made = small_training("gpt2")
     with train(made.model, made.optimizer, made.step, budget_bytes=6 * MIB, flash=tmp_path) as training:

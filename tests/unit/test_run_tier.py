@@ -13,7 +13,8 @@ from tmtrain.errors import FlashError, InfeasibleError
 from tmtrain.run.flash import FlashFile
 from tmtrain.run.mover import Mover
 from tmtrain.run.pages import PAGE_BYTES, Span, keep_large_blocks_apart
-from tmtrain.run.tier import BLOCK_BYTES, State, Tier
+from tmtrain.run.tenant import BLOCK_BYTES, State
+from tmtrain.run.tier import Tier
 
 MIB = 1 << 20
 

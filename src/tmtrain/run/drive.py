@@ -10,7 +10,7 @@ from tmtrain.machine import Machine
 from tmtrain.plan.prediction import channel_seconds
 from tmtrain.run.mover import NUM_THREADS, Direction, Job, Moved, Mover
 from tmtrain.run.stripes import open_flash
-from tmtrain.run.tier import BLOCK_BYTES
+from tmtrain.run.tenant import BLOCK_BYTES
 
 PROBE_BLOCKS = 64
 """Of each direction and drive: enough to fill a small cache of it, and a moment even on a slow one."""

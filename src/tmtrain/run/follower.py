@@ -19,7 +19,8 @@ from tmtrain.run.remaker import Remaker
 from tmtrain.run.result import How
 from tmtrain.run.route import Route
 from tmtrain.run.schedule import Move
-from tmtrain.run.tier import BLOCK_BYTES, Block, Tenant, Tier, least_recently_used
+from tmtrain.run.tenant import BLOCK_BYTES, Block, Tenant
+from tmtrain.run.tier import Tier, least_recently_used
 
 _STRANGER = ""
 """Stands in fingerprints for storages that the route does not know."""

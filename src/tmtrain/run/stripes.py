@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tmtrain.run.flash import Flash, FlashFile, check_room
-from tmtrain.run.tier import BLOCK_BYTES
+from tmtrain.run.tenant import BLOCK_BYTES
 
 STRIPE_BYTES = BLOCK_BYTES
 """Dealt out at a time: less would cut blocks into more pieces. Their places are whole pages, so most lie on two drives."""

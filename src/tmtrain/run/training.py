@@ -43,7 +43,8 @@ from tmtrain.run.rows import Rows
 from tmtrain.run.steplog import StepLog
 from tmtrain.run.stream import stream_of
 from tmtrain.run.stripes import open_flash
-from tmtrain.run.tier import BLOCK_BYTES, Tier
+from tmtrain.run.tenant import BLOCK_BYTES
+from tmtrain.run.tier import Tier
 from tmtrain.units import format_bytes
 
 MOST_ROUTES = 8
