@@ -36,7 +36,8 @@ SURFACE = {
         "--calibration", *MODEL, "--json",
     ),
     "train": (
-        "TARGET", "--budget", "--flash", "--steps", "--objective", "--machine", "--checkpoint", "--dry-run", "--json",
+        "TARGET", "--budget", "--flash", "--steps", "--objective", "--machine", "--checkpoint", "--save-every",
+        "--dry-run", "--json",
     ),
     "flash": (
         "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",

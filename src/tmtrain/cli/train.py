@@ -42,12 +42,7 @@ def train(
         json: Print JSON.
     """
     capacity = parse_fast(budget)
-    if steps < 1:
-        raise InputError(f"--steps is {steps}: train for at least 1")
-    if checkpoint is not None and not os.access(checkpoint.parent, os.W_OK):
-        raise InputError(f"--checkpoint {checkpoint}: nothing can be written into {checkpoint.parent}")
-    if save_every is not None and (checkpoint is None or save_every < 1):
-        raise InputError(f"--save-every {save_every}: say how many steps, at least 1, and --checkpoint FILE")
+    _check(steps=steps, checkpoint=checkpoint, save_every=save_every)
     with progress() as tell:
         host = this_host(flash, machine)
         tell(f"{target}: foresee")
@@ -69,3 +64,12 @@ def train(
             )  # fmt: skip
     assert summary is not None, "a dry run without foresight has raised"
     emit(summary, facts(target, summary.lines()), as_json=json)
+
+
+def _check(*, steps: int, checkpoint: Path | None, save_every: int | None) -> None:
+    if steps < 1:
+        raise InputError(f"--steps is {steps}: train for at least 1")
+    if checkpoint is not None and not os.access(checkpoint.parent, os.W_OK):
+        raise InputError(f"--checkpoint {checkpoint}: nothing can be written into {checkpoint.parent}")
+    if save_every is not None and (checkpoint is None or save_every < 1):
+        raise InputError(f"--save-every {save_every}: say how many steps, at least 1, and --checkpoint FILE")
