@@ -6,6 +6,7 @@ from typing import Any
 
 from tmtrain.errors import FileFormatError
 from tmtrain.outside.op_schema import OpSchema
+from tmtrain.trace.rows import span_elements
 
 _ITEMSIZES = {
     "double": 8, "long": 8, "long int": 8, "int64": 8, "c10::complex<float>": 8, "float": 4, "int": 4,
@@ -40,10 +41,7 @@ class TensorUse:
     @property
     def span_bytes(self) -> int:
         """From the first to the last byte."""
-        if 0 in self.shape:
-            return 0
-        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
-        return (last + 1) * self.itemsize
+        return span_elements(self.shape, self.stride) * self.itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import torch
 from tmtrain.capture.internals import storage_key
 from tmtrain.capture.signature import Signature
 from tmtrain.run.pages import Range
+from tmtrain.trace.rows import span_elements
 
 
 def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
@@ -65,10 +66,6 @@ def _tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
 
 
 def _range_of(tensor: torch.Tensor) -> Range:
-    if not tensor.numel():
-        return 0, 0
     first = int(tensor.storage_offset())
-    last = first + sum(
-        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    )
-    return first * tensor.itemsize, (last + 1) * tensor.itemsize
+    end = first + span_elements(tensor.shape, tensor.stride())
+    return first * tensor.itemsize, end * tensor.itemsize

@@ -77,6 +77,11 @@ class Tenant:
         begin = max(0, (first - self.lead_bytes) // BLOCK_BYTES)
         return range(begin, min(len(self.blocks), -(-(end - self.lead_bytes) // BLOCK_BYTES)))
 
+    def blocks_in(self, ranges: Ranges) -> list[Block]:
+        """Return those blocks."""
+        places = self.places_in(ranges)
+        return self.blocks[places.start : places.stop]
+
     def place_of(self, block: Block) -> int:
         """Return the place of one of its blocks."""
         return (block.offset - self.first_page * PAGE_BYTES) // BLOCK_BYTES

@@ -110,10 +110,8 @@ class Tier:
             tenant.last_use = now
             if tenant.is_dropped:
                 raise RuntimeError(f"{what} reads what was dropped and not made again")
-            places = self._pinned[tenant.number]
-            touched = tenant.blocks[places.start : places.stop]
             # What is HERE stays so: only this thread sends blocks away.
-            elsewhere += [block for block in touched if block.state is not State.HERE]
+            elsewhere += [block for block in tenant.blocks_in(ranges) if block.state is not State.HERE]
         self._call_back(elsewhere)
         absent = [block for block in elsewhere if block.state is State.AWAY]
         self.make_room(sum(block.span.length for block in absent))
@@ -134,9 +132,7 @@ class Tier:
         with self._lock:
             for number in numbers:
                 if number in self._tenants:
-                    tenant = self._tenants[number]
-                    places = tenant.places_in(ranges)
-                    for block in tenant.blocks[places.start : places.stop]:
+                    for block in self._tenants[number].blocks_in(ranges):
                         block.version += 1
                         block.is_clean = False
 
