@@ -12,11 +12,16 @@ after the other:
   drive's rate; `simulated` is what the simulator says of the step that was recorded;
 - *hooks*: activations saved to a file on the same drive through saved-tensor hooks, and read back in backward;
 - *checkpointing*: every block computed again in backward;
+- *deepspeed*: DeepSpeed's ZeRO-3 with parameters and optimizer state on the same drive (`pip install deepspeed`, and libaio
+  and ninja of the system; it compiles four extensions on first use, seven minutes here). Its Adam is its own, so losses
+  differ;
+- *deepspeed-checkpointing*: the same with every block computed again in backward, since it leaves activations in memory;
 - *swap* (as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
   its fixed part and the budget, swapping to a file on the same drive.
 
-The memory of hooks and checkpointing is what they need, not what they are given: neither has a budget. Prints one JSON line
-per side. `same` says whether the losses are those of the first side, bit for bit.
+The memory of hooks, checkpointing and DeepSpeed is what they need, not what they are given: none has a budget. Prints one
+JSON line per side. `same` says whether the losses are those of the first side, bit for bit, `apart` by how much they differ
+at most.
 """
 
 import argparse
@@ -43,7 +48,16 @@ from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes
 from tmtrain.run.pages import PAGE_BYTES, keep_large_blocks_apart
 from tmtrain.run.route import Route
 
-SIDES = ("unlimited", "roomy", "tmtrain", "hooks", "checkpointing", "swap")
+SIDES = (
+    "unlimited",
+    "roomy",
+    "tmtrain",
+    "hooks",
+    "checkpointing",
+    "deepspeed",
+    "deepspeed-checkpointing",
+    "swap",
+)
 LENGTH = 256
 ROOMY = "8 GiB"
 ON_TOP = "160 MiB"
@@ -65,7 +79,7 @@ def main() -> None:
     parser.add_argument("--objective", help="of ours; by default time")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument(
-        "--sides", nargs="+", choices=SIDES, default=SIDES[:-1], help="all but swap by default"
+        "--sides", nargs="+", choices=SIDES, default=SIDES[:5], help="all but DeepSpeed's and swap by default"
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -82,8 +96,10 @@ def main() -> None:
             print(json.dumps({"side": side, "failed": done.stderr.strip().splitlines()[-1:]}))
             continue
         row = json.loads(done.stdout.splitlines()[-1])
-        losses = losses or row["losses"]
-        print(json.dumps(row | {"same": row.pop("losses") == losses}), flush=True)
+        its = row.pop("losses")
+        losses = losses or its
+        apart = max(abs(one / other - 1) for one, other in zip(its, losses, strict=True))
+        print(json.dumps(row | {"same": its == losses, "apart": apart}), flush=True)
 
 
 def _side(given: argparse.Namespace) -> dict[str, Any]:
@@ -92,6 +108,9 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
     if given.side == "swap":  # what it takes from here on is counted
         (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
     model, step = _training(given)
+    if "deepspeed" in given.side:
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            return {"side": given.side} | _measured(_by_deepspeed(model, given, folder), given.steps)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     if given.side in ("roomy", "tmtrain"):
         budget = given.budget if given.side == "tmtrain" else ROOMY
@@ -116,9 +135,9 @@ def _training(given: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[tor
     config.use_cache = False
     model = transformers.AutoModelForCausalLM.from_config(config).train()
     model.loss_type = "ForCausalLM"
-    if given.side == "checkpointing":
+    if "checkpointing" in given.side:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    tokens = torch.randint(0, given.vocabulary, (given.batch, LENGTH))
+    tokens = _tokens(given)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     saved = _Saved(given.folder, parameters) if given.side == "hooks" else None
 
@@ -131,6 +150,61 @@ def _training(given: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[tor
         return loss.item()
 
     return model, step
+
+
+def _tokens(given: argparse.Namespace) -> torch.Tensor:
+    return torch.randint(
+        0, given.vocabulary, (given.batch, LENGTH), generator=torch.Generator().manual_seed(0)
+    )
+
+
+def _by_deepspeed(model: torch.nn.Module, given: argparse.Namespace, folder: str) -> Callable[[], float]:
+    # one rank of one, said where it looks for it
+    os.environ |= {
+        "DS_ACCELERATOR": "cpu",
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "LOCAL_SIZE": "1",
+    }
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555"}
+    import deepspeed  # an own installation: nobody else needs it
+
+    deepspeed.init_distributed("gloo")
+    config = _zero_config(model, given, folder)
+    # initialize() would make the parameters bfloat16, whatever the configuration says: its Init overrules a dtype where the
+    # accelerator has no fp16, and then all weights on the drive are half as long as their biases
+    deepspeed.zero.Init(module=model, config_dict_or_path=config)
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=model.parameters(), config=config)
+    tokens = _tokens(given)
+
+    def step() -> float:
+        loss = engine(input_ids=tokens, labels=tokens).loss
+        engine.backward(loss)
+        engine.step()
+        return loss.item()
+
+    return step
+
+
+def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """Return ZeRO-3 with all on the drive in as little memory as it takes.
+
+    Each of its buffers is as long as the largest parameter. What is used again soon would stay, and what is used next would
+    be fetched, into as many buffers: both off it is slower by a tenth and needs two thirds less on three layers.
+    """
+    largest = max(parameter.numel() for parameter in model.parameters())
+    drive = {"device": "nvme", "nvme_path": folder, "pin_memory": False}
+    return {
+        "train_micro_batch_size_per_gpu": given.batch,
+        "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "weight_decay": 1e-2}},
+        "zero_optimization": {
+            "stage": 3, "sub_group_size": largest, "stage3_max_live_parameters": largest, "stage3_max_reuse_distance": 0,
+            "stage3_prefetch_bucket_size": 0, "offload_optimizer": drive | {"buffer_count": 4},
+            "offload_param": drive | {"buffer_count": 3, "buffer_size": largest, "max_in_cpu": 0},
+        },
+        "aio": {"block_size": 1 << 20, "queue_depth": 32, "overlap_events": True, "intra_op_parallelism": 1},
+    }  # fmt: skip
 
 
 def _told(result: RunResult, route: Route) -> dict[str, Any]:
@@ -149,6 +223,7 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
     """Run the steps; the median of time and bytes over those after the third, which ours has planned by then."""
     rows: list[tuple[float, int, int]] = []
     losses: list[float] = []
+    torch.manual_seed(1)  # of dropout: building a side may have drawn numbers
     forget_peak()
     for _ in range(steps):
         before, began = _drives(), time.perf_counter()
