@@ -200,7 +200,8 @@ def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str)
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "weight_decay": 1e-2}},
         "zero_optimization": {
             "stage": 3, "sub_group_size": largest, "stage3_max_live_parameters": largest, "stage3_max_reuse_distance": 0,
-            "stage3_prefetch_bucket_size": 0, "offload_optimizer": drive | {"buffer_count": 4},
+            "stage3_prefetch_bucket_size": 0, "reduce_bucket_size": largest,
+            "offload_optimizer": drive | {"buffer_count": 4},
             "offload_param": drive | {"buffer_count": 3, "buffer_size": largest, "max_in_cpu": 0},
         },
         "aio": {"block_size": 1 << 20, "queue_depth": 32, "overlap_events": True, "intra_op_parallelism": 1},
@@ -228,8 +229,11 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
     for _ in range(steps):
         before, began = _drives(), time.perf_counter()
         losses.append(step())
-        after = _drives()
-        rows.append((time.perf_counter() - began, after[0] - before[0], after[1] - before[1]))
+        seconds = time.perf_counter() - began
+        read, written, swapped_in, swapped_out = (
+            now - then for now, then in zip(_drives(), before, strict=True)
+        )
+        rows.append((seconds, max(read, swapped_in), written + swapped_out))
     seconds, read, written = (median(column) for column in zip(*rows[3:], strict=True))
     return {
         "step_time_s": round(seconds, 3), "drive_read_bytes": read, "drive_written_bytes": written,
@@ -237,12 +241,15 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _drives() -> tuple[int, int]:
-    """Return what was read and written so far, by this process and by swapping, which is nobody's."""
+def _drives() -> tuple[int, int, int, int]:
+    """Return what was read and written so far by this process, and by swapping: its reads are the process's too."""
     counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
     ours = drives_so_far()
-    swapped_in, swapped_out = (int(counts[name]) * PAGE_BYTES for name in ("pswpin", "pswpout"))
-    return max(ours.read_bytes, swapped_in), ours.written_bytes + swapped_out
+    return (
+        ours.read_bytes,
+        ours.written_bytes,
+        *(int(counts[name]) * PAGE_BYTES for name in ("pswpin", "pswpout")),
+    )
 
 
 class _Saved:

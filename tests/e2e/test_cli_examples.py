@@ -65,6 +65,16 @@ def test_an_image_model_in_a_budget(tmp_path: Path) -> None:
     assert lines[-1].startswith("the last step: planned")
 
 
+def test_the_trainer_of_transformers_in_a_budget(tmp_path: Path) -> None:
+    lines = _run(EXAMPLES / "trainer_in_a_budget.py", "16MiB", tmp_path, "6").splitlines()
+    losses = [float(line.split()[3]) for line in lines if line.split()[2] == "loss"]
+    assert len(losses) == 6
+    assert losses[5] < losses[0]
+    assert sum(line.split()[2] == "eval_loss" for line in lines) == 2
+    assert lines[-1].startswith("the last step: planned")
+    assert (tmp_path / "trained" / "checkpoint-6.safetensors").exists()
+
+
 def test_a_model_larger_than_its_memory(tmp_path: Path) -> None:
     lines = _run(EXAMPLES / "larger_than_memory.py", tmp_path, "192MiB", "4", "2", "100").splitlines()
     assert [line.split()[:2] for line in lines[:4]] == [["step", str(number)] for number in range(4)]
@@ -76,6 +86,6 @@ def test_a_model_larger_than_its_memory(tmp_path: Path) -> None:
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "own_model", "own_step", "how_little_memory", "selective_checkpointing", "checkpoints_in_a_budget",
-        "vision_in_a_budget", "larger_than_memory",
+        "vision_in_a_budget", "trainer_in_a_budget", "larger_than_memory",
         "gpt_in_a_budget",  # in test_cli_train.py
     }  # fmt: skip

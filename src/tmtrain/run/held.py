@@ -1,8 +1,9 @@
 """Dead content that the program still holds: gradients between ``optimizer.step()`` and ``zero_grad()``, for one.
 
 The plan takes its room as free. The run must not: the step might turn out to be another one, which reads it. So where what
-the plan needs at once leaves no room for it, it is written, and nobody ever reads it back. What the plan fetches ahead
-waits for the program to give such content up, where that is before the fetch is due.
+the plan needs at once leaves no room for it, it is written, unless it was read from the drive since anybody wrote to it, and
+nobody ever reads it back. What the plan fetches ahead waits for the program to give such content up, where that is before
+the fetch is due.
 """
 
 from collections import defaultdict
@@ -33,7 +34,7 @@ def held_bytes_out(route: Route, *, taken_bytes: NDArray[np.int64]) -> int:
         taken.tolist(),
         capacity=timeline.fast_bytes,
         fetches=_fetches(route.schedule.fetches, stream.num_operators),
-        dies=_dies(stream),
+        dies=_dies(stream, route.schedule.fetches),
         deaths=stream.deaths,
     )
 
@@ -52,7 +53,7 @@ def squeezed_out(
         taken: By what the plan has in memory while each operator runs, what it has fetched ahead included.
         capacity: Of memory.
         fetches: What it fetches ahead.
-        dies: Bytes of what is of no use any more after an operator, by name.
+        dies: Bytes of what is of no use any more after an operator and not on the drive either, by name.
         deaths: The operator before which the program gives each of them up.
 
     >>> dead = {"dies": {0: {"a": 3}, 1: {"b": 4}}, "deaths": {"a": 3, "b": 3}}
@@ -94,12 +95,20 @@ def _fetches(moves: Moves, num_operators: int) -> Fetches:
     return found
 
 
-def _dies(stream: Stream) -> Mapping[int, Mapping[str, int]]:
-    """Return the bytes of what the program holds on to, by the last operator that uses it."""
-    storages = stream.trace.storages
+def _dies(stream: Stream, moves: Moves) -> Mapping[int, Mapping[str, int]]:
+    """Return the bytes of what the program holds on to, but those that are on the drive, by the last operator that uses it."""
+    storages, operands = stream.trace.storages, stream.trace.operands
+    written = np.zeros(len(storages), np.int64)
+    np.maximum.at(written, operands.storage[operands.writes], operands.op[operands.writes])
+    last_write = dict(zip(storages.name, written.tolist(), strict=True))
+    read_since: dict[str, int] = defaultdict(int)
+    for begin, some in moves.items():
+        for move in some:
+            if begin > last_write[move.storage]:
+                read_since[move.storage] += move.end_byte - move.first_byte
     dies: dict[int, dict[str, int]] = defaultdict(dict)
     for name, size in zip(storages.name, storages.bytes.tolist(), strict=True):
         uses = stream.uses.get(name, ())
         if uses and name not in stream.remains and stream.deaths[name] > uses[-1] + 1:
-            dies[uses[-1]][name] = size
+            dies[uses[-1]][name] = max(0, size - read_since[name])
     return dies
