@@ -1,4 +1,4 @@
-"""Hugging Face's `Trainer` in less memory than it needs: ``python examples/trainer_in_a_budget.py BUDGET FLASH_FOLDER [STEPS]``.
+"""Hugging Face's `Trainer` in a budget: ``python examples/trainer_in_a_budget.py BUDGET FLASH_FOLDER [STEPS]``.
 
 Nothing of the trainer is changed but its callbacks: gradient accumulation, clipping, the scheduler, logging, evaluation and
 saving are its own. The tokens are made here, since a pretrained model or a data set would have to be fetched.

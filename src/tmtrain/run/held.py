@@ -1,9 +1,9 @@
 """Dead content that the program still holds: gradients between ``optimizer.step()`` and ``zero_grad()``, for one.
 
 The plan takes its room as free. The run must not: the step might turn out to be another one, which reads it. So where what
-the plan needs at once leaves no room for it, it is written, unless it was read from the drive since anybody wrote to it, and
-nobody ever reads it back. What the plan fetches ahead waits for the program to give such content up, where that is before
-the fetch is due.
+the plan needs at once leaves no room for it, it is written, and nobody ever reads it back; but not what was read from the
+drive since anybody wrote to it. What the plan fetches ahead waits for the program to give such content up, where that is
+before the fetch is due.
 """
 
 from collections import defaultdict
@@ -96,7 +96,7 @@ def _fetches(moves: Moves, num_operators: int) -> Fetches:
 
 
 def _dies(stream: Stream, moves: Moves) -> Mapping[int, Mapping[str, int]]:
-    """Return the bytes of what the program holds on to, but those that are on the drive, by the last operator that uses it."""
+    """Return what the program holds on to, in bytes that are not on the drive too, by the last operator that uses it."""
     storages, operands = stream.trace.storages, stream.trace.operands
     written = np.zeros(len(storages), np.int64)
     np.maximum.at(written, operands.storage[operands.writes], operands.op[operands.writes])
