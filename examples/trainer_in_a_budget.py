@@ -27,6 +27,7 @@ def main(budget: str, folder: str, steps: int = 12) -> None:
     transformers.set_seed(0)
     config = transformers.GPT2Config(
         n_layer=4, n_embd=256, n_head=4, n_positions=LENGTH, vocab_size=VOCABULARY, use_cache=False,
+        bos_token_id=None, eos_token_id=None, loss_type="ForCausalLM",
     )  # fmt: skip
     arguments = transformers.TrainingArguments(
         str(Path(folder) / "trained"), max_steps=steps, learning_rate=1e-3, per_device_train_batch_size=4,
