@@ -97,18 +97,25 @@ def _fetches(moves: Moves, num_operators: int) -> Fetches:
 
 def _dies(stream: Stream, moves: Moves) -> Mapping[int, Mapping[str, int]]:
     """Return what the program holds on to, in bytes that are not on the drive too, by the last operator that uses it."""
-    storages, operands = stream.trace.storages, stream.trace.operands
-    written = np.zeros(len(storages), np.int64)
-    np.maximum.at(written, operands.storage[operands.writes], operands.op[operands.writes])
-    last_write = dict(zip(storages.name, written.tolist(), strict=True))
-    read_since: dict[str, int] = defaultdict(int)
-    for begin, some in moves.items():
-        for move in some:
-            if begin > last_write[move.storage]:
-                read_since[move.storage] += move.end_byte - move.first_byte
+    storages = stream.trace.storages
+    read = _read_unchanged(stream, moves)
     dies: dict[int, dict[str, int]] = defaultdict(dict)
     for name, size in zip(storages.name, storages.bytes.tolist(), strict=True):
         uses = stream.uses.get(name, ())
         if uses and name not in stream.remains and stream.deaths[name] > uses[-1] + 1:
-            dies[uses[-1]][name] = max(0, size - read_since[name])
+            dies[uses[-1]][name] = max(0, size - read.get(name, 0))
     return dies
+
+
+def _read_unchanged(stream: Stream, moves: Moves) -> Mapping[str, int]:
+    """Return the bytes of each storage that are fetched after the last operator that writes to it."""
+    storages, operands = stream.trace.storages, stream.trace.operands
+    written = np.zeros(len(storages), np.int64)
+    np.maximum.at(written, operands.storage[operands.writes], operands.op[operands.writes])
+    last_write = dict(zip(storages.name, written.tolist(), strict=True))
+    read: dict[str, int] = defaultdict(int)
+    for begin, some in moves.items():
+        for move in some:
+            if begin > last_write[move.storage]:
+                read[move.storage] += move.end_byte - move.first_byte
+    return read
