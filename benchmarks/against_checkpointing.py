@@ -13,15 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmtrain.capture import StepOptions, capture_model
-from tmtrain.capture.options import Checkpointing
+from tmtrain.capturing import StepOptions, capture_model
+from tmtrain.capturing.jobs.options import Checkpointing
 from tmtrain.errors import InfeasibleError
-from tmtrain.evaluate.compare import run_policy
-from tmtrain.evaluate.row import Bounds, Row
-from tmtrain.evaluate.setting import Setting
-from tmtrain.lower import lower
+from tmtrain.evaluation.compare import run_policy
+from tmtrain.evaluation.row import Bounds, Row
+from tmtrain.evaluation.setting import Setting
+from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
-from tmtrain.plan import plan
+from tmtrain.planning import plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 

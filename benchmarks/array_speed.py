@@ -21,7 +21,7 @@ from pathlib import Path
 from scalesim.scale_sim import scalesim
 
 from scalesim_files import RUN, write_files
-from tmtrain.validate.scalesim import Count, counts_of, read_rows
+from tmtrain.validation.scalesim import Count, counts_of, read_rows
 
 TABLES = ("gemm", "conv")
 SRAM_KB = 16384

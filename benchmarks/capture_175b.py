@@ -9,8 +9,8 @@ import resource
 import sys
 import time
 
-import tmtrain.capture.fake  # noqa: F401  (torch and transformers count as imports)
-from tmtrain.capture import capture_model
+import tmtrain.capturing.jobs.fake  # noqa: F401  (torch and transformers count as imports)
+from tmtrain.capturing import capture_model
 from tmtrain.units import format_bytes
 
 TARGET_S = 60.0

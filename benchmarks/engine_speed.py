@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tmtrain.evaluate import trace_of
-from tmtrain.lower import Timeline, lower
+from tmtrain.evaluation import trace_of
+from tmtrain.importing import is_g10
+from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import load_machine
-from tmtrain.outside import is_g10
 from tmtrain.policies import make_policy
-from tmtrain.simulate import simulate
+from tmtrain.simulation import simulate
 from tmtrain.units import parse_fast
 
 G10 = Path(__file__).parent / "g10"

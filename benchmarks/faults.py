@@ -29,8 +29,8 @@ import torch
 from torch import nn
 
 from tmtrain import TmtrainError, train
-from tmtrain.run import training as training_module
-from tmtrain.run.drive import measure_drive
+from tmtrain.runtime import training as training_module
+from tmtrain.runtime.host.drive import measure_drive
 
 STEPS = 4
 LAYERS, WIDTH = 4, 512

@@ -5,8 +5,8 @@ Usage: python benchmarks/flash_accuracy.py > benchmarks/flash_accuracy.md
 
 from collections.abc import Sequence
 
-from tmtrain.validate import Comparison, drives, flash_estimates, mqsim
-from tmtrain.validate.mqsim_traces import CASES
+from tmtrain.validation import Comparison, drives, flash_estimates, mqsim
+from tmtrain.validation.mqsim_traces import CASES
 
 
 def main() -> None:
@@ -20,7 +20,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for case in CASES:
         _print_case(case)
-    print("\nDrives modelled from their dies, beside their makers' figures (`tmtrain/validate/drives.py`).\n")
+    print(
+        "\nDrives modelled from their dies, beside their makers' figures (`tmtrain/validation/drives.py`).\n"
+    )
     _print_rows(drives.compare())
     print("\nClosed forms (model) beside the event-driven mode (reference).\n")
     _print_rows(flash_estimates.compare())

@@ -16,12 +16,12 @@ import numpy as np
 
 from tmtrain import capture_model, load_machine, load_trace, lower, make_policy, parse_fast, save_trace
 from tmtrain.machine import Machine
-from tmtrain.plan import plan
-from tmtrain.plan.file import load_plan, save_plan
+from tmtrain.planning import plan
+from tmtrain.plans.file import load_plan, save_plan
 from tmtrain.policies import Decision, Knowledge, follow
-from tmtrain.simulate import simulate
-from tmtrain.simulate.flash import FlashDevice, Layout, RequestKind, estimate_flash, simulate_flash
-from tmtrain.simulate.swapping import (
+from tmtrain.simulation import simulate
+from tmtrain.simulation.flash import FlashDevice, Layout, RequestKind, estimate_flash, simulate_flash
+from tmtrain.simulation.swapping import (
     Served,
     Swaps,
     flash_device,

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 
-from tmtrain.simulate.flash import RequestKind, Requests, make_requests, simulate_flash
-from tmtrain.validate.mqsim import mqsim_device
-from tmtrain.validate.mqsim_traces import make_trace
+from tmtrain.simulation.flash import RequestKind, Requests, make_requests, simulate_flash
+from tmtrain.validation.mqsim import mqsim_device
+from tmtrain.validation.mqsim_traces import make_trace
 
 PAGE = 2**14
 REPEATS = 3

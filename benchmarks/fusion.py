@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from tmtrain import capture_model, load_machine
-from tmtrain.lower.cost import operator_loads, slice_work
-from tmtrain.lower.energy import standing_power, work_energy_j
+from tmtrain.lowering.cost import operator_loads, slice_work
+from tmtrain.lowering.energy import standing_power, work_energy_j
 from tmtrain.machine import Fusion, Machine
 from tmtrain.trace import Trace
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from g10_rules import dead_move, dead_stay, never_told, planned_by_artifact
 from tmtrain.errors import PolicyError
-from tmtrain.evaluate import Setting, make_setting, trace_of
-from tmtrain.evaluate.compare import try_in
+from tmtrain.evaluation import Setting, make_setting, trace_of
+from tmtrain.evaluation.compare import try_in
 from tmtrain.machine import load_machine
 from tmtrain.policies import POLICIES, Decision
-from tmtrain.policies.deepum import DeepUm
-from tmtrain.policies.fifo import Fifo
-from tmtrain.simulate import Result, simulate
+from tmtrain.policies.pagers.deepum import DeepUm
+from tmtrain.policies.pagers.fifo import Fifo
+from tmtrain.simulation import Result, simulate
 from tmtrain.units import parse_fast
 
 FOLDER = Path(__file__).parent / "g10"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tmtrain.lower import Timeline
-from tmtrain.lower.extents import next_slices
-from tmtrain.lower.timeline import Frees
+from tmtrain.lowering import Timeline
+from tmtrain.lowering.extents import next_slices
+from tmtrain.lowering.timeline import Frees
 from tmtrain.machine import Machine
-from tmtrain.plan.problem import slice_of_access
+from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies import Decision, Knowledge
-from tmtrain.policies.advice import advise, fetch_where_it_fits
-from tmtrain.policies.tensors import find_tensors
+from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
+from tmtrain.policies.shared.tensors import find_tensors
 
 
 def dead_stay(timeline: Timeline) -> Timeline:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tmtrain import PlanRefutedError, TmtrainError, capture_model, load_machine, load_trace, lower
 from tmtrain.machine import Machine
-from tmtrain.plan import Plan, plan
+from tmtrain.planning import plan
+from tmtrain.plans import Plan
 from tmtrain.policies import follow
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulation import Result, simulate
 from tmtrain.trace import Trace
 
 MODELS = ("gpt2", "gpt2-xl", "bert-large", "vit-large", "resnet-152", "t5-large", "llama-2-7b", "gpt3-175b")

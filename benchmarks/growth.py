@@ -14,14 +14,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tmtrain.capture import StepOptions
-from tmtrain.capture.catalog import find_model, resolve_options
-from tmtrain.capture.fake import capture_zoo_model
-from tmtrain.lower import lower
+from tmtrain.capturing import StepOptions
+from tmtrain.capturing.jobs.catalog import find_model, resolve_options
+from tmtrain.capturing.jobs.fake import capture_zoo_model
+from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.plan import plan
+from tmtrain.planning import plan
 from tmtrain.policies import follow
-from tmtrain.simulate import simulate
+from tmtrain.simulation import simulate
 from tmtrain.trace import Trace
 from tmtrain.units import format_bytes
 

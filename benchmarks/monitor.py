@@ -19,24 +19,25 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from tmtrain.capture import capture_model
-from tmtrain.lower import Timeline, lower
+from tmtrain.capturing import capture_model
+from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine, load_machine
-from tmtrain.plan import Plan, plan
-from tmtrain.plan.monitor import Monitor
-from tmtrain.plan.observation import Observation
-from tmtrain.plan.whole import plan_whole
-from tmtrain.report.figure_monitor import MonitorRun, Strike
-from tmtrain.simulate.noise import (
+from tmtrain.planning import plan
+from tmtrain.planning.monitor.monitor import Monitor
+from tmtrain.planning.monitor.observation import Observation
+from tmtrain.planning.whole import plan_whole
+from tmtrain.plans import Plan
+from tmtrain.reporting.figures.monitor import MonitorRun, Strike
+from tmtrain.simulation.noise import (
     Disturbance,
-    Drift,
     Jitter,
     OneOff,
+    RateDrift,
     SlowFlash,
     conditions_of,
     regime_of,
 )
-from tmtrain.simulate.steps import StepRecord, run_steps
+from tmtrain.simulation.steps import StepRecord, run_steps
 from tmtrain.units import parse_fast
 
 MODELS = ("gpt2", "bert-large", "llama-2-7b")
@@ -49,8 +50,8 @@ DISTURBANCES: tuple[Disturbance, ...] = (
     Jitter(sigma=0.05),
     OneOff(step=8, factor=8.0, share=0.1),
     SlowFlash(factor=0.5, first_step=22, last_step=35),
-    Drift(first_step=50, factor=1.3),
-    Drift(first_step=64, factor=0.7 / 1.3),
+    RateDrift(first_step=50, factor=1.3),
+    RateDrift(first_step=64, factor=0.7 / 1.3),
 )
 STRIKES = (
     Strike(label="one-off", first_step=8, last_step=8),

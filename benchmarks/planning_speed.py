@@ -12,12 +12,12 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-from tmtrain.capture import capture_model
-from tmtrain.lower import lower
+from tmtrain.capturing import capture_model
+from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.plan import bound_of
+from tmtrain.planning import bound_of
 from tmtrain.policies import DEFAULT_POLICIES, make_policy
-from tmtrain.simulate import simulate
+from tmtrain.simulation import simulate
 from tmtrain.units import FastCapacity, format_bytes, parse_fast
 
 DEFAULT_MODELS = ("gpt2", "gpt2-xl", "gpt3-175b")

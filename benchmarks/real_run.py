@@ -42,11 +42,11 @@ import torch
 import transformers
 
 from tmtrain import RunResult, parse_bytes, train
-from tmtrain.cli.simulated_step import simulated_step
-from tmtrain.plan import bound_of
-from tmtrain.run.counters import drives_so_far, forget_peak, peak_resident_bytes
-from tmtrain.run.pages import PAGE_BYTES, keep_large_blocks_apart
-from tmtrain.run.route import Route
+from tmtrain.cli.summaries.simulated_step import simulated_step
+from tmtrain.planning import bound_of
+from tmtrain.runtime.following.planned_step import PlannedStep
+from tmtrain.runtime.host.counters import drives_so_far, forget_peak, peak_resident_bytes
+from tmtrain.runtime.tier.pages import PAGE_BYTES, keep_large_blocks_apart
 
 USUAL = ("unlimited", "roomy", "tmtrain", "hooks", "checkpointing")
 SIDES = (*USUAL, "deepspeed", "deepspeed-checkpointing", "swap")
@@ -197,7 +197,7 @@ def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str)
     }  # fmt: skip
 
 
-def _told(result: RunResult, route: Route) -> dict[str, Any]:
+def _told(result: RunResult, route: PlannedStep) -> dict[str, Any]:
     least = bound_of(route.timeline, machine=route.machine, objective="bytes", recompute=False).value
     floor_s = max(route.timeline.compute_s, least / route.machine.shared_bytes_per_s)
     return {

@@ -16,8 +16,8 @@ from math import exp, log
 from pathlib import Path
 from typing import Literal
 
-from tmtrain.evaluate import Row
-from tmtrain.report.results import read_results
+from tmtrain.evaluation import Row
+from tmtrain.reporting.results import read_results
 
 Measure = Literal["step_time_s", "traffic_bytes", "bytes_out", "energy_j"]
 _WORDS = {

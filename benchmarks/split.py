@@ -10,14 +10,15 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tmtrain.capture import capture_model
+from tmtrain.capturing import capture_model
 from tmtrain.errors import TmtrainError
-from tmtrain.lower import Timeline, lower
+from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
-from tmtrain.plan import Plan, plan
-from tmtrain.plan.whole import plan_whole
+from tmtrain.planning import plan
+from tmtrain.planning.whole import plan_whole
+from tmtrain.plans import Plan
 from tmtrain.policies import follow
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulation import Result, simulate
 from tmtrain.trace import Trace
 
 MODELS = ("gpt2", "gpt2-xl", "bert-large", "vit-large", "resnet-152", "t5-large", "llama-2-7b", "gpt3-175b")

@@ -1,4 +1,4 @@
-"""What Note [Longest gaps] (tmtrain/plan/solve.py) is worth to plans that keep and move: with, without and against it.
+"""What Note [Longest gaps] (tmtrain/planning/programme/solve.py) is worth to plans that keep and move: with, without and against it.
 
 Usage: python benchmarks/tie_break.py [MODEL ...] > benchmarks/tie_break.md
 """
@@ -6,13 +6,13 @@ Usage: python benchmarks/tie_break.py [MODEL ...] > benchmarks/tie_break.md
 import sys
 from unittest.mock import patch
 
-from tmtrain.capture import capture_model
-from tmtrain.lower import lower
+from tmtrain.capturing import capture_model
+from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.plan import bound_of
-from tmtrain.plan.model import build_model
+from tmtrain.planning import bound_of
+from tmtrain.planning.programme.model import build_model
 from tmtrain.policies import make_policy
-from tmtrain.simulate import simulate
+from tmtrain.simulation import simulate
 from tmtrain.trace import Trace
 
 CASES = (("v4-slc", 0.125), ("v4-slc", 0.25), ("a100-tlc5", 0.125))

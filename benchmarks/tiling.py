@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tmtrain import capture_model, load_machine
-from tmtrain.lower.cost import Loads, Work, operator_bytes, operator_loads, slice_work
-from tmtrain.lower.energy import standing_power, work_energy_j
+from tmtrain.lowering.cost import Loads, SliceWork, operator_bytes, operator_loads, slice_work
+from tmtrain.lowering.energy import standing_power, work_energy_j
 from tmtrain.machine import Machine, matrix_seconds
 from tmtrain.machine.tiling import Scratchpad, Tiling, best_tiling, compulsory_bytes
 from tmtrain.trace import Trace
@@ -118,7 +118,7 @@ def print_charged(name: str, machine: Machine, trace: Trace) -> None:
     )
 
 
-def whole_step(loads: Loads, trace: Trace, machine: Machine) -> Work:
+def whole_step(loads: Loads, trace: Trace, machine: Machine) -> SliceWork:
     """Price all operators of a step, each in one slice."""
     count = len(trace.operators)
     return slice_work(loads, machine, share=np.ones(count), dims=np.ones((count, 4)))

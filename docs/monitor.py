@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tmtrain.bundle import write_text_atomically
-from tmtrain.report.figure_monitor import MonitorRun, monitor_figure
+from tmtrain.reporting.figures.monitor import MonitorRun, monitor_figure
 
 SHOWN = ("llama-2-7b on v4-slc, 75%", "bert-large on v4-slc, 90%", "llama-2-7b on v4-slc, 12.5%")
 """Beginnings of titles: where timing matters, and where the link is busy whatever one does."""

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from tmtrain.bundle import write_text_atomically
-from tmtrain.report.block import blocks
-from tmtrain.report.figure_rivals import rivals_figure
-from tmtrain.report.palette import policy_colours
-from tmtrain.report.results import read_results
+from tmtrain.reporting.figures.palette import policy_colours
+from tmtrain.reporting.figures.rivals import rivals_figure
+from tmtrain.reporting.results import read_results
+from tmtrain.reporting.section import blocks
 
 
 def main(folder: Path, model: str) -> None:

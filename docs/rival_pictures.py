@@ -13,16 +13,16 @@ from matplotlib.patches import Patch
 
 from tmtrain.bundle import write_text_atomically
 from tmtrain.errors import PolicyError
-from tmtrain.evaluate import make_setting, trace_of
-from tmtrain.evaluate.compare import try_in
+from tmtrain.evaluation import make_setting, trace_of
+from tmtrain.evaluation.compare import try_in
 from tmtrain.machine import Machine, load_machine
 from tmtrain.policies import POLICIES
-from tmtrain.report.figure_memory import mark_phases
-from tmtrain.report.palette import IN_FLIGHT_COLOUR, READ_COLOUR, ROLE_COLOURS, WRITE_COLOUR
-from tmtrain.report.quantity import quantity
-from tmtrain.report.sampling import mean_rate
-from tmtrain.report.svg import PAGE_INCHES, drawing, to_svg
-from tmtrain.simulate import Result
+from tmtrain.reporting.figures.memory import mark_phases
+from tmtrain.reporting.figures.palette import IN_FLIGHT_COLOUR, READ_COLOUR, ROLE_COLOURS, WRITE_COLOUR
+from tmtrain.reporting.figures.sampling import mean_rate
+from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, to_svg
+from tmtrain.reporting.quantity import quantity
+from tmtrain.simulation import Result
 from tmtrain.trace.trace import Role
 from tmtrain.units import parse_fast
 

@@ -6,7 +6,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import tmtrain
-from tmtrain.export.torch_checkpoint import apply_checkpoint_policy
+from tmtrain.exports.live.checkpoint import apply_checkpoint_policy
 
 
 def make() -> tuple[torch.nn.Module, torch.optim.Optimizer]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from tmtrain.run.huggingface import BudgetCallback
+from tmtrain.runtime.loops.huggingface import BudgetTrainerCallback
 
 VOCABULARY, LENGTH, SEQUENCES = 512, 64, 64
 
@@ -35,7 +35,7 @@ def main(budget: str, folder: str, steps: int = 12) -> None:
         report_to="none", disable_tqdm=True, use_cpu=True,
     )  # fmt: skip
     rows = sequences()
-    with BudgetCallback(budget_bytes=budget, flash=folder) as kept:
+    with BudgetTrainerCallback(budget_bytes=budget, flash=folder) as kept:
         trainer = transformers.Trainer(
             transformers.GPT2LMHeadModel(config), arguments, train_dataset=rows, eval_dataset=rows[:8],
             callbacks=[kept],

@@ -11,7 +11,7 @@ import numpy as np
 from g10_replay.hints import correlation_hints, no_hints, planned_hints
 from g10_replay.pages import PageRun, run_pages
 from g10_replay.tensors import TensorRun, run_tensors
-from tmtrain.outside import G10Workload, load_g10
+from tmtrain.importing import G10Workload, load_g10
 
 POLICIES = ("ideal", "lru", "FlashNeuron", "deepUM", "G10GDSSSD", "G10GDSFULL", "prefetch_lru")
 _MOVED = ("ssd_read_bytes", "ssd_write_bytes", "cpu_read_bytes", "cpu_write_bytes")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.outside import G10Workload
+from tmtrain.importing import G10Workload
 
 TO_GPU, EVICT_SSD, EVICT_CPU, FREE = range(4)
 ACTIONS = {"to_gpu": TO_GPU, "evict_ssd": EVICT_SSD, "evict_cpu": EVICT_CPU, "free": FREE}

@@ -41,7 +41,7 @@ from g10_replay.page_state import (
     SSD_OUT,
     State,
 )  # fmt: skip
-from tmtrain.simulate.flash.compiled import compiled
+from tmtrain.simulation.flash.compiled import compiled
 
 
 @compiled

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g10_replay.hints import Hints, operands_of
-from tmtrain.outside import G10Workload
+from tmtrain.importing import G10Workload
 
 # Places of a page, and its queues; a page is in one queue at most.
 NONE, SSD, HOST, GPU = range(4)

@@ -38,8 +38,8 @@ from g10_replay.page_state import (
     new_state,
 )  # fmt: skip
 from g10_replay.page_state import EVICT_SSD as EVICT_SSD_QUEUE
-from tmtrain.outside import G10Workload
-from tmtrain.simulate.flash.compiled import compiled, entry
+from tmtrain.importing import G10Workload
+from tmtrain.simulation.flash.compiled import compiled, entry
 
 ITERATIONS = 2
 """Back to back; the second is reported."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from g10_replay.hints import EVICT_CPU, TO_GPU, Hints, operands_of
 from g10_replay.tensor_memory import TensorMemory
-from tmtrain.outside import G10Workload
+from tmtrain.importing import G10Workload
 
 SSD_BYTES_PER_MS = 3.2 * 2**30 / 1e3
 HOST_BYTES_PER_MS = (15.754 - 3.2) * 2**30 / 1e3

@@ -8,22 +8,14 @@ The verbs, in the order of the road: `capture` (or `capture_model`, `capture_fun
     >>> machine = tmtrain.load_machine("v4-slc")
     >>> tmtrain.parse_fast("25%").of(1_000_000, page_bytes=machine.slow.page_bytes)
     249856
-
-Note [Verbs named like rooms]
-    `tmtrain.plan` is the verb, and also the room (a package) in which it lives. Names are loaded when they are first asked
-    for, so that ``import tmtrain`` stays light; but whenever a room is imported, the import system sets it as an attribute
-    of this package, over the verb. `_Surface` turns that down. Rooms are reached by ``from tmtrain.plan import Transfers``,
-    verbs by attribute (``tmtrain.plan(...)``) or ``from tmtrain import plan``.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tmtrain.capture import ZOO, StepOptions, capture, capture_function, capture_model
-    from tmtrain.check import CheckReport, Violation, check_plan
+    from tmtrain.capturing import ZOO, StepOptions, capture, capture_function, capture_model
+    from tmtrain.checking import CheckReport, Violation, check_plan
     from tmtrain.errors import (
         CaptureError,
         FileFormatError,
@@ -35,19 +27,20 @@ if TYPE_CHECKING:
         SolverError,
         TmtrainError,
     )
-    from tmtrain.evaluate import Results, Row, Study, evaluate, trace_of
-    from tmtrain.export import Exported, export, load_checkpoint_policy, load_offload_map
-    from tmtrain.lower import Timeline, lower
+    from tmtrain.evaluation import Results, Row, Study, evaluate, trace_of
+    from tmtrain.exports import Exported, export, load_checkpoint_policy, load_offload_map
+    from tmtrain.lowering import Timeline, lower
     from tmtrain.machine import Machine, describe_machine, list_machines, load_machine
-    from tmtrain.plan import Certificate, Plan, Prediction, plan
-    from tmtrain.plan.explain import explain
-    from tmtrain.plan.file import load_plan, save_plan
-    from tmtrain.plan.min_fast import min_fast
-    from tmtrain.plan.pareto import pareto
+    from tmtrain.planning import plan
+    from tmtrain.planning.questions.explain import explain
+    from tmtrain.planning.questions.min_fast import min_fast
+    from tmtrain.planning.questions.pareto import pareto
+    from tmtrain.plans import Certificate, Plan, Prediction
+    from tmtrain.plans.file import load_plan, save_plan
     from tmtrain.policies import POLICIES, Decision, Policy, make_policy
-    from tmtrain.report import read_results, results_table, write_perfetto, write_report
-    from tmtrain.run import RunResult, StepMeasure, load_checkpoint, train
-    from tmtrain.simulate import Result, load_result, save_result, simulate
+    from tmtrain.reporting import read_results, results_table, write_perfetto, write_report
+    from tmtrain.runtime import RunResult, StepMeasure, load_checkpoint, train
+    from tmtrain.simulation import Result, load_result, save_result, simulate
     from tmtrain.trace import Phase, Role, Trace, load_trace, save_trace
     from tmtrain.units import FastCapacity, parse_bytes, parse_fast
 
@@ -68,40 +61,29 @@ __all__ = [
 ]  # fmt: skip
 
 _NAMES_BY_HOME = {
-    "capture": "ZOO StepOptions capture capture_function capture_model",
-    "check": "CheckReport Violation check_plan",
+    "capturing": "ZOO StepOptions capture capture_function capture_model",
+    "checking": "CheckReport Violation check_plan",
     "errors": (
         "CaptureError FileFormatError FlashError InfeasibleError InputError MachineError PlanRefutedError SolverError "
         "TmtrainError"
     ),
-    "evaluate": "Results Row Study evaluate trace_of",
-    "export": "Exported export load_checkpoint_policy load_offload_map",
-    "lower": "Timeline lower",
+    "evaluation": "Results Row Study evaluate trace_of",
+    "exports": "Exported export load_checkpoint_policy load_offload_map",
+    "lowering": "Timeline lower",
     "machine": "Machine describe_machine list_machines load_machine",
-    "plan": "Certificate Plan Prediction plan",
-    "plan.explain": "explain",
-    "plan.file": "load_plan save_plan",
-    "plan.min_fast": "min_fast",
-    "plan.pareto": "pareto",
+    "planning": "plan",
+    "planning.questions.explain": "explain",
+    "planning.questions.min_fast": "min_fast",
+    "planning.questions.pareto": "pareto",
+    "plans": "Certificate Plan Prediction load_plan save_plan",
     "policies": "POLICIES Decision Policy make_policy",
-    "run": "RunResult StepMeasure load_checkpoint train",
-    "report": "read_results results_table write_perfetto write_report",
-    "simulate": "Result load_result save_result simulate",
+    "runtime": "RunResult StepMeasure load_checkpoint train",
+    "reporting": "read_results results_table write_perfetto write_report",
+    "simulation": "Result load_result save_result simulate",
     "trace": "Phase Role Trace load_trace save_trace",
     "units": "FastCapacity parse_bytes parse_fast",
 }
 _HOME = {name: home for home, names in _NAMES_BY_HOME.items() for name in names.split()}
-
-
-class _Surface(ModuleType):
-    """This package; see Note [Verbs named like rooms]."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in _HOME or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Surface
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.support.dump import dump_timeline
 
-from tmtrain.lower import Timeline, lower
+from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine, load_machine
 from tmtrain.trace import example_trace
 

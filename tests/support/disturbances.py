@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from tmtrain.simulate.noise import Disturbance, Drift, Jitter, OneOff, SlowFlash
+from tmtrain.simulation.noise import Disturbance, Jitter, OneOff, RateDrift, SlowFlash
 from tmtrain.trace import Phase
 
 
@@ -14,7 +14,7 @@ def disturbances(draw: st.DrawFn, *, within: int = 8) -> list[Disturbance]:
         st.builds(Jitter, sigma=st.sampled_from([0.05, 0.3])),
         st.builds(OneOff, step=step, factor=st.sampled_from([3.0, 20.0]), share=st.sampled_from([0.3, 1.0])),
         st.builds(
-            Drift, first_step=step, factor=st.sampled_from([0.3, 0.7, 1.3, 3.0]),
+            RateDrift, first_step=step, factor=st.sampled_from([0.3, 0.7, 1.3, 3.0]),
             phase=st.sampled_from([None, Phase.FORWARD]),
         ),
         st.builds(

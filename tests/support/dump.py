@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.trace import Trace
 
 

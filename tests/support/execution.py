@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.support.gaps import touches
 from tests.support.row_steps import RowStep
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.trace import Phase
 
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

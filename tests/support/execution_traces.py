@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 
-from tmtrain.capture import capture
+from tmtrain.capturing import capture
 from tmtrain.trace import Trace
 
 BATCH = 16

@@ -6,11 +6,11 @@ from functools import cache
 
 import torch
 
-from tmtrain.capture import capture
-from tmtrain.export.ledger import Ledger, open_ledger
-from tmtrain.lower import lower
+from tmtrain.capturing import capture
+from tmtrain.exports.ledger import Ledger, open_ledger
+from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.plan import plan
+from tmtrain.planning import plan
 from tmtrain.trace import Trace
 from tmtrain.units import parse_fast
 

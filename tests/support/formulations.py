@@ -5,9 +5,9 @@ import numpy as np
 from scipy.optimize import linprog
 
 from tests.support.gaps import WalkedGap, lacking, walk_gaps
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.objective import Objective
+from tmtrain.planning.problem.objective import Objective
 
 
 def epochs_of(gaps: list[WalkedGap]) -> list[list[int]]:

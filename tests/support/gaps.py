@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 

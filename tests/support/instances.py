@@ -5,7 +5,7 @@ import random
 from hypothesis import strategies as st
 
 from tests.support.timelines import make_timeline
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 
 _HOW = ("r", "r", "rw", "w", "new")
 

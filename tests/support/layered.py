@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.trace import Phase
 
 

@@ -7,8 +7,8 @@ from math import prod
 
 import numpy as np
 
-from tmtrain.lower.loops import LoopNest, loop_nests
-from tmtrain.lower.slicing import Slice, choose_cuts, slices_of
+from tmtrain.lowering.loops import LoopNest, loop_nests
+from tmtrain.lowering.slicing import Slice, choose_cuts, slices_of
 from tmtrain.trace import Trace
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]

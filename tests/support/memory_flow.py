@@ -13,9 +13,9 @@ it is enough to look at the memory when a slice begins and when it ends.
 from tests.support.formulations import epochs_of
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.solver import Oracle
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.objective import Objective
+from tmtrain.planning.problem.objective import Objective
 
 
 def flow_of_pages(

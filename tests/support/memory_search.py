@@ -10,7 +10,7 @@ The step repeats: it must end in the state in which it began.
 import numpy as np
 
 from tests.support.gaps import touches
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 
 _DIRTY, _BOTH, _FLASH = range(3)
 

@@ -1,7 +1,7 @@
 """A tiny model of every architecture of the zoo."""
 
-from tmtrain.capture import ZooModel
-from tmtrain.capture.catalog import find_model
+from tmtrain.capturing import ZooModel
+from tmtrain.capturing.jobs.catalog import find_model
 
 TINY = {
     model.name: model

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.support.simulated import PAGE
 from tests.support.timelines import make_timeline
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.trace import Phase, Role
 
 _PHASES = {"f": Phase.FORWARD, "b": Phase.BACKWARD, "o": Phase.OPTIMIZER}

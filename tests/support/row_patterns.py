@@ -15,11 +15,11 @@ import numpy as np
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.row_steps import RowStep
 from tests.support.solver import Oracle
-from tmtrain.lower.energy import work_energy_j
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.energy import work_energy_j
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.blocks import Blocks
-from tmtrain.plan.objective import Objective
+from tmtrain.planning.problem.objective import Objective
+from tmtrain.planning.recomputation.blocks import RecomputeBlocks
 from tmtrain.trace import Phase
 
 
@@ -65,7 +65,7 @@ def recipes_of(step: RowStep) -> list[tuple[int, ...]]:
 class Patterns:
     """The joint problem of one step, whole operators for slices."""
 
-    def __init__(self, step: RowStep, timeline: Timeline, blocks: Blocks) -> None:
+    def __init__(self, step: RowStep, timeline: Timeline, blocks: RecomputeBlocks) -> None:
         self._step, self._timeline = step, timeline
         self._T = len(step.ops)
         assert len(timeline.slices) == self._T

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tests.support.machines import toy_machine
-from tmtrain.lower import lower
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering import lower
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.trace import Operands, Operators, Phase, Role, Storages, Trace
 from tmtrain.trace.rows import OperandRow, operands_from_rows

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.check.walk import walk
-from tmtrain.lower import Replays, Timeline, insert_replays
-from tmtrain.lower.replay import places_of_slices
+from tmtrain.checking.walk import walk
+from tmtrain.lowering import Replays, Timeline, insert_replays
+from tmtrain.lowering.recomputation import places_of_slices
 from tmtrain.machine import Machine
-from tmtrain.plan import Bound, Certificate, Plan, Transfers
+from tmtrain.plans import Bound, Certificate, Plan, Transfers
 
 Sabotage: TypeAlias = Callable[[Plan], Plan]
 Choice: TypeAlias = NDArray[np.bool_] | int

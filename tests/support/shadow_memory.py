@@ -4,9 +4,9 @@ The engine's memory knows how many pages of an extent are here or have a copy on
 which content each place holds, so that losing a page, reading a stale one or filling memory twice is an assertion.
 """
 
-from tmtrain.lower.timeline import Timeline
-from tmtrain.simulate.engine import Engine
-from tmtrain.simulate.memory import Memory
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.simulation.engine import Engine
+from tmtrain.simulation.memory import Memory
 
 UNMADE = -1
 """In fast memory, to be overwritten: holds nothing yet."""

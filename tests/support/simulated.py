@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from tests.support.machines import toy_machine
 from tests.support.timelines import make_timeline
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, Paging
 from tmtrain.policies import POLICIES, Decision, make_policy
-from tmtrain.simulate import Result, simulate
+from tmtrain.simulation import Result, simulate
 
 PAGE = 4096
 """Bytes of a page, and so one page per second is this rate."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.instances import tiny_timelines
 from tests.support.machines import toy_machine
-from tmtrain.lower.timeline import Frees, Timeline
+from tmtrain.lowering.timeline import Frees, Timeline
 from tmtrain.machine import Machine, Paging
 
 PAGE = 4096

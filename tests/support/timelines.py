@@ -1,4 +1,4 @@
-"""Timelines from a few words, made without any code of `tmtrain.lower`.
+"""Timelines from a few words, made without any code of `tmtrain.lowering`.
 
 A slice is a text of ``EXTENT:HOW`` words. HOW says what the slice does to the extent:
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tmtrain.lower.timeline import Accesses, Extents, Frees, Slices, Timeline
+from tmtrain.lowering.timeline import Accesses, Extents, Frees, Slices, Timeline
 from tmtrain.trace import Phase, Role
 
 _NEEDS = {"r": True, "rw": True, "w": False, "new": False}

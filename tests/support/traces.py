@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from tmtrain.capture import StepOptions, capture, capture_model
+from tmtrain.capturing import StepOptions, capture, capture_model
 from tmtrain.trace import Trace
 
 TINY = ("gpt2-tiny", "gpt2-tiny eager fp32", "bert", "resnet", "foreach", "fused")

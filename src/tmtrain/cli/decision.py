@@ -5,10 +5,10 @@ from pathlib import Path
 from tmtrain.cli.options import DEFAULT_FAST
 from tmtrain.cli.scene import Scene
 from tmtrain.errors import InputError
-from tmtrain.plan import Plan
-from tmtrain.plan.file import load_plan
+from tmtrain.plans import Plan
+from tmtrain.plans.file import load_plan
 from tmtrain.policies import Decision, follow, make_policy
-from tmtrain.simulate import Result, simulate, try_policy
+from tmtrain.simulation import Result, simulate, try_policy
 from tmtrain.units import FastCapacity, parse_fast
 
 

@@ -7,10 +7,10 @@ from cyclopts import Group, Parameter
 
 from tmtrain.cli.flag import Flag
 from tmtrain.errors import InputError
-from tmtrain.lower import Timeline
+from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan.min_fast import Limit, energy_limit, life_limit, slowdown_limit
-from tmtrain.plan.wear import write_budget_of_life
+from tmtrain.planning.problem.wear import write_budget_of_life
+from tmtrain.planning.questions.min_fast import Limit, energy_limit, life_limit, slowdown_limit
 from tmtrain.trace import Trace
 from tmtrain.units import parse_bytes, parse_duration
 

@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from tmtrain.capture import StepOptions
+from tmtrain.capturing import StepOptions
 from tmtrain.policies import POLICIES
 
 DEFAULT_FAST = "12.5%"

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmtrain.capture import StepOptions
-from tmtrain.evaluate import trace_of
-from tmtrain.lower import Timeline, lower
-from tmtrain.lower.measured import check_measured, measured_seconds
+from tmtrain.capturing import StepOptions
+from tmtrain.evaluation import trace_of
+from tmtrain.lowering import Timeline, lower
+from tmtrain.lowering.measured import check_measured, measured_seconds
 from tmtrain.machine import Machine, load_machine
-from tmtrain.plan import Plan
+from tmtrain.plans import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 

@@ -19,7 +19,7 @@ Suspension: TypeAlias = Literal["off"]
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
 """Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
 Fusion: TypeAlias = Literal["none", "elementwise"]
-"""Whether elementwise operators take up results where they are made: see `tmtrain.lower.fusion`."""
+"""Whether elementwise operators take up results where they are made: see `tmtrain.lowering.fusion`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Compute:
     dataflow: Dataflow = "weight"
     fusion: Fusion = "none"
     transcendental_share: float = 1.0
-    """Of `vector_ops_per_s`, for exponentials, roots and what is made of them: see `tmtrain.lower.vector`."""
+    """Of `vector_ops_per_s`, for exponentials, roots and what is made of them: see `tmtrain.lowering.vector`."""
     reduction_share: float = 1.0
     """Of `vector_ops_per_s`, for sums and norms."""
 
@@ -99,7 +99,7 @@ class SlowTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlashParts:
-    """What the flash consists of, as `tmtrain.simulate.flash` runs it event by event; the engine uses none of it."""
+    """What the flash consists of, as `tmtrain.simulation.flash` runs it event by event; the engine uses none of it."""
 
     channels: int
     dies_per_channel: int

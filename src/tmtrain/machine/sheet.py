@@ -39,7 +39,7 @@ class Sheet:
     """The file says that nothing is known of the flash's parts, whatever its base says."""
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _MachineFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The outer form of a machine file."""
 
     schema: int
@@ -125,12 +125,12 @@ def _preset_named(name: str, *, file: str | None = None) -> str:
     )
 
 
-def _parse(text: str, *, file: str) -> _File:
+def _parse(text: str, *, file: str) -> _MachineFile:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise MachineError(f"{file}: not TOML: {error}") from error
-    _refuse_unknown(table, known=_File.__struct_fields__, prefix="", file=file)
+    _refuse_unknown(table, known=_MachineFile.__struct_fields__, prefix="", file=file)
     version = table.get("schema")
     if version != SCHEMA:
         said = "does not say its schema version" if version is None else f"has schema version {version!r}"
@@ -138,12 +138,12 @@ def _parse(text: str, *, file: str) -> _File:
             f"{file}: {said}, this release reads {SCHEMA}: write schema = {SCHEMA} (or update tmtrain)"
         )
     try:
-        return msgspec.convert(table, _File)
+        return msgspec.convert(table, _MachineFile)
     except msgspec.ValidationError as error:
         raise MachineError(f"{file}: {str(error).replace('$.', '')}: see docs/machine-format.md") from error
 
 
-def _constants_of(content: _File, *, file: str) -> dict[str, Constant]:
+def _constants_of(content: _MachineFile, *, file: str) -> dict[str, Constant]:
     constants: dict[str, Constant] = {}
     for section in SECTIONS:
         fields = {path: field for path, field in FIELDS.items() if field.section == section}
@@ -160,7 +160,7 @@ def _constants_of(content: _File, *, file: str) -> dict[str, Constant]:
     return constants
 
 
-def _device_of(content: _File, *, file: str) -> dict[str, Constant]:
+def _device_of(content: _MachineFile, *, file: str) -> dict[str, Constant]:
     device = content.slow.get("device", UNKNOWN)
     if device == UNKNOWN:
         return {}
@@ -172,7 +172,7 @@ def _device_of(content: _File, *, file: str) -> dict[str, Constant]:
     return _read_section(table, fields=DEVICE_FIELDS, prefix=f"{DEVICE}.", extra=_words_of(DEVICE), file=file)
 
 
-def _choices_of(content: _File) -> dict[str, object]:
+def _choices_of(content: _MachineFile) -> dict[str, object]:
     device = content.slow.get("device")
     tables = {
         "compute": content.compute,

@@ -1,32 +1,32 @@
 """Ways to manage fast memory: ours and the rivals, one file each, behind one interface (`Policy`)."""
 
 from tmtrain.errors import InputError
-from tmtrain.policies.all_fast import AllFast
-from tmtrain.policies.autotm import AutoTmAsync, AutoTmSync
-from tmtrain.policies.behemoth import Behemoth
-from tmtrain.policies.belady import Belady
-from tmtrain.policies.capuchin import Capuchin
-from tmtrain.policies.deepum import DeepUm
-from tmtrain.policies.fifo import Fifo
-from tmtrain.policies.flashneuron import FlashNeuron
-from tmtrain.policies.g10 import G10, G10Paper
-from tmtrain.policies.ial import Ial
-from tmtrain.policies.largest_first import LargestFirst
-from tmtrain.policies.lru import Lru
-from tmtrain.policies.paging import Paging
-from tmtrain.policies.poet import Poet
+from tmtrain.policies.ours import Tmtrain, TmtrainMove, follow
+from tmtrain.policies.pagers.all_fast import AllFast
+from tmtrain.policies.pagers.behemoth import Behemoth
+from tmtrain.policies.pagers.belady import Belady
+from tmtrain.policies.pagers.deepum import DeepUm
+from tmtrain.policies.pagers.fifo import Fifo
+from tmtrain.policies.pagers.ial import Ial
+from tmtrain.policies.pagers.lru import Lru
+from tmtrain.policies.pagers.paging import HardwarePaging
+from tmtrain.policies.pagers.sentinel import Sentinel
+from tmtrain.policies.pagers.tiertrain import TierTrain
+from tmtrain.policies.planners.autotm import AutoTmAsync, AutoTmSync
+from tmtrain.policies.planners.capuchin import Capuchin
+from tmtrain.policies.planners.flashneuron import FlashNeuron
+from tmtrain.policies.planners.g10 import G10, G10Paper
+from tmtrain.policies.planners.largest_first import LargestFirst
+from tmtrain.policies.planners.poet import Poet
+from tmtrain.policies.planners.ssdtrain import SsdTrain
+from tmtrain.policies.planners.swapadvisor import SwapAdvisor
+from tmtrain.policies.planners.vdnn import Vdnn, VdnnConv, VdnnDyn
+from tmtrain.policies.planners.zero_infinity import ZeroInfinity
 from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
-from tmtrain.policies.sentinel import Sentinel
-from tmtrain.policies.ssdtrain import SsdTrain
-from tmtrain.policies.swapadvisor import SwapAdvisor
-from tmtrain.policies.tiertrain import TierTrain
-from tmtrain.policies.tmtrain import Tmtrain, TmtrainMove, follow
-from tmtrain.policies.vdnn import Vdnn, VdnnConv, VdnnDyn
-from tmtrain.policies.zero_infinity import ZeroInfinity
 
 _RIVALS: tuple[type[Policy], ...] = (
     AllFast,
-    Paging,
+    HardwarePaging,
     Lru,
     Belady,
     Fifo,
@@ -60,7 +60,7 @@ POLICIES = tuple(policy.name for policy in (*_RIVALS, *_OURS))
 
 DEFAULT_POLICIES = (
     AllFast.name,
-    Paging.name,
+    HardwarePaging.name,
     Lru.name,
     Belady.name,
     LargestFirst.name,

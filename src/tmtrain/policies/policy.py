@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from tmtrain.lower.timeline import Timeline
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.plan import Plan
+from tmtrain.plans import Plan
 
 
 class Knowledge(Enum):
@@ -136,5 +136,5 @@ class Policy(ABC):
         """
 
     def variants(self) -> "tuple[Policy, ...]":
-        """Settings of its own parameters that are worth trying; `tmtrain.simulate.try_policy` keeps the fastest."""
+        """Settings of its own parameters that are worth trying; `tmtrain.simulation.try_policy` keeps the fastest."""
         return (self,)

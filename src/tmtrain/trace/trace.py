@@ -104,7 +104,7 @@ class Operators:
     """Draws from a random generator (tag ``nondeterministic_seeded``; a dropout probability of 0 draws
     nothing)."""
     duration_s: NDArray[np.float64] | None = None
-    """Seconds as measured, in a step from outside (`tmtrain.outside`) that brings its times along; None: the machine's
+    """Seconds as measured, in a step from outside (`tmtrain.importing`) that brings its times along; None: the machine's
     model says them."""
 
     def __len__(self) -> int:

@@ -1,0 +1,7 @@
+"""Capture: one steady PyTorch training step in, a Trace out. torch is imported when a verb is called."""
+
+from tmtrain.capturing.jobs.catalog import ZOO, ZooModel
+from tmtrain.capturing.jobs.options import StepOptions
+from tmtrain.capturing.verbs import capture, capture_function, capture_model
+
+__all__ = ["ZOO", "StepOptions", "ZooModel", "capture", "capture_function", "capture_model"]

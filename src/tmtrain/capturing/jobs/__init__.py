@@ -1,0 +1,1 @@
+"""What is captured: a model, its optimizer and its step, from the zoo or from the user."""

@@ -1,0 +1,214 @@
+"""The models of the zoo and their default steps, as data. Imports no torch.
+
+Fields that are not given keep the default of the transformers configuration, which is the published model's
+(GPT-2 small, BERT-base, ViT-base, T5-small, Llama 7B); dropout is as published there.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from tmtrain.capturing.jobs.options import (
+    Attention,
+    Checkpointing,
+    Dtype,
+    OptimizerName,
+    ResolvedOptions,
+    StepOptions,
+)
+from tmtrain.errors import InputError
+
+Task = Literal["CausalLM", "MaskedLM", "Seq2SeqLM", "ImageClassification"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooModel:
+    """One architecture with random weights."""
+
+    name: str
+    config: str
+    """Class of `transformers` that holds the configuration."""
+    task: Task
+    """What is trained: ``AutoModelForTASK``."""
+    batch: int
+    sequence: int | None = None
+    """Default length; None for image models."""
+    max_sequence: int | None = None
+    """Longest sequence that the position embeddings hold; None if there is no limit."""
+    attends: bool = True
+    """Has attention layers."""
+    blocks: str | None = None
+    """Paths of the modules that checkpointing computes again one by one, as a regular expression; None for those
+    that transformers knows."""
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Of the configuration."""
+
+
+_MODELS = (
+    ZooModel(
+        name="gpt2-tiny",
+        config="GPT2Config",
+        task="CausalLM",
+        batch=2,
+        sequence=16,
+        max_sequence=64,
+        fields={
+            "n_layer": 2,
+            "n_embd": 32,
+            "n_head": 2,
+            "n_positions": 64,
+            "vocab_size": 128,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+        },
+    ),
+    ZooModel(name="gpt2", config="GPT2Config", task="CausalLM", batch=4, sequence=256, max_sequence=1024),
+    ZooModel(
+        name="gpt2-xl",
+        config="GPT2Config",
+        task="CausalLM",
+        batch=8,
+        sequence=1024,
+        max_sequence=1024,
+        fields={"n_layer": 48, "n_embd": 1600, "n_head": 25},
+    ),
+    ZooModel(
+        name="bert-large",
+        config="BertConfig",
+        task="MaskedLM",
+        batch=32,
+        sequence=512,
+        max_sequence=512,
+        fields={
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+        },
+    ),
+    ZooModel(
+        name="vit-large",
+        config="ViTConfig",
+        task="ImageClassification",
+        batch=64,
+        fields={
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+            "image_size": 224,
+            "patch_size": 16,
+            "num_labels": 1000,
+        },
+    ),
+    ZooModel(
+        name="resnet-152",
+        config="ResNetConfig",
+        task="ImageClassification",
+        batch=128,
+        attends=False,
+        blocks=r"resnet\.encoder\.stages\.\d+\.layers\.\d+",
+        fields={"depths": [3, 8, 36, 3], "layer_type": "bottleneck", "num_labels": 1000},
+    ),
+    ZooModel(
+        name="t5-large",
+        config="T5Config",
+        task="Seq2SeqLM",
+        batch=8,
+        sequence=512,
+        fields={
+            "d_model": 1024,
+            "d_kv": 64,
+            "d_ff": 4096,
+            "num_layers": 24,
+            "num_heads": 16,
+            "decoder_start_token_id": 0,
+        },
+    ),
+    ZooModel(
+        name="llama-2-7b",
+        config="LlamaConfig",
+        task="CausalLM",
+        batch=4,
+        sequence=2048,
+        max_sequence=4096,
+        fields={"max_position_embeddings": 4096},
+    ),
+    ZooModel(
+        name="gpt3-175b",
+        config="GPT2Config",
+        task="CausalLM",
+        batch=1,
+        sequence=2048,
+        max_sequence=2048,
+        fields={"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048},
+    ),
+)
+ZOO: Mapping[str, ZooModel] = {model.name: model for model in _MODELS}
+"""The models by name."""
+
+
+def find_model(name: str) -> ZooModel:
+    """Return the model of that name.
+
+    Raises:
+        InputError: there is none; lists those that there are.
+
+    >>> find_model("gpt2-xl").batch
+    8
+    """
+    if name in ZOO:
+        return ZOO[name]
+    near = difflib.get_close_matches(name, ZOO, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(
+        f"unknown model {name!r}{hint}: choose one of {', '.join(ZOO)}, or give FILE.py:FUNCTION for your own"
+    )
+
+
+def resolve_options(model: ZooModel, options: StepOptions) -> ResolvedOptions:
+    """Return the options with the model's defaults filled in.
+
+    Raises:
+        InputError: a value out of range, or a choice that the model does not have.
+
+    >>> resolve_options(find_model("gpt2-xl"), StepOptions(batch=2)).sequence
+    1024
+    """
+    _check_choices(model, options)
+    return ResolvedOptions(
+        batch=options.batch or model.batch,
+        sequence=options.sequence or model.sequence,
+        dtype=options.dtype or "bf16",
+        attention=options.attention or ("sdpa" if model.attends else None),
+        optimizer=options.optimizer or "adamw",
+        checkpointing=options.checkpointing,
+    )
+
+
+def _check_choices(model: ZooModel, options: StepOptions) -> None:
+    for name in ("batch", "sequence"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}, at least 1 is needed")
+    for name, allowed in _CHOICES.items():
+        value = getattr(options, name)
+        if value is not None and value not in allowed:
+            raise InputError(f"{name} is {value!r}, needs to be one of {', '.join(allowed)}")
+    if options.sequence is not None and model.sequence is None:
+        raise InputError(f"{model.name} trains on images and has no sequence length: leave it out")
+    if model.max_sequence is not None and (options.sequence or 0) > model.max_sequence:
+        raise InputError(
+            f"sequence length {options.sequence} is too long for {model.name}: at most {model.max_sequence}"
+        )
+    if options.attention is not None and not model.attends:
+        raise InputError(f"{model.name} has no attention to choose: leave it out")
+
+
+_CHOICES = {
+    "dtype": get_args(Dtype),
+    "attention": get_args(Attention),
+    "optimizer": get_args(OptimizerName),
+    "checkpointing": get_args(Checkpointing),
+}

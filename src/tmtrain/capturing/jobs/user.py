@@ -1,0 +1,95 @@
+"""The user's ``file.py:function`` that returns model, optimizer and step."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.errors import CaptureError, TmtrainError
+
+_NEED = "it must return (model, optimizer, step): a torch.nn.Module, a torch.optim.Optimizer and a function"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFunction:
+    """A function found in a file."""
+
+    target: str
+    """As the user wrote it."""
+    call: Callable[[], Any]
+
+    def make_job(self, *, samples: int) -> TrainingJob:
+        """Call it and check what it returns.
+
+        Raises:
+            CaptureError: it returns something else than model, optimizer and step.
+        """
+        made = self.call()
+        if not isinstance(made, tuple) or len(made) != 3:
+            raise CaptureError(f"{self.target} returned a {type(made).__name__}: {_NEED}")
+        model, optimizer, step = made
+        if not isinstance(model, torch.nn.Module) or not isinstance(optimizer, torch.optim.Optimizer):
+            kinds = f"({type(model).__name__}, {type(optimizer).__name__}, {type(step).__name__})"
+            raise CaptureError(f"{self.target} returned {kinds}: {_NEED}")
+        if not callable(step):
+            raise CaptureError(f"{self.target} returned a step of type {type(step).__name__}: {_NEED}")
+        return TrainingJob(model=model, optimizer=optimizer, step=step, samples=samples)
+
+
+def find_function(target: str) -> UserFunction:
+    """Return the function that `target`, ``FILE.py:FUNCTION``, names; runs the file.
+
+    Raises:
+        CaptureError: no such file or function, or the file fails.
+    """
+    file, colon, name = target.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise CaptureError(f"{target!r} does not name a function: write FILE.py:FUNCTION")
+    path = Path(file)
+    if not path.is_file():
+        raise CaptureError(f"{target}: no such file: {file}")
+    with _explained(f"{file} failed"):
+        module = _run_file(path)
+    found = getattr(module, name, None)
+    if not callable(found):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise CaptureError(f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}")
+    return UserFunction(target=target, call=found)
+
+
+@contextmanager
+def user_errors(function: UserFunction) -> Generator[None]:
+    """Turn what the user's code raises into a CaptureError that says whose error it is."""
+    with _explained(f"{function.target} failed on fake tensors"):
+        yield
+
+
+@contextmanager
+def _explained(what: str) -> Generator[None]:
+    try:
+        yield
+    except TmtrainError:
+        raise
+    except Exception as error:
+        raise CaptureError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _run_file(path: Path) -> Any:
+    """Import the file under a name of its own; it can import its neighbours, as with ``python FILE``."""
+    spec = importlib.util.spec_from_file_location(f"tmtrain_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise CaptureError(f"{path} is not a Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    return module

@@ -1,0 +1,97 @@
+"""Builds the models of the catalog, with random weights, and their training step.
+
+Note [Weights are not initialised]: under fake tensors initialisation costs time, and ``trunc_normal_`` even
+needs values (it draws again until all are in range). It is skipped, and so is the tying of weights that it
+ends with: that is called by hand.
+
+Note [Mask of a causal model]: for plain full sequences torch's attention needs no mask tensor, and on real
+tensors transformers builds none. On fake ones it cannot see that they are plain, and builds one for every
+case, which changes the operators and, with grouped heads, copies keys and values. An attention registered
+without a mask function gets no mask: what the batch of the zoo needs. T5 adds its position bias to the mask
+and needs it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+from transformers.initialization import no_init_weights
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from tmtrain.capturing.jobs.catalog import ZooModel
+from tmtrain.capturing.jobs.checkpointing import checkpoint_blocks
+from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.options import ResolvedOptions
+
+_MASKLESS = "tmtrain_sdpa"
+transformers.AttentionInterface.register(_MASKLESS, sdpa_attention_forward)
+
+_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
+    """Build model, optimizer, batch and step, on real tensors or, under a fake tensor mode, fake ones.
+
+    Args:
+        model: From the catalog.
+        options: From `tmtrain.capturing.jobs.catalog.resolve_options`.
+    """
+    network = _network(model, options)
+    optimizer = _OPTIMIZERS[options.optimizer](network)
+    batch = _batch(network.config, model, options)
+
+    def step() -> None:
+        network(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return TrainingJob(model=network, optimizer=optimizer, step=step, samples=options.batch)
+
+
+def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
+    config = getattr(transformers, model.config)(**model.fields)
+    config.use_cache = False
+    head = getattr(transformers, f"AutoModelFor{model.task}")
+    maskless = options.attention == "sdpa" and model.task == "CausalLM"
+    attention = _MASKLESS if maskless else options.attention
+    with no_init_weights():
+        network = head.from_config(config, dtype=_DTYPES[options.dtype], attn_implementation=attention)
+    network.tie_weights()
+    if network.loss_type is None:
+        # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
+        network.loss_type = f"For{model.task}"
+    if options.checkpointing is not None:
+        checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
+    return network.train()
+
+
+def _batch(config: Any, model: ZooModel, options: ResolvedOptions) -> dict[str, torch.Tensor]:
+    batch = options.batch
+    if model.task == "ImageClassification":
+        # ResNet takes any size and has no such field; it is trained on 224.
+        side = getattr(config, "image_size", 224)
+        pixels = torch.randn(batch, config.num_channels, side, side, dtype=_DTYPES[options.dtype])
+        return {"pixel_values": pixels, "labels": torch.randint(0, config.num_labels, (batch,))}
+    tokens = torch.randint(0, config.vocab_size, (batch, options.sequence or 0))
+    return {"input_ids": tokens, "labels": tokens.clone()}
+
+
+def _adamw(network: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=1e-4, foreach=False, fused=False)
+
+
+def _sgd(network: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, foreach=False, fused=False)
+
+
+def _adafactor(network: torch.nn.Module) -> torch.optim.Optimizer:
+    # transformers' own, with a fixed learning rate: torch's asks for the value of a norm in every step.
+    return transformers.Adafactor(network.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)
+
+
+_OPTIMIZERS: dict[str, Callable[[torch.nn.Module], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "sgd": _sgd,
+    "adafactor": _adafactor,
+}

@@ -1,0 +1,149 @@
+"""The context manager round the user's own step."""
+
+import gc
+from collections.abc import Iterable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from tmtrain.capturing.assemble import assemble_trace
+from tmtrain.capturing.ledger import StorageLedger, dtype_name
+from tmtrain.capturing.owned import Owned, Owner, gradients, owned_tensors, parameter_names
+from tmtrain.capturing.recorder import Recorder
+from tmtrain.capturing.recording import Recording
+from tmtrain.capturing.scope import Scope
+from tmtrain.errors import CaptureError
+from tmtrain.trace import Trace
+
+
+class CaptureSession:
+    """Records the step that runs inside; made by `tmtrain.capture`.
+
+    Note [Garbage]: the cyclic garbage collector runs when Python pleases, so a storage held by a reference
+    cycle would die at another operator in every recording. It is run before the step and kept from running in
+    it; what cycles hold then lives to the end of the step.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        *,
+        name: str,
+        samples: int,
+        options: dict[str, Any],
+    ) -> None:
+        if not isinstance(model, torch.nn.Module):
+            raise CaptureError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise CaptureError(
+                f"the optimizer is a {type(optimizer).__name__}, a torch.optim.Optimizer is needed"
+            )
+        if samples < 1:
+            raise CaptureError(f"samples is {samples}, a step has at least 1")
+        self._model: torch.nn.Module = model
+        self._optimizer: torch.optim.Optimizer = optimizer
+        self._name = name
+        self._samples = samples
+        self._options = _describe(model, optimizer) | options
+        self._ledger = StorageLedger()
+        self._scope = Scope(model, optimizer)
+        self._recorder = Recorder(self._scope, self._ledger)
+        self._owners: dict[int, Owner] = {}
+        self._exits = ExitStack()
+        self._trace: Trace | None = None
+        self._recording: Recording | None = None
+        self.living: dict[int, int] = {}
+        """Numbers in the recording of the storages that the step left alive, by `storage_key`."""
+
+    @property
+    def recording(self) -> Recording:
+        """What the trace was made from; as `trace`."""
+        if self._recording is None:
+            raise CaptureError("there is no recording before the `with` block has ended without error")
+        return self._recording
+
+    @property
+    def ledger(self) -> StorageLedger:
+        """The storages, while the step runs."""
+        return self._ledger
+
+    @property
+    def trace(self) -> Trace:
+        """The step that ran inside.
+
+        Raises:
+            CaptureError: the block has not ended yet, or ended with an error.
+        """
+        if self._trace is None:
+            raise CaptureError("there is no trace before the `with` block has ended without error")
+        return self._trace
+
+    def __enter__(self) -> Self:
+        if self._recorder.operators or self._trace is not None:
+            raise CaptureError("a capture records one step: call tmtrain.capture(...) again for another one")
+        with ExitStack() as exits:
+            self._pause_garbage_collector(exits)
+            exits.callback(self._ledger.close)
+            self._note_owned()
+            self._ledger.add_everything()
+            exits.callback(self._optimizer.register_step_pre_hook(self._note_gradients).remove)
+            exits.enter_context(self._scope)
+            exits.enter_context(self._recorder)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self._note_owned()
+                self.living = self._ledger.living
+        finally:
+            self._exits.close()
+        if error is None:
+            self._trace = self._assemble()
+
+    def _note_owned(self) -> None:
+        self._enter_owners(owned_tensors(self._model, self._optimizer))
+
+    def _note_gradients(self, _optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        self._enter_owners(gradients(parameter_names(self._model, self._optimizer)))
+
+    def _enter_owners(self, tensors: Iterable[Owned]) -> None:
+        at_start = not self._recorder.operators
+        for tensor, owner in tensors:
+            self._owners.setdefault(self._ledger.add(tensor, existed=at_start), owner)
+
+    def _pause_garbage_collector(self, exits: ExitStack) -> None:
+        gc.collect()
+        if gc.isenabled():
+            gc.disable()
+            exits.callback(gc.enable)
+
+    def _assemble(self) -> Trace:
+        if self._scope.optimizer_steps == 0:
+            raise CaptureError(
+                "a trace without optimizer step: call the captured optimizer's step() inside the `with` block"
+            )
+        self._recording = recording = Recording(
+            operators=self._recorder.operators,
+            phases=self._scope.phases,
+            modules=self._scope.modules,
+            operands=self._recorder.operands,
+            storages=self._ledger.records,
+            owners=self._owners,
+        )
+        return assemble_trace(recording, model=self._name, samples=self._samples, options=self._options)
+
+
+def _describe(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    first = next(model.parameters(), None)
+    return {
+        "dtype": None if first is None else dtype_name(first.dtype),
+        "optimizer": type(optimizer).__name__,
+        "torch": str(torch.__version__),
+    }

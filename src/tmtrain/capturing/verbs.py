@@ -1,0 +1,111 @@
+"""The verbs of capture. Importing them imports no torch; calling them does."""
+
+from typing import TYPE_CHECKING
+
+from tmtrain.capturing.jobs.catalog import find_model, resolve_options
+from tmtrain.capturing.jobs.options import StepOptions
+from tmtrain.errors import CaptureError
+from tmtrain.trace import Trace
+
+if TYPE_CHECKING:
+    import torch
+
+    from tmtrain.capturing.session import CaptureSession
+
+
+def capture(
+    model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", *, name: str | None = None, samples: int = 1
+) -> "CaptureSession":
+    """Record the training step that runs inside the ``with`` block, on real or fake tensors.
+
+    The step must be a steady one, which leaves what it found: run one step before, so that the optimizer has
+    its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()``. All memory is
+    counted as one tier, whatever device a tensor is on.
+
+    Args:
+        model: Gives parameters, buffers and module paths.
+        optimizer: Gives gradients and optimizer state.
+        name: Of the model in the trace; its class by default.
+        samples: In the batch of one step.
+
+    Raises:
+        CaptureError: wrong arguments, no optimizer step in the block, a step that is not steady, an operator
+            that fake tensors cannot run, a tensor without storage.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(8, 8)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with capture(model, optimizer, samples=4) as captured:
+        ...     model(torch.ones(4, 8)).sum().backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        >>> captured.trace.storages.name[:2]
+        ('weight', 'bias')
+    """
+    from tmtrain.capturing.session import CaptureSession
+
+    label = type(model).__name__ if name is None else name
+    return CaptureSession(model, optimizer, name=label, samples=samples, options={})
+
+
+def capture_model(name: str, options: StepOptions | None = None) -> Trace:
+    """Capture the steady step of a zoo model on fake tensors.
+
+    Args:
+        name: One of `tmtrain.capturing.ZOO`.
+        options: What differs from the model's default step.
+
+    Raises:
+        InputError: unknown model, or an option that it does not have.
+
+    Example:
+        >>> capture_model("gpt2-tiny", StepOptions(optimizer="sgd")).samples
+        2
+    """
+    model = find_model(name)
+    resolved = resolve_options(model, options or StepOptions())
+    from tmtrain.capturing.jobs.fake import capture_zoo_model
+
+    return capture_zoo_model(model, resolved)
+
+
+def capture_function(target: str, *, name: str | None = None, samples: int = 1) -> Trace:
+    """Capture the steady step that a function of the user's makes, on fake tensors.
+
+    Args:
+        target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)`` and is called, like
+            the step, where every new tensor is fake (shapes without values, on CPU).
+        name: Of the model in the trace; `target` by default.
+        samples: In the batch of one step.
+
+    Raises:
+        CaptureError: unknown file or function, another return value, an error in the user's code, or an
+            operator that needs the values of a tensor (named, with its module).
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> code = '''
+        ... import torch
+        ... def job():
+        ...     model = torch.nn.Linear(8, 8)
+        ...     optimizer = torch.optim.Adam(model.parameters(), foreach=False)
+        ...     def step():
+        ...         model(torch.ones(4, 8)).sum().backward()
+        ...         optimizer.step()
+        ...         optimizer.zero_grad()
+        ...     return model, optimizer, step
+        ... '''
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder) / "mine.py"
+        ...     _ = file.write_text(code)
+        ...     trace = capture_function(f"{file}:job", samples=4)
+        >>> trace.storages.name[2]
+        'state:weight.step'
+    """
+    if samples < 1:
+        raise CaptureError(f"samples is {samples}, a step has at least 1")
+    from tmtrain.capturing.jobs.fake import capture_user_function
+    from tmtrain.capturing.jobs.user import find_function
+
+    return capture_user_function(find_function(target), name=name or target, samples=samples)

@@ -1,0 +1,1 @@
+"""Whether the multipliers of a certificate prove its bound."""

@@ -1,0 +1,290 @@
+"""Units and replays of a certificate's class, in the order in which its multipliers are stored.
+
+A *unit* is some rows of a storage from its last use in forward to its first need in backward: the piece about which keep,
+move or recompute is decided. First in the file come, storage by storage in the order in which replays ask for them, those
+that replays of other blocks read: the extents of the storage. Then, block by block and group by group, those that the
+block's own replays can make: the storage cut into the *strips* of its group. A group is recipes whose rows are the same
+rows; a strip ends where an extent of something made in the group does.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import gcd
+
+from tmtrain.checking.bound.blocks import CheckedBlocks
+from tmtrain.checking.walk import Gap, Walk
+from tmtrain.lowering.timeline import Timeline
+
+MOST_ROWS = 256
+"""A group is cut into no more rows."""
+NEARLY_ALL = 0.999
+"""An input that lies to this share in units is tied to them; else part of it never leaves, and nothing is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Some pages of a storage, from last use to first need."""
+
+    first_page: int
+    pages: int
+    start: int
+    """Slice of the last use in forward."""
+    final: int
+    """Slice that made it."""
+    end: int
+    """Slice of the first need in backward; -1: only replays read it."""
+    moments: tuple[int, ...]
+    """Slices before which replays may read or make it."""
+    gaps: tuple[int, ...]
+    """Gaps of the step that it stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitReplay:
+    """A recipe over the rows of one strip."""
+
+    recipe: int
+    first: int
+    end: int
+    rows: int
+    moment: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitPart:
+    """Rows of a replay that lie in a unit."""
+
+    unit: int
+    moment: int
+    """Index into the unit's moments."""
+    share: float
+
+
+@dataclass(slots=True)
+class Reuse:
+    """Everything about recomputation that the programme speaks of."""
+
+    units: list[Unit] = field(default_factory=list[Unit])
+    free: set[int] = field(default_factory=set[int])
+    """Gaps of small storages that recipes make: away for nothing."""
+    replays: list[UnitReplay] = field(default_factory=list[UnitReplay])
+    impossible: set[int] = field(default_factory=set[int])
+    """Replays that lack an input for good."""
+    makes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """(replay, unit)."""
+    reads: list[tuple[int, list[UnitPart]]] = field(default_factory=list[tuple[int, list[UnitPart]]])
+    chains: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """(replay, replay whose result it reads)."""
+
+
+def find_reuse(timeline: Timeline, walked: Walk, blocks: CheckedBlocks) -> Reuse:
+    """List units, replays and ties of a class that recomputes."""
+    return _UnitFinder(timeline, walked, blocks).find()
+
+
+class _UnitFinder:
+    def __init__(self, timeline: Timeline, walked: Walk, blocks: CheckedBlocks) -> None:
+        self._blocks, self._walked, self._out = blocks, walked, Reuse()
+        self._rows: list[int] = timeline.recipes.rows.tolist()
+        self._runs: list[list[tuple[int, int, int]]] = [[] for _ in blocks.lives]
+        """Of each storage: (extent, first page, end page)."""
+        extents = timeline.extents
+        columns = (extents.storage.tolist(), extents.first_page.tolist(), extents.pages.tolist())
+        for extent, (storage, first, pages) in enumerate(zip(*columns, strict=True)):
+            self._runs[storage].append((extent, first, first + pages))
+        storages: list[int] = extents.storage.tolist()
+        self._gap_of = {
+            gap.extent: g
+            for g, gap in enumerate(walked.gaps)
+            if self._is_between_phases(gap, storages[gap.extent])
+        }
+        self._maker: dict[int, int] = {}
+        recipes = timeline.recipes
+        entries = recipes.op_ptr.tolist()
+        for recipe in range(len(recipes)):
+            begin, end = recipes.touch_ptr[[entries[recipe], entries[recipe + 1]]].tolist()
+            for touch in range(begin, end):
+                if recipes.touch_writes[touch]:
+                    self._maker[int(recipes.touch_storage[touch])] = recipe
+        self._units_of: dict[int, list[int | None]] = {}
+        self._replays_of: dict[int, list[int]] = {}
+
+    def _is_between_phases(self, gap: Gap, storage: int) -> bool:
+        """From forward to backward of the same step."""
+        life = self._blocks.lives[storage]
+        begins_in_forward = gap.start < self._blocks.cuts[-1]
+        return begins_in_forward and 0 <= life.needed <= gap.end > max(gap.start, life.last_forward)
+
+    def find(self) -> Reuse:
+        for storage, moments in self._read_across().items():
+            self._add_stored(storage, sorted(moments))
+        for block, recipes in self._blocks.recipes.items():
+            for group in self._groups(block, recipes):
+                self._add_group(block, group)
+            for recipe in recipes:
+                for strip in range(len(self._replays_of[recipe])):
+                    self._tie(block, recipe, strip)
+        usable = {recipe for recipes in self._blocks.recipes.values() for recipe in recipes}
+        for storage, recipe in self._maker.items():
+            if self._blocks.lives[storage].is_small and recipe in usable:
+                self._out.free |= {self._gap_of[e] for e, _, _ in self._runs[storage] if e in self._gap_of}
+        return self._out
+
+    def _read_across(self) -> dict[int, set[int]]:
+        """Return the storages that replays read row by row from outside their block, and at which moments."""
+        found: dict[int, set[int]] = {}
+        for block, recipes in self._blocks.recipes.items():
+            for recipe in recipes:
+                for storage, follows in self._blocks.uses[recipe].inputs.items():
+                    if follows and not self._blocks.is_inside(storage, block):
+                        found.setdefault(storage, set()).add(self._blocks.moments[block])
+        return found
+
+    def _add_stored(self, storage: int, moments: list[int]) -> None:
+        life, numbers = self._blocks.lives[storage], list[int | None]()
+        for extent, first, end in self._runs[storage]:
+            gap = self._gap_of.get(extent)
+            if gap is not None:
+                start, back = self._walked.gaps[gap].start, self._walked.gaps[gap].end
+            elif life.needed < 0 <= life.last_forward and not life.survives:
+                start, back = life.last_forward, -1
+            else:
+                continue
+            useful = tuple(m for m in moments if start < m and (m <= back or back < 0))
+            if useful:
+                gaps = () if gap is None else (gap,)
+                numbers.append(self._add_unit(storage, (first, end), (start, back), useful, gaps))
+        self._units_of[storage] = numbers
+
+    def _add_unit(
+        self,
+        storage: int,
+        run: tuple[int, int],
+        span: tuple[int, int],
+        moments: tuple[int, ...],
+        gaps: tuple[int, ...],
+    ) -> int:
+        unit = Unit(
+            first_page=run[0], pages=run[1] - run[0], start=span[0], final=self._blocks.lives[storage].born,
+            end=span[1], moments=moments, gaps=gaps,
+        )  # fmt: skip
+        self._out.units.append(unit)
+        return len(self._out.units) - 1
+
+    def _groups(self, block: int, recipes: list[int]) -> list[list[int]]:
+        """Part recipes into groups that hand rows to one another inside the block; by first member."""
+        group = {recipe: {recipe} for recipe in recipes}
+        for recipe in recipes:
+            for storage, follows in self._blocks.uses[recipe].inputs.items():
+                maker = self._maker.get(storage, -1)
+                if follows and maker in group and self._blocks.is_inside(storage, block):
+                    union = group[recipe] | group[maker]
+                    for member in union:
+                        group[member] = union
+        return [sorted(group[r]) for r in recipes if r == min(group[r])]
+
+    def _add_group(self, block: int, group: list[int]) -> None:
+        moment, rows = self._blocks.moments[block], self._count_rows(group)
+        made = [
+            storage
+            for recipe in group
+            for storage in sorted(self._blocks.uses[recipe].results)
+            if self._blocks.is_inside(storage, block)
+        ]
+        strips = self._strips(made, rows)
+        for recipe in group:
+            self._replays_of[recipe] = []
+            for first, end in strips:
+                self._replays_of[recipe].append(len(self._out.replays))
+                self._out.replays.append(
+                    UnitReplay(recipe=recipe, first=first, end=end, rows=rows, moment=moment)
+                )
+        for storage in made:
+            if self._blocks.lives[storage].needed >= 0:
+                pages = self._blocks.lives[storage].pages
+                self._units_of[storage] = [
+                    self._add_strip(storage, pages * a // rows, pages * b // rows, moment) for a, b in strips
+                ]
+
+    def _count_rows(self, group: list[int]) -> int:
+        """Return the most equal pieces that all members can be cut into, none finer than a page of a result."""
+        results = [storage for recipe in group for storage in self._blocks.uses[recipe].results]
+        most = min([MOST_ROWS, *(self._blocks.lives[storage].pages for storage in results)])
+        common = gcd(*(self._rows[recipe] for recipe in group))
+        return max(rows for rows in range(1, most + 1) if common % rows == 0)
+
+    def _strips(self, made: list[int], rows: int) -> list[tuple[int, int]]:
+        """Cut the rows at the ends of extents that are ends of rows too; all rows are one strip where that fails."""
+        edges = {0, rows}
+        for storage in made:
+            pages = self._blocks.lives[storage].pages
+            for _, first, _ in self._runs[storage]:
+                row = -(-first * rows // pages)
+                if pages * row // rows == first:
+                    edges.add(row)
+        order = sorted(edges)
+        strips = list(pairwise(order))
+        return strips if all(self._nest(storage, strips, rows) for storage in made) else [(0, rows)]
+
+    def _nest(self, storage: int, strips: list[tuple[int, int]], rows: int) -> bool:
+        """Whether every extent lies in one strip, or is a whole number of strips."""
+        pages = self._blocks.lives[storage].pages
+        edges = {pages} | {pages * first // rows for first, _ in strips}
+        return all(
+            (first in edges and end in edges) or not any(first < edge < end for edge in edges)
+            for _, first, end in self._runs[storage]
+        )
+
+    def _add_strip(self, storage: int, first: int, end: int, moment: int) -> int | None:
+        gaps = tuple(
+            self._gap_of[extent]
+            for extent, a, b in self._runs[storage]
+            if a < end and b > first and extent in self._gap_of
+        )
+        if not gaps or end <= first:
+            return None
+        span = min(self._walked.gaps[g].start for g in gaps), max(self._walked.gaps[g].end for g in gaps)
+        return self._add_unit(storage, (first, end), span, (moment,), gaps)
+
+    def _tie(self, block: int, recipe: int, strip: int) -> None:
+        replay, uses = self._replays_of[recipe][strip], self._blocks.uses[recipe]
+        for storage in sorted(uses.results):
+            if self._blocks.is_inside(storage, block) and storage in self._units_of:
+                unit = self._units_of[storage][strip]
+                if unit is not None:
+                    self._out.makes.append((replay, unit))
+        for storage, follows in uses.inputs.items():
+            if self._blocks.is_inside(storage, block):
+                self._tie_inside(replay, strip, storage, follows=follows)
+            elif follows:
+                self._tie_across(replay, storage)
+
+    def _tie_inside(self, replay: int, strip: int, storage: int, *, follows: bool) -> None:
+        """The input was made in the block: it is there, or made again; the same rows, or all where it does not follow."""
+        made_by = self._replays_of.get(self._maker.get(storage, -1))
+        same = follows and made_by is not None and strip < len(made_by)
+        if self._blocks.lives[storage].needed >= 0:
+            units = self._units_of.get(storage, [])
+            for unit in [units[strip]] if same and units else units:
+                if unit is not None:
+                    self._out.reads.append((replay, [UnitPart(unit=unit, moment=0, share=1.0)]))
+        elif made_by is None:
+            self._out.impossible.add(replay)
+        else:
+            self._out.chains += [(replay, other) for other in ([made_by[strip]] if same else made_by)]
+
+    def _tie_across(self, replay: int, storage: int) -> None:
+        """The input comes from outside the block: its rows lie in these parts of these units."""
+        rows, pages = self._out.replays[replay], self._blocks.lives[storage].pages
+        low, high = pages * rows.first / rows.rows, pages * rows.end / rows.rows
+        parts: list[UnitPart] = []
+        for number in self._units_of.get(storage, []):
+            if number is None:
+                continue
+            unit = self._out.units[number]
+            common = min(high, unit.first_page + unit.pages) - max(low, unit.first_page)
+            if common > 0 and rows.moment in unit.moments:
+                index = unit.moments.index(rows.moment)
+                parts.append(UnitPart(unit=number, moment=index, share=common / (high - low)))
+        if sum(part.share for part in parts) > NEARLY_ALL:
+            self._out.reads.append((replay, parts))

@@ -1,0 +1,1 @@
+"""Whether a plan keeps the rules: residency, content, traffic."""

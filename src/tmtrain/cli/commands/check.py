@@ -1,0 +1,48 @@
+"""``tmtrain check``."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.text import Text
+
+from tmtrain.checking import check_plan
+from tmtrain.cli.flag import Flag
+from tmtrain.cli.output import emit, facts
+from tmtrain.cli.summaries.check import summarise_check
+from tmtrain.importing import import_trace, is_outside
+from tmtrain.machine import load_machine
+from tmtrain.plans.file import load_plan
+from tmtrain.trace import load_trace
+
+
+def check(
+    trace: Path,
+    plan: Path,
+    /,
+    *,
+    machine: str | None = None,
+    calibration: Path | None = None,
+    json: Flag = False,
+) -> int:
+    """Verify a plan and its proof from the two files alone, without the planner.
+
+    Args:
+        trace: The trace folder, or the step from outside, that was planned.
+        plan: The plan folder.
+        machine: The TOML file of the machine, where the plan was made for none of the presets.
+        calibration: The measured times that the plan was made with.
+        json: Print JSON.
+
+    Returns:
+        Exit code: 1 if the plan breaks a rule or its proof does not hold.
+    """
+    made = load_plan(plan)
+    step = import_trace(trace) if is_outside(trace) else load_trace(trace)
+    on = load_machine(machine or made.machine, calibration=calibration)
+    report = check_plan(step, made, machine=on)
+    summary = summarise_check(report)
+    rules = Counter(violation.rule for violation in report.violations)
+    told = [Text(f"{violation}") for violation in report.violations[: summary.shown]]
+    verdict = f"{len(report.violations)} violations of {len(rules)} rules" if rules else "all rules are kept"
+    emit(summary, facts(f"{plan}", summary.lines()), *told, verdict, as_json=json)
+    return 0 if report.ok else 1

@@ -1,0 +1,1 @@
+"""What commands tell about what they found, in words or as JSON."""

@@ -1,0 +1,61 @@
+"""What ``tmtrain check`` tells about a verdict."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tmtrain.checking import CheckReport, Violation
+from tmtrain.reporting.quantity import percent
+from tmtrain.units import format_bytes
+
+_UNITS = {"energy": "J", "time": "s", "bytes": "bytes", "writes": "bytes"}
+"""A mix has none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSummary:
+    """A verdict in a few numbers."""
+
+    ok: bool
+    objective: str
+    value: float | None
+    """In the objective's unit, as are the bounds."""
+    bound: float | None
+    """What the multipliers prove."""
+    stored_bound: float | None
+    """What the certificate claims."""
+    gap: float | None
+    peak_bytes: int
+    random_replays: int
+    violations: tuple[Violation, ...]
+
+    shown = 20
+    """Violations that are printed for people; all are in the JSON."""
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield labels and values as people read them."""
+        unit = _UNITS.get(self.objective, "")
+        if self.value is not None:
+            yield "objective", f"{self.objective}: {self.value:.9g} {unit}"
+        if self.stored_bound is not None:
+            proved = "nothing" if self.bound is None else f"{self.bound:.9g} {unit}"
+            yield "lower bound", f"{self.stored_bound:.9g} {unit} claimed, {proved} proved"
+        if self.gap is not None:
+            yield "gap", percent(self.gap)
+        yield "fast memory in use", f"{format_bytes(self.peak_bytes)} at its peak"
+        if self.random_replays:
+            yield "random replays", f"{self.random_replays:,}: need the generator state of the first run"
+
+
+def summarise_check(report: CheckReport) -> CheckSummary:
+    """Sum up a verdict."""
+    return CheckSummary(
+        ok=report.ok,
+        objective=report.objective,
+        value=report.value,
+        bound=report.bound,
+        stored_bound=report.stored_bound,
+        gap=report.gap,
+        peak_bytes=report.peak_bytes,
+        random_replays=report.random_replays,
+        violations=report.violations,
+    )

@@ -1,0 +1,119 @@
+"""One policy in one setting: decide, simulate, and put the numbers into a row."""
+
+import time
+from dataclasses import dataclass
+
+from tmtrain.evaluation.cost import costs_of
+from tmtrain.evaluation.row import Row, WallClock
+from tmtrain.evaluation.setting import Setting
+from tmtrain.lowering.energy import TRANSFER_COMPONENTS
+from tmtrain.machine import lifetime_s
+from tmtrain.planning.problem.objective import Objective, make_objective
+from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies.ours import Tmtrain
+from tmtrain.simulation import Result, Tried, simulate, try_policy
+from tmtrain.simulation.power import power_over_time
+from tmtrain.units import YEAR_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOutcome:
+    """A row and what is behind it."""
+
+    row: Row
+    decision: Decision
+    result: Result
+
+
+def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> PolicyOutcome:
+    """Let `policy` manage the step of `setting`.
+
+    Args:
+        setting: The step, machine and capacity.
+        policy: Its name.
+        run: Where the caller will keep the result, for the row.
+
+    Raises:
+        InputError: unknown policy.
+        PolicyError: the policy has no answer for this step.
+    """
+    tried = try_in(setting, policy)
+    decision, result = tried.decision, tried.result
+    wall = WallClock(
+        capture_s=setting.capture_s,
+        lower_s=setting.lower_s,
+        plan_s=tried.decide_s,
+        simulate_s=tried.simulate_s,
+    )
+    row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
+    return PolicyOutcome(row=row, decision=decision, result=result)
+
+
+def try_in(setting: Setting, policy: str) -> Tried:
+    """Run `policy` at its best; ours has been planned with the setting.
+
+    Raises: as `run_policy`.
+    """
+    timeline, machine = setting.timeline, setting.machine
+    if policy != Tmtrain.name:
+        return try_policy(make_policy(policy, objective=setting.objective), timeline, machine=machine)
+    decision = follow(setting.ours, timeline, machine=machine)
+    begin = time.perf_counter()
+    result = simulate(decision, machine=machine, policy=policy)
+    seconds = time.perf_counter() - begin
+    return Tried(decision=decision, result=result, decide_s=setting.plan_s, simulate_s=seconds)
+
+
+def objective_of(result: Result, objective: Objective) -> float:
+    """Return what `result` needed of `objective`, in its unit."""
+    return objective.measured(
+        energy_j=result.energy_j,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+    )
+
+
+def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
+    machine, trace = setting.machine, setting.trace
+    lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
+    goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
+    value = objective_of(result, goal)
+    footprint = trace.footprint_bytes
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
+    power = power_over_time(result)
+    moving_j = sum(result.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
+    return Row(
+        model=trace.model,
+        batch=trace.samples,
+        machine=machine.name,
+        budget_bytes=setting.timeline.fast_bytes,
+        fast_bytes=result.fast_bytes,
+        fast_fraction=result.fast_bytes / footprint,
+        footprint_bytes=footprint,
+        policy=result.policy,
+        objective=setting.objective,
+        step_time_s=result.step_time_s,
+        ideal_step_time_s=result.ideal_step_time_s,
+        replay_s=result.replay_s,
+        stall_s=result.stall_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+        traffic_bytes=result.traffic_bytes,
+        energy_j=result.energy_j,
+        energy_by_component_j=result.energy_by_component_j,
+        average_power_w=power.average_w,
+        peak_power_w=power.peak_w,
+        transfer_energy_share=moving_j / result.energy_j,
+        samples_per_s=trace.samples / result.step_time_s,
+        samples_per_j=trace.samples / result.energy_j,
+        bytes_written_per_step=result.bytes_out * machine.slow.write_amplification,
+        lifetime_years=lifetime / YEAR_S if result.bytes_out else None,
+        memory_cost_usd=next(iter(costs.values())).usd,
+        costs=costs,
+        bound=setting.bound,
+        gap=(value - setting.bound) / setting.bound if setting.bound else 0.0,
+        bounds=setting.bounds,
+        wall_clock=wall,
+        run=run,
+    )

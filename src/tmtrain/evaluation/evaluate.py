@@ -1,0 +1,130 @@
+"""`evaluate`: models x machines x capacities x policies -> a folder with results, runs and a sensitivity study.
+
+Parts run side by side in processes of their own. Each leaves a file when it is done, so that a run that was interrupted can
+be resumed; at the end they are put together and go away.
+"""
+
+import gc
+import hashlib
+import multiprocessing
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from tmtrain import __version__
+from tmtrain.bundle import write_bytes_atomically
+from tmtrain.errors import InfeasibleError
+from tmtrain.evaluation.part import StudyPart, StudyTask, run_part
+from tmtrain.evaluation.row import SCHEMA, Results
+from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
+from tmtrain.evaluation.source import trace_of
+from tmtrain.evaluation.study import Study, Tell
+from tmtrain.lowering.measured import check_measured
+from tmtrain.machine import load_machine
+from tmtrain.trace import trace_fingerprint
+
+PARTS = "parts"
+"""Folder of what is done, while the rest is not."""
+RARELY = (200_000, 50, 50)
+"""Thresholds of Python's collector in workers: an engine makes millions of objects and no cycles, and looking for them
+costs 5 to 10 % of it."""
+
+
+def evaluate(
+    study: Study, *, out: Path, jobs: int = 1, resume: bool = False, tell: Tell = lambda _: None
+) -> Results:
+    """Run every policy in every setting and leave ``results.json``, ``sensitivity.json`` and ``runs/`` in `out`.
+
+    Args:
+        study: What to compare.
+        out: Folder; made if it is not there.
+        jobs: Settings at once.
+        resume: Take over the settings that an interrupted run of the same study, by the same release, left in `out`.
+        tell: Called with a line before each piece of work; with several jobs, after each setting.
+
+    Raises:
+        InputError: an unknown model, machine, policy or objective (before anything is computed), or a full disk.
+        InfeasibleError: every setting has a capacity that one operator alone exceeds.
+    """
+    study.check()
+    if not resume:
+        shutil.rmtree(out / PARTS, ignore_errors=True)
+    parts = list(_parts(study, out=out, jobs=jobs, tell=tell))
+    results = Results(
+        schema=SCHEMA,
+        rows=[row for part in parts for row in part.rows],
+        refusals=[refusal for part in parts for refusal in part.refusals],
+    )
+    if not results.rows:
+        raise InfeasibleError(results.refusals[0].reason)
+    _write_json(out / "results.json", results)
+    if study.sensitivity:
+        cases = [case for part in parts for case in part.cases]
+        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+    shutil.rmtree(out / PARTS, ignore_errors=True)
+    return results
+
+
+def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[StudyPart]:
+    """Return the parts in the order of the study."""
+    tasks = _tasks(study, out=out, tell=tell)
+    if jobs == 1:
+        yield from (_kept(task, tell) for task in tasks)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(jobs, initializer=_begin_worker) as pool:
+        running = [(task.place, pool.apply_async(_kept, (task,))) for task in tasks]
+        for number, (place, part) in enumerate(running, start=1):
+            yield part.get()
+            tell(f"{number} of {len(running)} settings done: {place}")
+
+
+def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
+    machines = [load_machine(name, calibration=study.calibration) for name in study.machines]
+    for model in study.models:
+        tell(f"{model}: capture")
+        begin = time.perf_counter()
+        trace = trace_of(model, study.options)
+        capture_s = time.perf_counter() - begin
+        if study.calibration is not None:
+            check_measured(trace, machines[0], file=study.calibration)
+        for machine in machines:
+            for fast in study.fasts:
+                yield StudyTask(
+                    trace=trace, machine=machine, fast=fast, study=study, out=out, capture_s=capture_s
+                )
+
+
+def _kept(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
+    """Run a part, or read what an earlier run left of the same one."""
+    path = task.out / PARTS / f"{task.name}.{_digest(task)}.json"
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=StudyPart)
+    part = run_part(task, tell)
+    if part.rows:
+        _write_json(path, part)
+    return part
+
+
+def _digest(task: StudyTask) -> str:
+    """Identify everything that a part depends on."""
+    study = task.study
+    parts = (
+        __version__, trace_fingerprint(task.trace), task.machine.fingerprint, task.machine.prices, str(task.fast),
+        study.objective, study.policies, study.bounded, study.keep_runs,
+        study.sensitivity and task.fast == study.fasts[0],
+    )  # fmt: skip
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
+    gc.set_threshold(*RARELY)
+
+
+def _write_json(path: Path, value: Results | Sensitivity | StudyPart) -> None:
+    write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")

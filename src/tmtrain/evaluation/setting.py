@@ -1,0 +1,90 @@
+"""One setting to compare policies in: a step on a machine with a capacity, and what no policy can beat there."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tmtrain.evaluation.row import Bounds
+from tmtrain.lowering import Timeline, lower
+from tmtrain.machine import Machine
+from tmtrain.planning import bound_of, plan
+from tmtrain.plans import Plan
+from tmtrain.trace import Trace
+from tmtrain.units import FastCapacity
+
+MEASURES = ("energy", "time", "bytes")
+"""Whose bounds a row has room for (`Bounds`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Everything that the policies of one comparison share."""
+
+    trace: Trace
+    machine: Machine
+    timeline: Timeline
+    objective: str
+    ours: Plan
+    """The joint plan for the objective: its certificate bounds every policy."""
+    bounds: Bounds
+    capture_s: float
+    """Wall-clock seconds of the stages."""
+    lower_s: float
+    plan_s: float
+
+    @property
+    def bound(self) -> float:
+        """Of the objective."""
+        assert self.ours.certificate is not None
+        return self.ours.certificate.bound.value
+
+
+def make_setting(
+    trace: Trace,
+    *,
+    machine: Machine,
+    fast: FastCapacity,
+    objective: str,
+    capture_s: float = 0.0,
+    bounded: Sequence[str] = MEASURES,
+) -> Setting:
+    """Lower `trace` onto `machine` with so much fast memory, plan, and bound the measures.
+
+    Args:
+        trace: The step.
+        machine: To run it on.
+        fast: Of the comparison.
+        objective: What our plan minimises; its bound comes with the plan.
+        capture_s: For the record.
+        bounded: Of `MEASURES`, those to bound besides: each costs about as much as a plan.
+
+    Raises:
+        InputError: unknown objective.
+        InfeasibleError: an operator does not fit into the fast tier, however it is cut.
+    """
+    begin = time.perf_counter()
+    fast_bytes = fast.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
+    timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
+    lowered = time.perf_counter()
+    ours = plan(timeline, machine=machine, objective=objective)
+    plan_s = time.perf_counter() - lowered
+    assert ours.certificate is not None
+    found = {
+        name: bound_of(timeline, machine=machine, objective=name).value
+        for name in bounded
+        if name != objective
+    }
+    found |= {objective: ours.certificate.bound.value}
+    return Setting(
+        trace=trace,
+        machine=machine,
+        timeline=timeline,
+        objective=objective,
+        ours=ours,
+        bounds=Bounds(
+            energy_j=found.get("energy"), time_s=found.get("time"), traffic_bytes=found.get("bytes")
+        ),
+        capture_s=capture_s,
+        lower_s=lowered - begin,
+        plan_s=plan_s,
+    )

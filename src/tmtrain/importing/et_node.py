@@ -1,0 +1,136 @@
+"""One operator of an execution trace, whichever file it came from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tmtrain.errors import FileFormatError
+from tmtrain.importing.op_schema import OpSchema
+from tmtrain.trace.rows import span_elements
+
+_ITEMSIZES = {
+    "double": 8, "long": 8, "long int": 8, "int64": 8, "c10::complex<float>": 8, "float": 4, "int": 4,
+    "c10::half": 2, "c10::bfloat16": 2, "short": 2, "bool": 1, "unsigned char": 1, "signed char": 1, "char": 1,
+}  # fmt: skip
+_DTYPES = {
+    "double": "float64", "float": "float32", "c10::half": "float16", "c10::bfloat16": "bfloat16", "long": "int64",
+    "long int": "int64", "int": "int32", "short": "int16", "unsigned char": "uint8", "signed char": "int8",
+    "char": "int8",
+}  # fmt: skip
+_IDENTITY_CELLS = 6
+_MOST_ITEMSIZE = 16
+_MOST_BYTES = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorUse:
+    """One tensor among the arguments or results of an operator."""
+
+    position: int
+    """Of the argument, or of the result."""
+    item: int
+    """Inside a list, else 0."""
+    storage: int
+    """The observer's number of the memory; used again for other memory once the first is freed."""
+    offset_bytes: int
+    itemsize: int
+    dtype: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def span_bytes(self) -> int:
+        """From the first to the last byte."""
+        return span_elements(self.shape, self.stride) * self.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtNode:
+    """One operator."""
+
+    id: int
+    """In order of the calls."""
+    name: str
+    phase: int
+    """A `tmtrain.trace.Phase`."""
+    schema: OpSchema | None
+    """None: arguments are read, results are written, nothing else is known."""
+    arguments: tuple[TensorUse, ...]
+    results: tuple[TensorUse, ...]
+    duration_s: float | None
+    flops: int = 0
+
+
+def tensor_uses(
+    values: list[Any], *, shapes: list[Any], types: list[Any], strides: list[Any] | None, where: str
+) -> Iterator[TensorUse]:
+    """Yield the tensors among the arguments or results that an observer wrote down.
+
+    Args:
+        values: Of each argument; a tensor is [tensor id, storage id, offset, elements, bytes of one, device].
+        shapes: Of each argument.
+        types: Of each argument: "Tensor(float)", "GenericList[Tensor(float),Tensor(float)]", "Int".
+        strides: Of each argument, in elements; None where the observer did not write them: taken as contiguous.
+        where: For messages.
+
+    Raises:
+        FileFormatError: a tensor without shape, or one that is no tensor.
+    """
+    if not len(values) == len(shapes) == len(types):
+        raise FileFormatError(
+            f"{where}: {len(values)} values, {len(shapes)} shapes and {len(types)} types: needs one of each"
+        )
+    for position, kind in enumerate(types):
+        try:
+            stride = None if strides is None else strides[position]
+            yield from _uses_of(values[position], kind, shapes[position], stride, position, where)
+        except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+            raise FileFormatError(f"{where}, argument {position} of type {kind!r}: {error}") from error
+
+
+def _uses_of(
+    value: Any, kind: str, shape: Any, stride: Any, position: int, where: str
+) -> Iterator[TensorUse]:
+    """Yield the tensor that an argument is, or those in the list that it is."""
+    if kind.startswith("GenericList["):
+        kinds = kind.removeprefix("GenericList[").removesuffix("]").split(",")
+        for item, inner in enumerate(kinds):
+            if inner.startswith("Tensor(") and not _is_undefined(value[item]):
+                one = None if stride is None else stride[item]
+                yield _use(value[item], inner, shape[item], one, position, item, where)
+    elif kind.startswith("Tensor(") and not _is_undefined(value):
+        yield _use(value, kind, shape, stride, position, 0, where)
+
+
+def _is_undefined(value: Any) -> bool:
+    """Whether an optional tensor was not given: it has neither storage nor device."""
+    return isinstance(value, list) and len(value) >= _IDENTITY_CELLS and value[1] == 0 and value[5] == ""
+
+
+def _use(value: Any, kind: str, shape: Any, stride: Any, position: int, item: int, where: str) -> TensorUse:
+    if not isinstance(value, list) or len(value) < _IDENTITY_CELLS or not isinstance(shape, list):
+        raise FileFormatError(
+            f"{where}, argument {position}: {value!r} of shape {shape!r} needs to be a tensor: [tensor id, storage id, "
+            "offset, elements, bytes of one, device], and its shape"
+        )
+    sizes = tuple(int(size) for size in shape)
+    scalar = kind.removeprefix("Tensor(").removesuffix(")").lower()
+    itemsize = int(value[4]) or _ITEMSIZES.get(scalar, 0)
+    if not 0 < itemsize <= _MOST_ITEMSIZE or any(size < 0 for size in sizes):
+        raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} has no size")
+    steps = tuple(int(step) for step in stride) if stride and len(stride) == len(sizes) else _dense(sizes)
+    use = TensorUse(
+        position=position, item=item, storage=int(value[1]), offset_bytes=int(value[2]) * itemsize, itemsize=itemsize,
+        dtype=_DTYPES.get(scalar, scalar), shape=sizes, stride=steps,
+    )  # fmt: skip
+    if use.offset_bytes < 0 or min(steps, default=0) < 0 or use.offset_bytes + use.span_bytes > _MOST_BYTES:
+        raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} lies in no memory")
+    return use
+
+
+def _dense(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))

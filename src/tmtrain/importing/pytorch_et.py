@@ -1,0 +1,86 @@
+"""PyTorch execution traces: the JSON that ``torch.profiler.ExecutionTraceObserver`` writes.
+
+It has every call, nested, with the storages, shapes and types of its tensors, but neither times nor frees, and no modules;
+docs/outside.md says what stands in for them.
+"""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tmtrain.errors import FileFormatError, InputError
+from tmtrain.importing.calls import NestedCall, operators_of
+from tmtrain.importing.et_node import EtNode, TensorUse, tensor_uses
+from tmtrain.importing.op_schema import parse_schema
+
+
+class _Values(msgspec.Struct, frozen=True, kw_only=True):
+    values: list[Any]
+    shapes: list[Any]
+    types: list[str]
+    strides: list[Any] | None = None
+
+
+class _Attribute(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    value: Any = None
+
+
+class _Node(msgspec.Struct, frozen=True, kw_only=True):
+    id: int
+    name: str
+    ctrl_deps: int
+    inputs: _Values
+    outputs: _Values
+    attrs: list[_Attribute]
+
+
+class _TraceFile(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str
+    nodes: list[_Node]
+
+
+def read_pytorch_et(path: Path) -> list[EtNode]:
+    """Read the operators of the execution trace at `path` (JSON, or JSON.gz), in order.
+
+    Raises:
+        InputError: there is no such file.
+        FileFormatError: truncated, another schema, or a call that makes no sense; names file, node and field.
+    """
+    source = f"{path}"
+    return operators_of([_call(node, source) for node in _decode(path).nodes], source=source)
+
+
+def _decode(path: Path) -> _TraceFile:
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        return msgspec.json.decode(data, type=_TraceFile)
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except (msgspec.DecodeError, EOFError, OSError) as error:
+        raise FileFormatError(
+            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}"
+        ) from error
+
+
+def _call(node: _Node, source: str) -> NestedCall:
+    attributes = {attribute.name: attribute.value for attribute in node.attrs}
+    where = f"{source}, node {node.id} ({node.name})"
+    return NestedCall(
+        id=node.id,
+        name=node.name,
+        parent=node.ctrl_deps,
+        schema=parse_schema(str(attributes.get("op_schema", ""))),
+        arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")),
+        results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")),
+    )
+
+
+def _uses(values: _Values, where: str) -> Iterator[TensorUse]:
+    return tensor_uses(
+        values.values, shapes=values.shapes, types=values.types, strides=values.strides, where=where
+    )

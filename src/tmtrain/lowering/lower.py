@@ -1,0 +1,178 @@
+"""`lower`: Trace x Machine x capacity -> Timeline.
+
+Named stages: cut every operator into slices (`tmtrain.lowering.slicing`), price them (`tmtrain.lowering.cost`), cut storages into
+extents along the edges of all page runs that slices touch (`tmtrain.lowering.extents`), and read off who needs which content
+when. Views and operators that touch nothing make no slice.
+
+Note [Given durations]
+    A step from outside may bring measured seconds along (`Operators.duration_s`). Then they hold, on whatever machine, and
+    a slice takes its share of them; the machine says what bytes cost. Nothing is made again in such a step, unless its
+    operators stay whole: what some rows of one would take was not measured, and the model of a machine would be another
+    clock.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.errors import InfeasibleError, InputError
+from tmtrain.lowering.cost import operator_loads, slice_work
+from tmtrain.lowering.extents import PageRuns, assemble_extents
+from tmtrain.lowering.loops import LoopNest, Operand, loop_nests, uncut
+from tmtrain.lowering.producers import RowLoop, find_recipes, no_recipes, row_loop
+from tmtrain.lowering.slicing import Slice, choose_cuts, slices_of
+from tmtrain.lowering.timeline import Slices, Timeline
+from tmtrain.machine import Machine
+from tmtrain.trace import Trace, trace_fingerprint
+from tmtrain.units import format_bytes
+
+SLICE_SHARE = 1 / 16
+"""A slice should need at most this share of the fast tier, so that others can be on their way meanwhile."""
+_DIMS = ("batch", "m", "n", "k")
+
+
+def lower(
+    trace: Trace,
+    *,
+    machine: Machine,
+    fast_bytes: int,
+    slice_share: float = SLICE_SHARE,
+    whole_operators: bool = False,
+) -> Timeline:
+    """Lay a step on a machine with `fast_bytes` of fast memory.
+
+    Args:
+        trace: The step.
+        machine: Rates, page size.
+        fast_bytes: Capacity of the fast tier; rounded down to whole pages.
+        slice_share: Largest share of the fast tier that a slice should need.
+        whole_operators: Cut none: what runs them (`tmtrain.runtime`) has each operator's operands there all at once.
+
+    Raises:
+        InputError: no operator of the step touches memory, or SRAM does not hold the smallest tiles of a product.
+        InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
+
+    >>> from tmtrain.machine import load_machine
+    >>> from tmtrain.trace import example_trace
+    >>> timeline = lower(example_trace(), machine=load_machine("v4-slc"), fast_bytes=24576)
+    >>> len(timeline.slices) >= 8
+    True
+    """
+    page = machine.slow.page_bytes
+    limit = max(1, int(fast_bytes // page * slice_share))
+    cut = _cut_operators(trace, page_bytes=page, limit_pages=None if whole_operators else limit)
+    if not cut.op:
+        raise InputError(
+            f"the step of {trace.model!r} has no operator that touches memory: there is nothing to place"
+        )
+    _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
+    op = np.array(cut.op, np.int32)
+    loads = operator_loads(trace, machine=machine)
+    work = slice_work(
+        loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
+    )
+    is_given = trace.operators.duration_s is not None  # Note [Given durations]
+    extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
+    return Timeline(
+        trace_fingerprint=trace_fingerprint(trace),
+        machine=machine.name,
+        machine_fingerprint=machine.fingerprint,
+        page_bytes=page,
+        fast_bytes=fast_bytes // page * page,
+        footprint_bytes=trace.footprint_bytes,
+        samples=trace.samples,
+        operator_names=trace.operators.name,
+        slices=Slices(
+            op=op,
+            phase=trace.operators.phase[op],
+            duration_s=work.duration_s,
+            matrix_flops=work.matrix_flops,
+            vector_ops=work.vector_ops,
+            fast_bytes=work.fast_bytes,
+            sram_bytes=work.sram_bytes,
+        ),
+        extents=extents,
+        accesses=accesses,
+        frees=frees,
+        recipes=no_recipes()
+        if is_given and not whole_operators
+        else find_recipes(trace, loops=cut.loops, loads=loads),
+    )
+
+
+@dataclass(slots=True)
+class _Cut:
+    """Columns that grow slice by slice."""
+
+    op: list[int] = field(default_factory=list)
+    share: list[float] = field(default_factory=list)
+    dims: list[tuple[float, ...]] = field(default_factory=list)
+    runs: PageRuns = field(default_factory=PageRuns)
+    loops: dict[int, RowLoop] = field(default_factory=dict[int, RowLoop])
+    """How each operator could be cut along rows, were it replayed."""
+    largest: tuple[int, int] = (0, -1)
+    """Pages of the slice that needs most, and its operator."""
+
+
+def _cut_operators(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> _Cut:
+    """Cut operators until no slice needs more than the limit; without one, cut none."""
+    operands = trace.operands
+    bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
+    touches = operands.reads | operands.writes
+    cut = _Cut()
+    for op in range(len(trace.operators)):
+        rows = range(int(bounds[op]), int(bounds[op + 1]))
+        if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
+            continue
+        found = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
+        nests = [_touching(nest, touches) for nest in found]
+        cut.loops[op] = row_loop(trace, nests)
+        weights = _weights(nests, operands.span_bytes)
+        for nest, weight in zip(nests, weights, strict=True):
+            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit_pages or 0)
+            for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
+                cut.largest = max(cut.largest, (_pages_touched(trace, piece), op))
+                cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)
+                cut.op.append(op)
+                cut.share.append(piece.share * weight)
+                cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in _DIMS))
+    return cut
+
+
+def _touching(nest: LoopNest, touches: NDArray[np.bool_]) -> LoopNest:
+    kept: tuple[Operand, ...] = tuple(o for o in nest.operands if touches[o.row])
+    return LoopNest(trips=nest.trips, operands=kept, matrix_dims=nest.matrix_dims, passes=nest.passes)
+
+
+def _weights(nests: list[LoopNest], span_bytes: NDArray[np.int64]) -> list[float]:
+    """Share of an operator's work that each of its nests does, by bytes."""
+    if len(nests) == 1:
+        return [1.0]
+    spans = [float(sum(span_bytes[o.row] for o in nest.operands)) for nest in nests]
+    total = sum(spans)
+    return [span / total if total else 1 / len(nests) for span in spans]
+
+
+def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) -> None:
+    need, op = cut.largest
+    if need <= fast_pages:
+        return
+    where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
+    raise InfeasibleError(
+        f"[Capacity] operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at "
+        f"once, even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}, "
+        f"{format_bytes((need - fast_pages) * page_bytes)} short: "
+        f"give it at least that much (`--fast {need * page_bytes}B`), or the step a smaller batch"
+    )
+
+
+def _pages_touched(trace: Trace, piece: Slice) -> int:
+    """Count the pages of a slice; where operands overlap in a storage, once."""
+    runs = sorted((int(trace.operands.storage[t.row]), t.first_page, t.end_page) for t in piece.touches)
+    pages, storage, reached = 0, -1, 0
+    for owner, first, end in runs:
+        reached = reached if owner == storage else 0
+        pages += max(0, end - max(first, reached))
+        storage, reached = owner, max(end, reached)
+    return pages

@@ -1,0 +1,1 @@
+"""Many steps: what is measured changes the plan."""

@@ -1,0 +1,184 @@
+"""The timing monitor: after every step, the plan for the next one.
+
+Note [Trial and return]
+    A plan that looks better may be worse: slack is measured, its reaction is not known. So a new plan is on trial for
+    `TRIAL_STEPS` steps, of which the first, in which memory still holds what the plan before it left, does not count.
+    If the median of what it costs is worse than that of the plan before, that one returns at once, and the monitor leaves
+    it alone until something drifts; a plan with steered split ratios must even be better. Each that is may be followed by
+    one that exchanges twice as much. So the monitor comes to rest, and a one-off, which no median of three sees, changes
+    nothing. (A second try, with a smaller exchange, used to follow a failure: on GPT-2 at 75 % it failed too, and its two
+    long steps fell into the ten in which the monitor should settle.)
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.monitor.drift import Drift
+from tmtrain.planning.monitor.observation import Observation
+from tmtrain.planning.monitor.steering import exchange, measured_slack_s, moved_pages
+from tmtrain.planning.placing.prediction import make_plan
+from tmtrain.planning.planner import plan
+from tmtrain.planning.problem.objective import Objective, make_objective
+from tmtrain.planning.problem.problem import build_problem
+from tmtrain.plans.plan import Plan, Prediction
+
+TRIAL_STEPS = 4
+FIRST_SHARE = 0.05
+"""Of the pages that late gaps move, to begin with: a trial that fails costs little. Doubled after each that succeeds."""
+MAX_SHARE = 0.2
+SAME = 0.002
+"""Change of the objective, relative, below which two plans are equal."""
+SCATTER = 3.0
+"""Median deviations of the steps before that are no change either."""
+WORTHWHILE = 0.01
+"""Share of the objective that has to be left to gain for a trial."""
+
+
+class _Kind(Enum):
+    SOLVED = "solved"
+    STEERED = "steered"
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A plan and how it does."""
+
+    plan: Plan
+    kind: _Kind
+    seen: list[Observation] = field(default_factory=list)
+    """Steps under it, but the first, in which memory still held what the plan before it had left."""
+    first: bool = True
+
+    def take(self, seen: Observation) -> None:
+        """Take in a step that ran under the plan."""
+        if not self.first:
+            self.seen = [*self.seen, seen][-(TRIAL_STEPS - 1) :]
+        self.first = False
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.seen) == TRIAL_STEPS - 1
+
+
+class Monitor:
+    """Steers one run; `plan` is for the first step, `next_plan` returns every later one.
+
+    What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_replays`); what is kept and moved is steered.
+
+    >>> from tmtrain.machine import load_machine
+    >>> from tmtrain.planning.example import example_timeline
+    >>> monitor = Monitor(example_timeline(), machine=load_machine("v4-slc"), objective="time")
+    >>> len(monitor.plan.transfers)
+    2
+    """
+
+    def __init__(self, timeline: Timeline, *, machine: Machine, objective: str = "time") -> None:
+        self._objective = objective
+        self._problem = build_problem(timeline)
+        self._drift = Drift(timeline, machine=machine)
+        self._current = _Trial(self._solve(), _Kind.SOLVED)
+        self._before: _Trial | None = None
+        """What the current plan has to beat, while it is on trial."""
+        self._share, self._rests = FIRST_SHARE, False
+
+    @property
+    def plan(self) -> Plan:
+        """For the next step."""
+        return self._current.plan
+
+    def next_plan(self, seen: Observation) -> Plan:
+        """Take in what a step told; return the plan for the next one."""
+        self._current.take(seen)
+        if self._drift.notice(seen):
+            self._solve_anew()
+        elif self._before is not None and self._is_worse():
+            self._return()
+        elif self._current.is_over:
+            if self._before is not None and self._current.kind is _Kind.STEERED:
+                self._share = min(MAX_SHARE, 2 * self._share)
+            self._before = None
+            self._steer()
+        return self.plan
+
+    def _solve(self) -> Plan:
+        return plan(
+            self._drift.timeline, machine=self._drift.machine, objective=self._objective, recompute=False
+        )
+
+    def _solve_anew(self) -> None:
+        """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""
+        self._drift.follow()
+        self._share, self._rests = FIRST_SHARE, False
+        made = self._solve()
+        if not self._current.seen or self._gain(made.prediction) > SAME:
+            self._try(made, _Kind.SOLVED)
+
+    def _steer(self) -> None:
+        """Put other split ratios on trial, if there is something to gain."""
+        if self._rests or self._gain(self.plan.prediction) < WORTHWHILE:
+            self._rests = True
+            return
+        timeline, machine = self._drift.timeline, self._drift.machine
+        slack_s = np.median(
+            [
+                measured_slack_s(self._problem, seen, timeline=timeline, machine=machine)
+                for seen in self._current.seen
+            ],
+            axis=0,
+        )
+        moved = moved_pages(self._problem, self.plan.transfers)
+        steered = exchange(self._problem, moved, slack_s, share=self._share)
+        if (steered == moved).all():
+            self._rests = True
+            return
+        made = make_plan(
+            self._problem, steered, timeline=timeline, machine=machine, objective=self._objective
+        )
+        self._try(made, _Kind.STEERED)
+
+    def _try(self, made: Plan, kind: _Kind) -> None:
+        self._before, self._current = self._current, _Trial(made, kind)
+
+    def _is_worse(self) -> bool:
+        """Whether the plan on trial does worse than the one before; in the end, a steered one has to do better."""
+        before, now = self._before, self._current
+        if before is None or not now.seen or not before.seen:
+            return False
+        old, new = self._value(before), self._value(now)
+        if now.is_over and now.kind is _Kind.STEERED:
+            return new > old - SAME * abs(old)
+        scatter = float(np.median([abs(self._objective_of(seen) - old) for seen in before.seen]))
+        return new > old + max(SAME * abs(old), SCATTER * scatter)
+
+    def _return(self) -> None:
+        assert self._before is not None
+        self._current = _Trial(self._before.plan, self._before.kind)
+        self._before = None
+        self._rests = True
+
+    def _value(self, trial: _Trial) -> float:
+        """Median objective of the steps of `trial`."""
+        return float(np.median([self._objective_of(seen) for seen in trial.seen]))
+
+    def _objective_of(self, seen: Observation) -> float:
+        """What a step cost at the expected durations: their jitter is nobody's merit."""
+        return self._goal().value(
+            step_time_s=self._drift.timeline.compute_s + float(seen.stall_s.sum()),
+            bytes_in=seen.plan.prediction.bytes_in,
+            bytes_out=seen.plan.prediction.bytes_out,
+        )
+
+    def _gain(self, least: Prediction) -> float:
+        """What would be saved, relative, by stalls for nothing but the busiest channel: the most that can be hoped for."""
+        bound = self._goal().value(
+            step_time_s=least.step_time_s, bytes_in=least.bytes_in, bytes_out=least.bytes_out
+        )
+        value = self._value(self._current)
+        return (value - bound) / abs(value) if value else 0.0
+
+    def _goal(self) -> Objective:
+        return make_objective(self._objective, timeline=self._drift.timeline, machine=self._drift.machine)

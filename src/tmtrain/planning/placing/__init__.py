@@ -1,0 +1,1 @@
+"""From shares to pages and times: transfers, and what they should cost."""

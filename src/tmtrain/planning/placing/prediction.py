@@ -1,0 +1,122 @@
+"""What a placement promises: one steady step, foretold, and the plan that carries it out."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lowering.recomputation import Replays, no_replays
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.placing.realise import realise
+from tmtrain.planning.problem.objective import Objective, make_objective
+from tmtrain.planning.problem.problem import Problem
+from tmtrain.planning.programme.pace import Pace
+from tmtrain.plans.plan import Bound, Plan, Prediction, Transfers
+
+
+def make_plan(
+    problem: Problem,
+    moved: NDArray[np.int64],
+    *,
+    timeline: Timeline,
+    machine: Machine,
+    objective: str,
+    pace: Pace | None = None,
+    stall_s: float = 0.0,
+    replays: Replays | None = None,
+    replay_s: float = 0.0,
+    transfers: Transfers | None = None,
+) -> Plan:
+    """Turn a feasible placement, ours or a rival's, into a plan without certificate.
+
+    Args:
+        problem: The gaps of `timeline`.
+        moved: Whole pages per gap.
+        timeline: The step, with the replays in it.
+        machine: Rates and energies.
+        objective: What the placement is good for.
+        pace: How the link was planned.
+        stall_s: Seconds of waiting foreseen.
+        replays: What was put into the step.
+        replay_s: Seconds of them.
+        transfers: The placement as a rival schedules it; by default it is scheduled like ours.
+    """
+    if transfers is None:
+        transfers = realise(problem, moved, timeline=timeline, machine=machine, pace=pace)
+    return Plan(
+        trace_fingerprint=timeline.trace_fingerprint,
+        machine=timeline.machine,
+        machine_fingerprint=timeline.machine_fingerprint,
+        fast_bytes=timeline.fast_bytes,
+        objective=objective,
+        replays=no_replays() if replays is None else replays,
+        transfers=transfers,
+        prediction=predict(
+            problem, moved, timeline=timeline, machine=machine, stall_s=stall_s, replay_s=replay_s
+        ),
+        certificate=None,
+    )
+
+
+def predict(
+    problem: Problem,
+    moved: NDArray[np.int64],
+    *,
+    timeline: Timeline,
+    machine: Machine,
+    stall_s: float = 0.0,
+    replay_s: float = 0.0,
+) -> Prediction:
+    """Predict one steady step of a placement that moves `moved[g]` pages in gap g and waits `stall_s` seconds."""
+    gaps = problem.gaps
+    written = np.zeros(problem.num_epochs, np.int64)
+    dirty = gaps.epoch >= 0
+    np.maximum.at(written, gaps.epoch[dirty], moved[dirty])
+    bytes_in = int(moved.sum()) * timeline.page_bytes
+    bytes_out = int(written.sum()) * timeline.page_bytes
+    busy_s = channel_seconds(machine, bytes_in=bytes_in, bytes_out=bytes_out)
+    step_time_s = max(timeline.compute_s + stall_s, busy_s)
+    energy = make_objective("energy", timeline=timeline, machine=machine)
+    return Prediction(
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        step_time_s=step_time_s,
+        energy_j=energy.value(step_time_s=step_time_s, bytes_in=bytes_in, bytes_out=bytes_out),
+        replay_s=replay_s,
+    )
+
+
+def at_best(
+    prediction: Prediction, bound: Bound, *, objective: Objective, timeline: Timeline, machine: Machine
+) -> Prediction:
+    """Return the prediction, slower where it promises more than the bound allows: waiting is foreseen bin by bin only.
+
+    Args:
+        prediction: Of a plan of the bound's class.
+        bound: On the objective.
+        objective: With the computation of the step as it runs.
+        timeline: For its energy.
+        machine: Likewise.
+    """
+    short = bound.value - objective.value(
+        step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
+    )
+    if short <= 0 or not objective.per_second:
+        return prediction
+    more_s = short / objective.per_second
+    watts = make_objective("energy", timeline=timeline, machine=machine).per_second
+    return replace(
+        prediction,
+        step_time_s=prediction.step_time_s + more_s,
+        energy_j=prediction.energy_j + watts * more_s,
+    )
+
+
+def channel_seconds(machine: Machine, *, bytes_in: int, bytes_out: int) -> float:
+    """Return the seconds that the busiest of the read, the write and the shared channel needs."""
+    return max(
+        bytes_in / machine.read_bytes_per_s,
+        bytes_out / machine.write_bytes_per_s,
+        (bytes_in + bytes_out) / machine.shared_bytes_per_s,
+    )

@@ -1,0 +1,1 @@
+"""What is asked of a plan: the gaps of a step, what each costs, and what limits it."""

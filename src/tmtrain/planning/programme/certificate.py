@@ -1,0 +1,48 @@
+"""For which plans the bound holds.
+
+Note [The class]
+    The programme (`tmtrain.planning.programme.model`) is a relaxation of every plan that
+
+    1. runs the operators of the step in their order, each when all that it touches is in fast memory, over and over;
+    2. moves pages between the tiers in whatever way: whole or split tensors, any eviction, any prefetch, any waiting;
+    3. and, where the certificate says that it recomputes, may run recipes again, deciding row by row, so that
+
+       a. the replays of a block run together at its moment, once (`tmtrain.planning.recomputation.blocks`; the cuts are in the plan file);
+       b. they read what is there then: remade in the same block and row, kept, or fetched; what crosses a cut is kept or
+          moved, and operators that make such contents do not run again;
+       c. what has come back for a replay, or out of one, stays until the step has used it;
+       d. contents that the step itself has no more use for are held for replays only if they cross a cut.
+
+    So the bound covers all policies without recomputation, and activation checkpointing with blocks no coarser than ours,
+    under any placement. It does not cover plans that recompute a storage twice in one gap, replays that span a cut or run
+    later than the moment, changes of the order of operators, or compression. Between rows anything may be mixed.
+
+    The bound follows from multipliers alone (Note [Weak duality] in `tmtrain.planning.programme.programme`): nothing looks at the plan.
+"""
+
+import numpy as np
+
+from tmtrain.planning.problem.objective import Objective
+from tmtrain.planning.recomputation.blocks import RecomputeBlocks
+from tmtrain.plans.plan import Bound, Certificate, Prediction
+
+
+def certify(
+    bound: Bound,
+    prediction: Prediction,
+    *,
+    objective: Objective,
+    blocks: RecomputeBlocks | None = None,
+    write_budget_bytes: float | None = None,
+) -> Certificate:
+    """Put the plan's own value beside the bound of its class."""
+    value = objective.value(
+        step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
+    )
+    return Certificate(
+        objective=objective.name,
+        value=value,
+        bound=bound,
+        cuts=np.zeros(0, np.int64) if blocks is None else blocks.cuts,
+        write_budget_bytes=write_budget_bytes,
+    )

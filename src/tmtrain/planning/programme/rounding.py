@@ -1,0 +1,56 @@
+"""From the solver's real numbers to whole pages: up, so that every slice still fits, then back where nothing needs it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.planning.problem.problem import Problem
+
+TOLERANCE = 1e-4
+"""Pages by which HiGHS may miss a whole number."""
+
+
+def to_whole_pages(problem: Problem, exact: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return a feasible placement in whole pages, at most a page per gap above `exact` (shape (gaps,))."""
+    moved = _repair(problem, _round_up(exact, problem.gaps.pages))
+    return _shave(problem, moved, exact)
+
+
+def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.int64]:
+    # Rounding up keeps every capacity row; the tolerance keeps a solver's 1e-9 from costing a page.
+    return np.minimum(np.ceil(x - TOLERANCE).astype(np.int64), pages).clip(min=0)
+
+
+def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add the few pages by which the solver's tolerance left a slice over its capacity."""
+    gaps = problem.gaps
+    while True:
+        short = problem.over_pages - problem.absent_pages(moved)
+        t = int(short.argmax())
+        if short[t] <= 0:
+            return moved
+        covers = np.where(
+            gaps.end > gaps.start, (gaps.start < t) & (t < gaps.end), (gaps.start < t) | (t < gaps.end)
+        )
+        room = np.where(covers, gaps.pages - moved, 0)
+        g = int(np.where(moved > 0, room, 0).argmax())
+        g = g if moved[g] > 0 and room[g] > 0 else int(room.argmax())
+        moved[g] += min(int(short[t]), int(room[g]))
+
+
+def _shave(problem: Problem, moved: NDArray[np.int64], exact: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Take back, gap by gap, the page that rounding up moved for nothing.
+
+    No more than that: what the programme moves beyond the capacity's need makes room for pages in flight.
+    """
+    gaps, T = problem.gaps, problem.num_slices
+    slack = problem.absent_pages(moved) - problem.over_pages
+    least = np.floor(exact + TOLERANCE).astype(np.int64)
+    for g in np.flatnonzero(moved > exact + TOLERANCE).tolist():
+        start, end = int(gaps.start[g]) + 1, int(gaps.end[g])
+        parts = [slice(start, end)] if start < end else [slice(start, T), slice(0, end)]
+        most = int(moved[g] - least[g])
+        spare = min(int(slack[part].min(initial=most)) for part in parts)
+        for part in parts:
+            slack[part] -= spare
+        moved[g] -= spare
+    return moved

@@ -1,0 +1,132 @@
+"""Solves the planning problem and reads the answer: pages per gap, shares of replays, the pace of the link, the bound.
+
+Note [Longest gaps]
+    The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide: a page
+    that is absent for long can be written and fetched while the link has nothing better to do, and leaves slack around
+    the peak. So every page moved costs a little extra, the less the longer its gap lasts (in compute time). This costs
+    at most TIE_BREAK of the optimum and brings the simulated step to the bound (benchmarks/tie_break.md).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.errors import InfeasibleError
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.problem.objective import Objective
+from tmtrain.planning.problem.problem import Problem
+from tmtrain.planning.programme.model import Model, build_model
+from tmtrain.planning.programme.pace import Pace
+from tmtrain.planning.programme.programme import Solution
+from tmtrain.planning.programme.rounding import to_whole_pages
+from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.plans.plan import Bound
+from tmtrain.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the plan has to keep to beside the capacity."""
+
+    write_budget_bytes: float | None = None
+    """Most bytes written to flash per step (drive life as a constraint)."""
+    time_limit_s: float | None = None
+    """Seconds that the solver may take for one programme."""
+
+    def of(self, write_share: float) -> "Limits":
+        """Return the same with a share of the write budget."""
+        budget = self.write_budget_bytes
+        return replace(self, write_budget_bytes=None if budget is None else budget * write_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The solved programme."""
+
+    moved: NDArray[np.int64]
+    """Whole pages moved per gap, shape (gaps,); feasible where nothing is recomputed."""
+    shares: NDArray[np.float64]
+    """Of each replay, shape (replays,)."""
+    optimum: float
+    """Of the programme, before rounding, in objective units."""
+    stall_s: float
+    """Seconds of waiting that the programme foresees."""
+    pace: Pace
+    bound: Bound
+
+
+def solve(
+    problem: Problem,
+    *,
+    timeline: Timeline,
+    machine: Machine,
+    objective: Objective,
+    remaking: Remaking | None = None,
+    limits: Limits | None = None,
+) -> Placement:
+    """Find the pages to move in every gap and, with `remaking`, the replays to run.
+
+    Raises:
+        TimeLimitError: HiGHS takes longer than the limits allow.
+        SolverError: HiGHS gave up (numerical trouble).
+        InfeasibleError: the limits cannot be kept.
+    """
+    limits = limits or Limits()
+    model = build_model(
+        problem, timeline=timeline, machine=machine, objective=objective, remaking=remaking,
+        write_budget_bytes=limits.write_budget_bytes,
+    )  # fmt: skip
+    try:
+        solution = model.programme.solve(time_limit_s=limits.time_limit_s)
+        if not objective.per_second:
+            solution = _hurry(model, solution, time_limit_s=limits.time_limit_s)
+    except InfeasibleError as error:
+        budget = limits.write_budget_bytes
+        limit = "" if budget is None else f", within a write budget of {format_bytes(int(budget))} per step"
+        raise InfeasibleError(f"no plan fits {format_bytes(timeline.fast_bytes)}{limit}: {error}") from error
+    return _read(model, solution, problem)
+
+
+def _hurry(model: Model, solution: Solution, *, time_limit_s: float | None) -> Solution:
+    """Where seconds are free: of the plans that are as good, take one that does not waste them."""
+    programme = model.programme
+    seconds = np.zeros(programme.num_columns)
+    seconds[programme.columns["stall"]] = model.second
+    seconds[programme.columns["replayed"]] = model.replay_s
+    return programme.settle(solution, cost=seconds, time_limit_s=time_limit_s)
+
+
+def _read(model: Model, solution: Solution, problem: Problem) -> Placement:
+    columns, x = model.programme.columns, solution.x
+    exact = np.zeros(len(problem.gaps))
+    exact[model.gaps] = x[columns["moved"]] * model.page_unit
+    return Placement(
+        moved=to_whole_pages(problem, exact),
+        shares=x[columns["replayed"]],
+        optimum=solution.value,
+        stall_s=float(x[columns["stall"]].sum()) * model.second,
+        pace=Pace(
+            edges=model.edges,
+            pages_in=x[columns["in"]] * model.page_unit,
+            pages_ahead=x[columns["ahead"]] * model.page_unit,
+            pages_out=x[columns["out"]] * model.page_unit,
+            stall_s=x[columns["stall"]] * model.second,
+        ),
+        bound=bound_of(model, solution.y),
+    )
+
+
+def bound_of(model: Model, y: NDArray[np.float64]) -> Bound:
+    """Return what multipliers `y` prove: Note [Weak duality] in `tmtrain.planning.programme.programme`."""
+    programme = model.programme
+    reduced = programme.reduced_costs(y)[programme.columns["absent"]]
+    price = np.maximum(reduced, 0.0)
+    price[model.edges[1:] - 1] += np.maximum(y[programme.rows["room"]], 0.0)
+    return Bound(
+        value=max(programme.bound(y), 0.0),  # no objective is ever negative, multipliers are rounded
+        multipliers={name: y[rows] for name, rows in programme.rows.items()},
+        capacity_price=price / model.page_unit,
+        edges=model.edges,
+    )

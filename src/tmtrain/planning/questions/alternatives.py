@@ -1,0 +1,182 @@
+"""What keeping, moving and recomputing would cost for each piece of content, at the prices of the bound.
+
+Note [Prices of fates]
+    The multipliers of a bound price everything that is scarce: a page of fast memory at each slice, a page that has to be
+    in by a slice, a page to be written. At these prices each piece can be judged alone, and by complementary slackness an
+    optimal plan gives it no fate that is dearer than another. The costs below are sums of what the programme charges the
+    columns (`Programme.charges`) that stand for a page of the piece:
+
+    keep       the memory all along, less what replays pay because it is there when they read it
+    move       a page to be written and one to be in when the gap ends; or, if that is cheaper, in before the moment of a
+               replay that reads it and kept from then on
+    recompute  seconds and joules of the replay, the inputs that it reads, and the memory from its moment on; where a
+               replay makes several results, they share it by what each of them saves
+
+    A transfer that fits beside the computation costs no time, so its price is that of its joules; where the link is busy
+    the price of a page to be in, or out, tells how much the step waits for it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.problem.objective import Objective
+from tmtrain.planning.problem.problem import Problem
+from tmtrain.planning.programme.model import Model, build_model, replay_costs
+from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.plans.plan import Bound
+
+_MEMORY = ("absence", "room")
+_TIES = ("order", "makes")
+"""Rows that tie the columns of one piece to each other: no scarce thing has this price."""
+_INPUTS = ("reads", "chains")
+_FETCH = ("cost", "reads ahead", "in time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Objective units for one page of a piece; what a fate consists of sums to it."""
+
+    keep: dict[str, float]
+    move: dict[str, float]
+    recompute: dict[str, float] | None
+    """None where nothing makes it again."""
+
+    def total(self, fate: str) -> float:
+        """Return the cost of "keep", "move" or "recompute"; infinite where it is impossible."""
+        parts = getattr(self, fate)
+        return sum(parts.values()) if parts is not None else np.inf
+
+    @property
+    def cheapest(self) -> str:
+        """The fate that costs least, the one that leaves things as they are among equals."""
+        return min(("keep", "move", "recompute"), key=self.total)
+
+
+class Alternatives:
+    """Prices the fates of gaps and units, see Note [Prices of fates]."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        timeline: Timeline,
+        machine: Machine,
+        objective: Objective,
+        remaking: Remaking,
+        bound: Bound,
+        write_budget_bytes: float | None = None,
+    ) -> None:
+        """Price the fates of a step.
+
+        Args:
+            problem: Its gaps.
+            timeline: The step without replays.
+            machine: As planned for.
+            objective: What the bound is for.
+            remaking: What may be recomputed.
+            bound: Whose multipliers are the prices.
+            write_budget_bytes: As planned with.
+
+        Raises:
+            InputError: the bound is of another problem.
+        """
+        model = build_model(
+            problem, timeline=timeline, machine=machine, objective=objective, remaking=remaking,
+            write_budget_bytes=write_budget_bytes,
+        )  # fmt: skip
+        self._model, self._remaking, self._objective = model, remaking, objective
+        self._y = model.prices(bound)
+        self._charges = model.programme.charges(self._y)
+        self._seconds, self._joules = replay_costs(timeline, machine, remaking)
+        self._paid = np.concatenate([[0.0], np.cumsum(bound.capacity_price)])
+        self._column = np.full(len(problem.gaps), -1)
+        self._column[model.gaps] = np.arange(*_range(model, "moved"))
+        moments = np.array([len(m) for m in remaking.unit_moments], np.int64)
+        self._first = model.programme.columns["there"].start + np.concatenate([[0], np.cumsum(moments + 1)])
+        self._maker = {unit: (replay, row) for row, (replay, unit) in enumerate(remaking.makes)}
+        self._made_pages = np.zeros(len(remaking.replay_recipe))
+        for replay, unit in remaking.makes:
+            self._made_pages[replay] += remaking.unit_pages[unit]
+
+    def of_gap(self, gap: int) -> Costs:
+        """Price a gap that no unit stands for; one that lacks no memory is kept for nothing."""
+        column = int(self._column[gap])
+        if column < 0:
+            return Costs(keep={"memory": 0.0}, move=self._idle_move(), recompute=None)
+        keep = -self._sum([column], *_MEMORY)
+        return Costs(keep={"memory": keep}, move={"fetch": self._sum([column], *_FETCH), "write": self._write([column])},
+                     recompute=None)  # fmt: skip
+
+    def of_unit(self, unit: int) -> Costs:
+        """Price a unit."""
+        columns = list(range(int(self._first[unit]), int(self._first[unit + 1])))
+        keep = {"memory": self._sum(columns, *_MEMORY), "saved to replays": self._sum(columns, *_INPUTS)}
+        at_end = {"fetch": -self._sum(columns, *_FETCH), "write": -self._write(columns)}
+        moves = [at_end] + [self._early(at_end, columns[j:]) for j in range(1, len(columns))]
+        move = min(moves, key=lambda parts: sum(parts.values()))
+        return Costs(keep=_rid(keep), move=_rid(move), recompute=self._recompute(unit, keep))
+
+    def _early(self, at_end: dict[str, float], moments: list[int]) -> dict[str, float]:
+        """Move, but be back before a moment and stay from then on."""
+        return {
+            "fetch": at_end["fetch"] + self._sum(moments, *_FETCH),
+            "write": at_end["write"] + self._write(moments),
+            "memory": self._sum(moments, *_MEMORY),
+            "saved to replays": self._sum(moments, *_INPUTS),
+        }
+
+    def _recompute(self, unit: int, keep: dict[str, float]) -> dict[str, float] | None:
+        if unit not in self._maker:
+            return None
+        replay, row = self._maker[unit]
+        if not self._remaking.replay_possible[replay]:
+            return None
+        column = self._model.programme.columns["replayed"].start + replay
+        reduced = sum(float(part[column]) for part in self._charges.values())
+        # What it costs beside keeping: less by the price of "as much is there as is made", more by what the replay loses.
+        row_price = float(self._y[self._model.programme.rows["makes"].start + row]) / self._model.page_unit
+        total = sum(keep.values()) - row_price + reduced / self._made_pages[replay]
+        start, moment = self._remaking.unit_start[unit], self._remaking.unit_moments[unit][0]
+        hold = keep["memory"] - float(self._paid[moment] - self._paid[start + 1])
+        parts = {
+            "joules": self._objective.per_joule * float(self._joules[replay]),
+            "seconds": self._objective.per_second * float(self._seconds[replay]),
+            "inputs": sum(float(self._charges[name][column]) for name in _INPUTS if name in self._charges),
+        }
+        parts["link"] = reduced - sum(parts.values()) - sum(
+            float(self._charges[name][column]) for name in (*_MEMORY, *_TIES) if name in self._charges
+        )  # fmt: skip
+        whole = sum(parts.values())
+        share = (total - hold - keep["saved to replays"]) / whole if whole else 0.0
+        shared = {name: part * share for name, part in parts.items()}
+        return _rid(shared | {"memory": hold, "saved to replays": keep["saved to replays"]})
+
+    def _idle_move(self) -> dict[str, float]:
+        """Moving where nobody waits for it: the prices of the machine."""
+        bytes_ = self._model.page_bytes
+        return {"fetch": self._objective.per_byte_in * bytes_, "write": self._objective.per_byte_out * bytes_}
+
+    def _sum(self, columns: list[int], *families: str) -> float:
+        """Sum what some families charge the columns, per page."""
+        found = [self._charges[name][columns].sum() for name in families if name in self._charges]
+        return float(sum(found)) / self._model.page_unit
+
+    def _write(self, columns: list[int]) -> float:
+        """All that is charged and is nothing else: [Dirty], [Writes] and [Wear]."""
+        others = {*_MEMORY, *_TIES, *_INPUTS, *_FETCH}
+        return self._sum(columns, *(name for name in self._charges if name not in others))
+
+
+def _range(model: Model, name: str) -> tuple[int, int]:
+    columns = model.programme.columns[name]
+    return columns.start, columns.stop
+
+
+def _rid(parts: dict[str, float]) -> dict[str, float]:
+    """Leave out what plays no part."""
+    largest = max((abs(part) for part in parts.values()), default=0.0)
+    kept = {name: part for name, part in parts.items() if abs(part) > 1e-9 * largest}
+    return kept or dict.fromkeys(list(parts)[:1], 0.0)

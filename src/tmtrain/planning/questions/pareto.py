@@ -1,0 +1,170 @@
+"""The Pareto front between energy, time and drive life: plans of which none is better in all three.
+
+Points come from planning for mixes of energy and time, without a write budget and with budgets between the fewest writes
+there can be and those of the plan for energy. Each is a plan with a certificate: no plan of the class, within the same
+write budget, has a smaller value of the same mix. So for each mix without a budget a line in the plane of energy and
+time is known that no plan can cross.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tmtrain.errors import InfeasibleError
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.planner import plan
+from tmtrain.planning.problem.objective import Term, make_objective
+from tmtrain.planning.problem.wear import life_of_writes
+from tmtrain.plans.plan import Plan
+from tmtrain.units import format_bytes
+
+MIXES = ("energy", "energy:1,time:1", "energy:1,time:4", "time")
+"""From joules alone to seconds alone. The energy of a step contains its time already: between the two lies little."""
+BUDGETS = (0.5, 0.15)
+"""Write budgets beside none: so far up from the fewest writes to those of the plan for energy."""
+
+TWINS = 1e-3
+"""Plans that differ by less in everything are shown once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """One plan and what it costs, as predicted."""
+
+    objective: str
+    write_budget_bytes: float | None
+    energy_j: float
+    step_time_s: float
+    bytes_out: int
+    life_s: float
+    """Of the drive under uninterrupted training at this step time; infinite where nothing is written."""
+    value: float
+    """Of its objective."""
+    bound: float
+    """No plan of the class within the write budget has less."""
+    terms: tuple[Term, ...]
+    """What the objective consists of: sum of factor times joules, or seconds."""
+    plan: Plan
+
+    @property
+    def gap(self) -> float:
+        """(value - bound) / bound."""
+        return (self.value - self.bound) / self.bound if self.bound > 0 else 0.0
+
+    def dominates(self, other: "FrontPoint") -> bool:
+        """Whether this one is nowhere worse and somewhere better; drive life counts as what is written per second."""
+        mine, theirs = self.costs, other.costs
+        return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
+
+    @property
+    def costs(self) -> tuple[float, float, float]:
+        """What is to be small."""
+        return self.energy_j, self.step_time_s, -self.life_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """What was found."""
+
+    points: tuple[FrontPoint, ...]
+    """Of which none dominates another, in order of energy."""
+    dominated: tuple[FrontPoint, ...]
+    """Their bounds hold all the same."""
+
+    @property
+    def all(self) -> tuple[FrontPoint, ...]:
+        """Every plan that was made."""
+        return (*self.points, *self.dominated)
+
+
+def pareto(
+    timeline: Timeline,
+    *,
+    machine: Machine,
+    recompute: bool = True,
+    mixes: tuple[str, ...] = MIXES,
+    budgets: tuple[float, ...] = BUDGETS,
+    write_budget_bytes: float | None = None,
+    time_limit_s: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Front:
+    """Plan a step for many mixes and write budgets, and keep what no other plan beats in all of energy, time and life.
+
+    Args:
+        timeline: The step.
+        machine: Rates and energies.
+        recompute: Whether plans may.
+        mixes: Objectives (`tmtrain.planning.problem.objective`).
+        budgets: For the first and the last mix: shares of the way from the fewest writes to those of the first mix.
+        write_budget_bytes: That no plan may exceed.
+        time_limit_s: For each programme.
+        tell: Called with a line before each plan.
+
+    Raises:
+        InputError, InfeasibleError, SolverError: as `tmtrain.plans.plan`.
+
+    >>> from tmtrain.machine import load_machine
+    >>> from tmtrain.planning.example import example_timeline
+    >>> front = pareto(example_timeline(), machine=load_machine("v4-slc"), mixes=("energy", "time"))
+    >>> any(a.dominates(b) for a in front.points for b in front.points)
+    False
+    """
+
+    def point(objective: str, budget: float | None) -> FrontPoint:
+        tell(
+            f"plan for {objective}"
+            + (f" with at most {format_bytes(budget)} written" if budget is not None else "")
+        )
+        made = plan(
+            timeline, machine=machine, objective=objective, recompute=recompute, write_budget_bytes=budget,
+            time_limit_s=time_limit_s,
+        )  # fmt: skip
+        return _point(made, timeline=timeline, machine=machine)
+
+    found = [point(mix, write_budget_bytes) for mix in mixes]
+    fewest = point("writes", write_budget_bytes)
+    low, high = fewest.bytes_out, found[0].bytes_out
+    found.append(fewest)
+    for budget in [low + share * (high - low) for share in budgets] if high > low else []:
+        found += _possible(point, (mixes[0], mixes[-1]), budget)
+    return _front(found)
+
+
+def _possible(
+    point: Callable[[str, float | None], FrontPoint], mixes: tuple[str, ...], budget: float
+) -> Iterator[FrontPoint]:
+    """Yield the plan of each mix that keeps the budget: rounding may exceed what fewest writes just keep."""
+    for mix in mixes:
+        try:
+            yield point(mix, budget)
+        except InfeasibleError:
+            continue
+
+
+def _point(made: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
+    proof, expected = made.certificate, made.prediction
+    assert proof is not None
+    return FrontPoint(
+        objective=made.objective,
+        write_budget_bytes=proof.write_budget_bytes,
+        energy_j=expected.energy_j,
+        step_time_s=expected.step_time_s,
+        bytes_out=expected.bytes_out,
+        life_s=life_of_writes(machine, write_bytes=expected.bytes_out, step_time_s=expected.step_time_s),
+        value=proof.value,
+        bound=proof.bound.value,
+        terms=make_objective(made.objective, timeline=timeline, machine=machine).terms,
+        plan=made,
+    )
+
+
+def _front(found: list[FrontPoint]) -> Front:
+    best: list[FrontPoint] = []
+    rest: list[FrontPoint] = []
+    for i, one in enumerate(found):
+        twin = any(np.allclose(other.costs, one.costs, rtol=TWINS) for other in found[:i])
+        beaten = any(other.dominates(one) for other in found)
+        (rest if twin or beaten else best).append(one)
+    return Front(points=tuple(sorted(best, key=lambda one: one.energy_j)), dominated=tuple(rest))

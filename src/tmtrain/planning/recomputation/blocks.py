@@ -1,0 +1,204 @@
+"""Blocks: stretches of forward whose storages are made again together, and the moment in backward when that happens.
+
+Note [Blocks]
+    Forward is cut where few bytes cross from what is before to what is after: between layers, between attention and
+    feed-forward. Inside a block any chain of replays is allowed; what crosses a cut is kept or moved, never made again
+    from beyond it. All replays of a block run at its *moment*, just before backward first needs something that was made
+    in it, as activation checkpointing does.
+
+    A cut costs the bytes that cross it (they may have to be moved), a block costs the memory that its storages hold from
+    the moment on. Dynamic programming over the places where the crossing is locally least finds the cuts that minimise
+
+        sum over cuts of crossing bytes + HOLDING * sum over blocks of (bytes saved in it)^2 / capacity
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.trace import Phase
+
+HOLDINGS = (0.5, 0.1)
+"""Prices of holding a block's bytes, relative to moving bytes across a cut, that are worth trying."""
+SMALL_BYTES = 65536
+"""Storages below this size are left out of account: they are always there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLife:
+    """When the storages of forward are made and used, in slices; one row per storage."""
+
+    pages: NDArray[np.int64]
+    born: NDArray[np.int64]
+    """First slice that touches it."""
+    last_forward: NDArray[np.int64]
+    """Last slice of forward and loss that touches it; -1 if none does."""
+    needed: NDArray[np.int64]
+    """First slice after `last_forward` that needs its content, in this step; the number of slices if none does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecomputeBlocks:
+    """The cuts, and what belongs where."""
+
+    cuts: NDArray[np.int64]
+    """First slice of each block, ascending, and the end of the last one."""
+    moment: NDArray[np.int64]
+    """Of each block: slice before which its replays run; -1 where backward needs nothing of it."""
+    of_recipe: NDArray[np.int32]
+    """Block of each recipe; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs do
+    not last until the moment."""
+
+    def __len__(self) -> int:
+        return len(self.moment)
+
+
+def storage_life(timeline: Timeline) -> StorageLife:
+    """Read the lives of all storages off the accesses."""
+    access, extents = timeline.accesses, timeline.extents
+    T = len(timeline.slices)
+    count = int(extents.storage.max(initial=-1)) + 1
+    pages = np.zeros(count, np.int64)
+    np.add.at(pages, extents.storage, extents.pages)
+    at = np.repeat(np.arange(T), np.diff(access.ptr))
+    storage = extents.storage[access.extent]
+    is_forward = np.isin(timeline.slices.phase, (Phase.FORWARD, Phase.LOSS))[at]
+    born, last, needed = np.full(count, T), np.full(count, -1), np.full(count, T)
+    np.minimum.at(born, storage, at)
+    np.maximum.at(last, storage[is_forward], at[is_forward])
+    later = access.needs_content & (at > last[storage])
+    np.minimum.at(needed, storage[later], at[later])
+    return StorageLife(pages=pages, born=born, last_forward=last, needed=needed)
+
+
+def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float) -> RecomputeBlocks:
+    """Cut forward into blocks.
+
+    Args:
+        timeline: The step.
+        life: Its `storage_life`.
+        holding: Weight of the memory that a block holds; 0 makes one block of everything, more makes more blocks.
+    """
+    end = int(_span_of_recipes(timeline)[1].max(initial=0))
+    cuts = _choose_cuts(timeline, life, _made_by(timeline), end=end, holding=holding)
+    return blocks_between(cuts, timeline, life)
+
+
+def blocks_between(cuts: NDArray[np.int64], timeline: Timeline, life: StorageLife) -> RecomputeBlocks:
+    """Return the blocks that these `cuts` make."""
+    recipes, T = timeline.recipes, len(timeline.slices)
+    starts, ends = _span_of_recipes(timeline)
+    block = np.searchsorted(cuts, starts, side="right") - 1
+    inside = ends <= cuts[np.minimum(block + 1, len(cuts) - 1)]
+    moment = _moments(timeline, life, _made_by(timeline), cuts)
+    at = (
+        np.where(block >= 0, moment[np.minimum(block, len(moment) - 1)], -1)
+        if len(moment)
+        else np.full(len(block), -1)
+    )
+    lasts = recipes.valid_until_op > timeline.slices.op[np.clip(at, 0, T - 1)] if T else inside
+    usable = inside & (at >= 0) & lasts & ~_makes_what_crosses(timeline, life, cuts, block)
+    return RecomputeBlocks(cuts=cuts, moment=moment, of_recipe=np.where(usable, block, -1).astype(np.int32))
+
+
+def _makes_what_crosses(
+    timeline: Timeline, life: StorageLife, cuts: NDArray[np.int64], block: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Recipes with a result that later blocks use: it is kept or moved, and they do not run again for others of theirs."""
+    recipes = timeline.recipes
+    owner = np.repeat(np.arange(len(recipes)), np.diff(recipes.touch_ptr[recipes.op_ptr]))
+    owner, storage = owner[recipes.touch_writes], recipes.touch_storage[recipes.touch_writes]
+    end = cuts[np.minimum(block[owner] + 1, len(cuts) - 1)]
+    crosses = (life.last_forward[storage] >= end) & (life.pages[storage] * timeline.page_bytes >= SMALL_BYTES)
+    return np.isin(np.arange(len(recipes)), owner[crosses])
+
+
+def _span_of_recipes(timeline: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first slice of each recipe, and the slice after its last one."""
+    recipes, op = timeline.recipes, timeline.slices.op
+    starts = np.searchsorted(op, recipes.op[recipes.op_ptr[:-1]])
+    return starts, np.searchsorted(op, recipes.op[recipes.op_ptr[1:] - 1], side="right")
+
+
+def _made_by(timeline: Timeline) -> NDArray[np.bool_]:
+    """Whether each storage is made by some recipe."""
+    recipes = timeline.recipes
+    count = int(timeline.extents.storage.max(initial=-1)) + 1
+    made = np.zeros(max(count, int(recipes.touch_storage.max(initial=-1)) + 1), bool)
+    made[recipes.touch_storage[recipes.touch_writes]] = True
+    return made[:count]
+
+
+def _choose_cuts(
+    timeline: Timeline, life: StorageLife, made: NDArray[np.bool_], *, end: int, holding: float
+) -> NDArray[np.int64]:
+    page = timeline.page_bytes
+    counts = made & (life.pages * page >= SMALL_BYTES) & (life.last_forward >= 0)
+    # Bytes that cross into slice p: made before p, used in forward at p or later.
+    change = np.zeros(end + 2)
+    crosses = counts & (life.last_forward > life.born)
+    size = (life.pages * page).astype(np.float64)
+    np.add.at(change, life.born[crosses] + 1, size[crosses])
+    np.subtract.at(change, np.minimum(life.last_forward[crosses] + 1, end + 1), size[crosses])
+    crossing = np.cumsum(change)[: end + 1]
+    saved = np.zeros(end + 2)
+    is_saved = counts & (life.needed < len(timeline.slices)) & (life.born < end)
+    np.add.at(saved, life.born[is_saved] + 1, size[is_saved])
+    saved = np.cumsum(saved)[: end + 1]
+    if end == 0:
+        return np.zeros(1, np.int64)
+    inner = np.arange(1, end)
+    least = (crossing[inner] <= crossing[inner - 1]) & (crossing[inner] <= crossing[inner + 1])
+    phase = timeline.slices.phase
+    forced = np.isin(phase[inner], (Phase.FORWARD, Phase.LOSS)) != np.isin(
+        phase[inner - 1], (Phase.FORWARD, Phase.LOSS)
+    )
+    places = np.concatenate([[0], inner[least | forced], [end]])
+    is_forced = np.concatenate([[False], forced[least | forced], [False]])
+    return _cheapest(places, crossing[places], saved[places], is_forced, weight=holding / timeline.fast_bytes)
+
+
+REACH = 300
+"""A block spans at most so many of the places where it could be cut."""
+
+
+def _cheapest(
+    places: NDArray[np.int64],
+    crossing: NDArray[np.float64],
+    saved: NDArray[np.float64],
+    is_forced: NDArray[np.bool_],
+    *,
+    weight: float,
+) -> NDArray[np.int64]:
+    """Return the cuts of Note [Blocks], by dynamic programming."""
+    n = len(places)
+    best, before = np.full(n, np.inf), np.zeros(n, np.int64)
+    best[0] = 0.0
+    last_forced = 0
+    for j in range(1, n):
+        low = max(j - REACH, last_forced)
+        cost = best[low:j] + weight * (saved[j] - saved[low:j]) ** 2
+        before[j] = low + int(cost.argmin())
+        best[j] = float(cost.min()) + (crossing[j] if j < n - 1 else 0.0)
+        last_forced = j if is_forced[j] else last_forced
+    chosen = [n - 1]
+    while chosen[-1] > 0:
+        chosen.append(int(before[chosen[-1]]))
+    return places[chosen[::-1]]
+
+
+def _moments(
+    timeline: Timeline, life: StorageLife, made: NDArray[np.bool_], cuts: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    T = len(timeline.slices)
+    block = np.searchsorted(cuts, life.born, side="right") - 1
+    counts = made & (life.needed < T) & (block >= 0) & (block < len(cuts) - 1)
+    counts &= life.pages * timeline.page_bytes >= SMALL_BYTES
+    counts[counts] &= (
+        life.last_forward[counts] < cuts[block[counts] + 1]
+    )  # what crosses the cut belongs to the next block
+    moment = np.full(len(cuts) - 1, T)
+    np.minimum.at(moment, block[counts], life.needed[counts])
+    return np.where(moment < T, moment, -1)

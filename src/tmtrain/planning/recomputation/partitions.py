@@ -1,0 +1,46 @@
+"""What may be recomputed in a step: a partition of forward into blocks, and the replays in them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.planning.problem.problem import Problem
+from tmtrain.planning.recomputation.blocks import (
+    HOLDINGS,
+    RecomputeBlocks,
+    StorageLife,
+    blocks_between,
+    find_blocks,
+    storage_life,
+)
+from tmtrain.planning.recomputation.candidates import Remaking, find_remaking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One partition and what it allows."""
+
+    life: StorageLife
+    blocks: RecomputeBlocks
+    remaking: Remaking
+
+
+def find_options(timeline: Timeline, problem: Problem) -> list[Partition]:
+    """Return the partitions worth trying, finest first: which one is best depends on the model (`HOLDINGS`)."""
+    life = storage_life(timeline)
+    found = [find_blocks(timeline, life, holding=holding) for holding in HOLDINGS]
+    distinct = {tuple(blocks.cuts.tolist()): blocks for blocks in found}
+    return [_options(blocks, timeline, problem, life) for blocks in distinct.values()]
+
+
+def options_of(cuts: NDArray[np.int64], timeline: Timeline, problem: Problem) -> Partition:
+    """Return the partition of a certificate."""
+    life = storage_life(timeline)
+    return _options(blocks_between(cuts, timeline, life), timeline, problem, life)
+
+
+def _options(blocks: RecomputeBlocks, timeline: Timeline, problem: Problem, life: StorageLife) -> Partition:
+    remaking = find_remaking(timeline, problem, life=life, blocks=blocks)
+    return Partition(life=life, blocks=blocks, remaking=remaking)

@@ -1,0 +1,103 @@
+"""The Plan: who is absent from fast memory when, as transfers, with its prediction and its certificate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lowering.recomputation import Replays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfers:
+    """One row per absence of a piece of an extent, between one access and the next.
+
+    Pages ``first_page .. first_page + pages - 1`` leave; what leaves an extent in one gap is its front, so the pieces of a
+    gap follow one another from page 0 on, and the last one comes back first. If flash has no valid copy, they are written:
+    from before slice `write_slice` on, at best before slice `written_slice`. They are given up before slice `leave_slice`
+    and go as soon as they are written; they are fetched from before slice `fetch_slice` on, and must be back before slice
+    `return_slice` runs. Slices are cyclic: numbers run on into the next step by adding the number of slices, so that
+    ``write_slice <= leave_slice <= written_slice <= return_slice`` and ``leave_slice <= fetch_slice <= return_slice``.
+    """
+
+    extent: NDArray[np.int32]
+    first_page: NDArray[np.int64]
+    """Within the extent."""
+    pages: NDArray[np.int64]
+    write_slice: NDArray[np.int32]
+    written_slice: NDArray[np.int32]
+    leave_slice: NDArray[np.int32]
+    fetch_slice: NDArray[np.int32]
+    return_slice: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.extent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the planner expects of one steady step, replays included."""
+
+    bytes_in: int
+    bytes_out: int
+    step_time_s: float
+    energy_j: float
+    replay_s: float
+    """Seconds of recomputation, part of `step_time_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """A lower bound on the objective, and the multipliers that prove it, whoever found them."""
+
+    value: float
+    """In the objective's unit: joules, seconds or bytes of one step."""
+    multipliers: dict[str, NDArray[np.float64]]
+    """Of each row of the programme, by name of its family (`tmtrain.planning.programme.model`)."""
+    capacity_price: NDArray[np.float64]
+    """Objective units that one more page of fast memory would save, at each slice of the step without replays."""
+    edges: NDArray[np.int64]
+    """First slice of each bin over which the link is accounted for, and the number of slices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """How close to optimal a plan is: the bound for every plan of its class (`tmtrain.planning.programme.certificate`)."""
+
+    objective: str
+    value: float
+    """The plan's own predicted objective."""
+    bound: Bound
+    cuts: NDArray[np.int64]
+    """First slice of each block of forward and the end of the last; empty: the class keeps and moves only."""
+    write_budget_bytes: float | None
+    """The class writes no more than this per step."""
+
+    @property
+    def gap(self) -> float:
+        """(value - bound) / bound; 0 where both are 0."""
+        bound = self.bound.value
+        return (self.value - bound) / bound if bound else self.value - bound
+
+    @property
+    def recomputes(self) -> bool:
+        """The class may recompute."""
+        return len(self.cuts) > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A place for every page at every moment of a cyclic step, and what is made again."""
+
+    trace_fingerprint: str
+    machine: str
+    machine_fingerprint: str
+    """Of the constants (`tmtrain.machine.Machine.fingerprint`) that the step was lowered with."""
+    fast_bytes: int
+    objective: str
+    replays: Replays
+    """Operators that run again; they become slices of the step (`tmtrain.lowering.insert_replays`)."""
+    transfers: Transfers
+    """In slices and extents of the step with the replays in it."""
+    prediction: Prediction
+    certificate: Certificate | None

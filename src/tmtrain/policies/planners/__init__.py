@@ -1,0 +1,1 @@
+"""Published planners: whole tensors, decided before the step runs."""

@@ -1,0 +1,251 @@
+"""Swap the tensors with the most time between two uses, triggered by accesses, and make again what is dearer to swap.
+
+Source: Capuchin (Peng et al., ASPLOS 2020). A first, passive iteration swaps on demand and measures when each tensor is
+accessed. Of every pair of consecutive accesses of a tensor, the free time FT runs from the end of a swap-out begun at
+the first (evicted-access) to the start of a swap-in that ends at the second (back-access). Pairs that span the peak of
+memory are swapped by decreasing FT, those without overhead first, until enough is saved. For the rest the overhead of
+the swap is compared with that of recomputation, by MSPS, the bytes saved per second of recomputation, and the smaller
+one is taken. A tensor leaves after its evicted-access; its swap-in is triggered by the access (in-trigger) just before
+the swap-in has to start, and 5 % of its time earlier in each iteration in which it came late. One swap at a time per
+direction. What is recomputed is made again at its back-access, by its operators.
+
+Read so: as a direction carries one swap at a time, swaps count as free of overhead, by decreasing FT, up to a multiple
+of the step's time in transfers (`LINK_STEPS`). Beyond, a swap costs the time of its transfers; what takes less time to
+make again is made again, by decreasing MSPS, and the rest is swapped. What a replay reads comes back for it, if it is
+away: from flash, or made again with it, earlier than at its own back-access (the lineage); it then stays, which costs
+room instead of time, so MSPS is not corrected. Simplified: instead of tensor by tensor, triggers are moved for all
+alike, by the multiples of the swap time in `LEADS`, and instead of being kept out of the peak by rule, swap-ins wait
+for room. In its favour: the fastest of these settings counts; enough is saved when every slice fits; what is swapped on
+demand all the same, as in the passive iteration, is what is used furthest in the future; dead tensors leave for free.
+Granularity: extents for swaps, tensors for recomputation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning.problem.problem import Gaps
+from tmtrain.policies.policy import Decision, Knowledge, Policy
+from tmtrain.policies.shared.recomputable import Kitchen, Remake, carry_out, find_remakes, sum_over_recipes
+from tmtrain.policies.shared.scheduled import FetchSchedule, ScheduledPager, empty_schedule
+from tmtrain.policies.shared.tensors import Tensors, find_tensors
+
+LEADS = (1.0, 2.0, 4.0, 16.0)
+"""Swap-ins are triggered so many times their own time ahead."""
+LINK_STEPS = (np.inf, 1.0, 0.0)
+"""Steps of transfers, in either direction, that are taken to be hidden. Infinitely many: swaps alone. None: every swap is
+compared with recomputation."""
+
+
+_Offer = TypeVar("_Offer", int, Remake)
+
+
+class Capuchin(Policy):
+    """Swap by free time, recompute by MSPS."""
+
+    name = "capuchin"
+
+    def __init__(self, *, lead: float = LEADS[0], link_steps: float = LINK_STEPS[0]) -> None:
+        self._lead = lead
+        self._link_steps = link_steps
+
+    def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
+        """Choose the pairs, put the replays into the step, and schedule the swaps."""
+        tensors = find_tensors(timeline, machine=machine)
+        choice = choose(tensors, link_steps=self._link_steps)
+        swapped = choice.swapped
+        if choice.remade:
+            remade = carry_out(tensors, swapped, choice.remade)
+            tensors, swapped = remade.tensors, remade.moved
+        step, gaps = tensors.timeline, tensors.problem.gaps.of(swapped)
+        lead_s = self._lead * np.asarray(gaps.pages * step.page_bytes / machine.read_bytes_per_s, np.float64)
+        pager = ScheduledPager(step, schedule=_schedule(gaps, lead_s, tensors.clock_s()))
+        return Decision(
+            timeline=step,
+            knowledge=Knowledge.LAST_USE,
+            pager=pager,
+            replay_s=step.compute_s - timeline.compute_s,
+        )
+
+    def variants(self) -> tuple[Policy, ...]:
+        """Where its feedback may end: how far ahead swap-ins are triggered, and what is hidden."""
+        ahead = tuple(Capuchin(lead=lead) for lead in LEADS)
+        return ahead + tuple(Capuchin(lead=LEADS[-1], link_steps=steps) for steps in LINK_STEPS[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapuchinChoice:
+    """What becomes of the pairs of accesses."""
+
+    swapped: NDArray[np.bool_]
+    """Shape (gaps,)."""
+    remade: list[Remake]
+    """In order of the slices that they run before."""
+
+
+def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
+    """Return which pairs are swapped and which tensors are made again, as few as let every slice fit.
+
+    Args:
+        tensors: The step.
+        link_steps: So many steps of transfers in a direction are hidden.
+    """
+    pick = _Pick(tensors)
+    spans, free_s, lane_s = _spans_peak(tensors), _free_s(tensors), _lane_s(tensors)
+    order = np.argsort(-free_s, kind="stable")
+    order = order[spans[order]]
+    busy_s = np.cumsum(lane_s[order], axis=0).max(axis=1, initial=0.0)
+    hidden = (free_s[order] >= 0) & (busy_s <= link_steps * tensors.timeline.compute_s)
+    pick.until_it_fits(pick.swap, order[hidden].tolist())
+    if link_steps < np.inf and not pick.fits():
+        pick.until_it_fits(pick.remake, _cheaper_remakes(tensors))
+    pick.until_it_fits(pick.swap, order[~hidden].tolist())
+    return pick.choice()
+
+
+def _cheaper_remakes(tensors: Tensors) -> list[Remake]:
+    """Return what takes less time to make again than to swap, by decreasing MSPS."""
+    remakes = find_remakes(tensors)
+    made = [list(remake.makes) for remake in remakes]
+    saved = np.array([tensors.periods.pages[periods].sum() for periods in made], np.float64)
+    seconds = sum_over_recipes(tensors.timeline.slices.duration_s, remakes, tensors.timeline)
+    machine, page = tensors.machine, tensors.timeline.page_bytes
+    swap_s = saved * page * (1 / machine.write_bytes_per_s + 1 / machine.read_bytes_per_s)
+    order = np.argsort(seconds / saved, kind="stable")
+    return [remakes[r] for r in order[seconds[order] < swap_s[order]].tolist()]
+
+
+class _Pick:
+    """What has been chosen so far, and what is still too much at each slice."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors, self._kitchen = tensors, Kitchen(tensors)
+        self._excess = tensors.problem.over_pages.astype(np.int64)
+        self._pages: list[int] = tensors.problem.gaps.pages.tolist()
+        leave, due = tensors.span_of_gaps()
+        self._leave: list[int] = leave.tolist()
+        self._due: list[int] = due.tolist()
+        """Slice at which each gap ends, or at which the first replay reads what it is about."""
+        self._swapped = np.zeros(len(self._pages), bool)
+        self._maker: dict[int, Remake] = {}
+        """Of each period that is remade, its remake."""
+        self._gaps_of = _gaps_of_periods(tensors)
+
+    def fits(self) -> bool:
+        """Whether every slice does."""
+        return bool((self._excess <= 0).all())
+
+    def until_it_fits(self, take: Callable[[_Offer], None], offers: list[_Offer]) -> None:
+        """Take one after the other until every slice fits."""
+        for offer in offers:
+            if self.fits():
+                return
+            take(offer)
+
+    def swap(self, gap: int) -> None:
+        """Swap an extent over a gap, unless it is made again at its end."""
+        if not self._swapped[gap] and int(self._tensors.period_of_gap[gap]) not in self._maker:
+            self._swapped[gap] = True
+            self._change(gap, self._leave[gap], self._due[gap], -1)
+
+    def remake(self, remake: Remake) -> None:
+        """Make tensors again, unless some are taken; what the operators read is there by then."""
+        taken = [gap for period in remake.makes for gap in self._gaps_of[period]]
+        if self._swapped[taken].any() or any(period in self._maker for period in remake.makes):
+            return
+        due = min(self._due[gap] for gap in taken)
+        moved = remake if due >= remake.before else self._kitchen.earlier(remake, due)
+        if moved is None or not self._can_read(moved):
+            return
+        self._note(moved)
+        for gap in taken:
+            self._change(gap, self._leave[gap], self._due[gap], -1)
+        self._read(moved)
+
+    def choice(self) -> CapuchinChoice:
+        """Return what was chosen."""
+        remade = {(remake.before, remake.recipe): remake for remake in self._maker.values()}
+        return CapuchinChoice(swapped=self._swapped, remade=[remade[key] for key in sorted(remade)])
+
+    def _can_read(self, remake: Remake) -> bool:
+        """Whether what is away by replays can be made again early enough."""
+        makers = [self._maker[p] for p in remake.needs if p in self._maker]
+        later = [maker for maker in makers if maker.before > remake.before]
+        earlier = [self._kitchen.earlier(maker, remake.before) for maker in later]
+        return all(maker is not None and self._can_read(maker) for maker in earlier)
+
+    def _read(self, remake: Remake) -> None:
+        """What the replay reads is back by then, and what makes it runs by then, too."""
+        for period in remake.needs:
+            maker = self._maker.get(period)
+            if maker is not None and maker.before > remake.before:
+                moved = self._kitchen.earlier(maker, remake.before)
+                assert moved is not None
+                self._note(moved)
+                for made in moved.makes:
+                    self._return(made, remake.before)
+                self._read(moved)
+            self._return(period, remake.before)
+
+    def _note(self, remake: Remake) -> None:
+        for period in remake.makes:
+            self._maker[period] = remake
+
+    def _return(self, period: int, before: int) -> None:
+        """What is away over `period` is back at slice `before`."""
+        for gap in self._gaps_of[period]:
+            at = before if before > self._leave[gap] else before + self._tensors.num_slices
+            if self._leave[gap] < at < self._due[gap]:
+                if self._swapped[gap] or period in self._maker:
+                    self._change(gap, at, self._due[gap], 1)
+                self._due[gap] = at
+
+    def _change(self, gap: int, first: int, end: int, sign: int) -> None:
+        T, pages = self._tensors.num_slices, sign * self._pages[gap]
+        self._excess[first : min(end, T)] += pages
+        self._excess[max(first - T, 0) : max(end - T, 0)] += pages
+
+
+def _gaps_of_periods(tensors: Tensors) -> list[list[int]]:
+    gaps: list[list[int]] = [[] for _ in range(len(tensors.periods))]
+    for gap, period in enumerate(tensors.period_of_gap.tolist()):
+        gaps[period].append(gap)
+    return gaps
+
+
+def _lane_s(tensors: Tensors) -> NDArray[np.float64]:
+    """Return the seconds of each gap's swap-out and swap-in, shape (gaps, 2)."""
+    size, machine = tensors.problem.gaps.pages * tensors.timeline.page_bytes, tensors.machine
+    return np.column_stack([size / machine.write_bytes_per_s, size / machine.read_bytes_per_s])
+
+
+def _free_s(tensors: Tensors) -> NDArray[np.float64]:
+    """Return FT of each gap; negative where its swap has an overhead."""
+    clock, (leave, due) = tensors.clock_s(), tensors.span_of_gaps()
+    return clock[due] - clock[leave] - _lane_s(tensors).sum(axis=1)
+
+
+def _spans_peak(tensors: Tensors) -> NDArray[np.bool_]:
+    """Return which gaps contain a slice that does not fit."""
+    over = np.concatenate([[0], np.cumsum(np.tile(tensors.problem.over_pages > 0, 2))])
+    leave, due = tensors.span_of_gaps()
+    return over[due] > over[leave]
+
+
+def _schedule(gaps: Gaps, lead_s: NDArray[np.float64], clock: NDArray[np.float64]) -> FetchSchedule:
+    T = len(clock) // 2
+    back = np.where(gaps.end > gaps.start, gaps.end, gaps.end + T).astype(np.int64)
+    trigger = np.searchsorted(clock, clock[back] - lead_s, side="right") - 1
+    trigger = np.clip(trigger, gaps.start + 1, back - 1)
+    schedule = empty_schedule(T)
+    order = np.argsort(back, kind="stable")
+    for row in order.tolist():
+        extent, start, at = int(gaps.extent[row]), int(gaps.start[row]), int(trigger[row])
+        schedule.leave[start].append(extent)
+        schedule.ahead[at % T].append((extent, int(back[row]) - at))
+    return schedule

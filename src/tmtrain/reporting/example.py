@@ -1,0 +1,273 @@
+"""A small made-up evaluation, consistent with itself, for doctests and tests; it measures nothing.
+
+A toy step on a toy machine: activations grow through forward and shrink through backward, what exceeds the
+capacity is written to flash and read back over one link, and a slice waits for what it needs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from tmtrain.bundle import write_text_atomically
+from tmtrain.evaluation.cost import costs_of
+from tmtrain.evaluation.fate_record import FateGroup, FateRecord, FateSeries, save_fates
+from tmtrain.evaluation.row import SCHEMA, Bounds, Results, Row, WallClock
+from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
+from tmtrain.machine import DEFAULT_MACHINE, load_machine
+from tmtrain.reporting.results import RESULTS, SENSITIVITY
+from tmtrain.reporting.section import ALL_FAST, OURS, PAGING, Section, blocks
+from tmtrain.simulation.file import save_result
+from tmtrain.simulation.power import power_over_time
+from tmtrain.simulation.result import Conservation, Result, Series, Traffic
+from tmtrain.trace.trace import Phase, Role
+
+_EXCESS = {OURS: 1.0, "belady": 1.25, "lru": 1.9, PAGING: 3.4, ALL_FAST: 0.0}
+"""Bytes that each toy policy moves, relative to the least possible."""
+_MODELS = {"made-up-small": 1, "made-up-large": 5}
+_BATCH = 4
+_FRACTION = 0.125
+_LINK_BYTES_PER_S = 20e9
+_PAGE = 4096
+_PROGRAM_J_PER_BYTE = 8e-10
+_WORK_W = {"matrix": 70.0, "vector": 0.0, "sram": 0.0, "fast access": 20.0}
+"""While a slice computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Toy:
+    """The step before any policy."""
+
+    duration_s: np.ndarray
+    phase: np.ndarray
+    live_bytes: np.ndarray
+    """Shape (slices, roles)."""
+
+    @property
+    def footprint_bytes(self) -> int:
+        return int(self.live_bytes.sum(axis=1).max())
+
+
+def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
+    """Run the toy step under one of its five policies.
+
+    >>> result = example_result("lru")
+    >>> result.bytes_in == int(result.traffic.bytes[~result.traffic.is_write].sum())
+    True
+    """
+    toy = _toy(slices, scale)
+    fast = toy.footprint_bytes if policy == ALL_FAST else _pages(_FRACTION * toy.footprint_bytes)
+    total = toy.live_bytes.sum(axis=1)
+    absent = np.minimum(np.maximum(total - 0.94 * fast, 0) * (_EXCESS[policy] > 0), total)
+    moves = np.diff(absent, append=absent[:1]) * max(_EXCESS[policy], 1.0)
+    traffic, start = _transfer(toy.duration_s, moves)
+    end = start + toy.duration_s
+    stall = start - np.concatenate(([0.0], end[:-1]))
+    resident = np.floor(toy.live_bytes * ((total - absent) / total)[:, None]).astype(np.int64)
+    in_flight = np.where(moves < 0, np.minimum(-moves, 0.05 * fast), 0).astype(np.int64)
+    bytes_in, bytes_out = (int(traffic.bytes[traffic.is_write == out].sum()) for out in (False, True))
+    step_time_s = float(end[-1])
+    return Result(
+        policy=policy, machine="example", fast_bytes=fast,
+        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), replay_s=0.0, stall_s=float(stall.sum()),
+        bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
+        energy_by_component_j={
+            **{name: watts * float(toy.duration_s.sum()) for name, watts in _WORK_W.items() if watts},
+            "fast background": 4e-10 * fast * step_time_s, "static": 90.0 * step_time_s,
+            "flash read": 3e-10 * bytes_in, "flash write": _PROGRAM_J_PER_BYTE * bytes_out,
+        },
+        conservation=Conservation(
+            resident_start_bytes=int(resident[0].sum()), in_bytes=bytes_in, born_bytes=fast,
+            left_bytes=bytes_in, dead_bytes=fast, resident_end_bytes=int(resident[0].sum()),
+        ),
+        series=Series(
+            start_s=start, end_s=end, stall_s=stall, phase=toy.phase,
+            resident_bytes=resident, in_flight_bytes=in_flight,
+            work_j=np.outer(toy.duration_s, list(_WORK_W.values())),
+        ),
+        traffic=traffic,
+    )  # fmt: skip
+
+
+def example_results() -> Results:
+    """Make the rows of two toy models under all five policies, without run folders.
+
+    >>> len(example_results().rows)
+    10
+    """
+    return Results(
+        schema=SCHEMA,
+        rows=[row for model in _MODELS for row in _rows(model, _runs(model), kept=False)],
+        refusals=[],
+    )
+
+
+def example_block() -> Section:
+    """Make the block of the small toy model.
+
+    >>> example_block().ours.policy
+    'tmtrain'
+    """
+    return blocks(example_results())[0]
+
+
+def example_sensitivity() -> Sensitivity:
+    """Make the sensitivity of every row of `example_results` to what it costs to program a byte.
+
+    >>> example_sensitivity().cases[0].unit
+    'J/B'
+    """
+    cases = [case for row in example_results().rows for case in _cases(row)]
+    return Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases)
+
+
+def example_fates(model: str = "made-up-small") -> FateRecord:
+    """Make the fates of a toy model: memory has a price where the toy exceeds its capacity.
+
+    >>> example_fates().groups[0].role
+    'activation'
+    """
+    toy = _toy(240, _MODELS[model])
+    total = toy.live_bytes.sum(axis=1)
+    absent = np.maximum(total - _FRACTION * toy.footprint_bytes, 0).astype(np.int64)
+    remade = absent // 4
+    kept = np.minimum(total, _FRACTION * toy.footprint_bytes).astype(np.int64)
+    whole = int(absent.max())
+    return FateRecord(
+        unit="J",
+        series=FateSeries(
+            end_s=np.cumsum(toy.duration_s), phase=toy.phase, price_per_byte=np.where(absent > 0, 1e-11, 0.0),
+            kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
+        ),
+        groups=(
+            FateGroup(
+                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4
+            ),
+            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
+        ),
+    )  # fmt: skip
+
+
+def write_example(folder: Path) -> Path:
+    """Write a whole evaluation folder (results, sensitivity, run bundles) and return it.
+
+    >>> import tempfile
+    >>> sorted(path.name for path in write_example(Path(tempfile.mkdtemp())).iterdir())
+    ['results.json', 'runs', 'sensitivity.json']
+    """
+    rows: list[Row] = []
+    for model in _MODELS:
+        runs = _runs(model)
+        rows += _rows(model, runs, kept=True)
+        for result in runs:
+            save_result(result, folder / _run_name(model, result.policy))
+        save_fates(example_fates(model), folder / f"{_run_name(model, OURS)}.fates")
+    results = Results(schema=SCHEMA, rows=rows, refusals=[])
+    write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
+    write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
+    return folder
+
+
+def _toy(slices: int, scale: int) -> _Toy:
+    t = np.arange(slices) / slices
+    phase = np.select(
+        [t < 0.36, t < 0.38, t < 0.88], [Phase.FORWARD, Phase.LOSS, Phase.BACKWARD], Phase.OPTIMIZER
+    )
+    gib = 2.0**30 * scale
+    live = np.zeros((slices, len(Role)))
+    live[:, Role.PARAMETER], live[:, Role.OPTIMIZER_STATE] = 0.9 * gib, 1.8 * gib
+    live[:, Role.GRADIENT] = 0.9 * gib * np.clip(np.minimum((t - 0.38) / 0.5, (1 - t) / 0.1), 0, 1)
+    live[:, Role.ACTIVATION] = 6 * gib * np.clip(np.minimum(t / 0.37, (0.88 - t) / 0.5), 0, 1)
+    live[:, Role.TEMPORARY] = 0.05 * gib * (1 + np.sin(200 * t))
+    duration = scale * 0.36 * (1.2 + np.sin(0.7 * np.arange(slices))) / slices
+    return _Toy(duration, phase.astype(np.int8), live)
+
+
+def _transfer(duration_s: np.ndarray, moves: np.ndarray) -> tuple[Traffic, np.ndarray]:
+    """Send `moves` (bytes per slice; out positive, in negative) over the link; return when slices start."""
+    start, rows, now, link = np.empty(len(duration_s)), [], 0.0, 0.0
+    for t, move in enumerate(moves.tolist()):
+        size = _pages(abs(move))
+        if size:
+            begin = max(link, now) if move > 0 else max(link, now - 0.02)
+            link = begin + size / _LINK_BYTES_PER_S
+            rows.append((begin, link, move > 0, size, t))
+        start[t] = max(now, link)
+        now = start[t] + duration_s[t]
+    columns = [np.array(column) for column in zip(*rows, strict=True)] or [np.zeros(0)] * 5
+    begin, end, is_write, size, extent = columns
+    return Traffic(
+        start_s=begin,
+        end_s=end,
+        is_write=is_write.astype(bool),
+        bytes=size.astype(np.int64),
+        extent=extent.astype(np.int32),
+    ), start
+
+
+def _runs(model: str) -> list[Result]:
+    return [example_result(policy, scale=_MODELS[model]) for policy in _EXCESS]
+
+
+def _rows(model: str, runs: list[Result], *, kept: bool) -> list[Row]:
+    footprint = next(result.fast_bytes for result in runs if result.policy == ALL_FAST)
+    ours = next(result for result in runs if result.policy == OURS)
+    bounds = Bounds(
+        energy_j=0.96 * ours.energy_j, time_s=0.9 * ours.step_time_s, traffic_bytes=0.97 * ours.traffic_bytes
+    )
+    return [
+        _row(model, result, footprint=footprint, budget=ours.fast_bytes, bounds=bounds, kept=kept)
+        for result in runs
+    ]
+
+
+def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bounds, kept: bool) -> Row:
+    written = 1.02 * result.bytes_out
+    has_flash = result.policy != ALL_FAST
+    machine = load_machine(DEFAULT_MACHINE)  # for its prices and endurance
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
+    power = power_over_time(result)
+    moving_j = sum(result.energy_by_component_j[name] for name in ("flash read", "flash write"))
+    bound = bounds.energy_j
+    assert bound is not None
+    return Row(
+        model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
+        budget_bytes=budget, fast_bytes=result.fast_bytes,
+        fast_fraction=result.fast_bytes / footprint, footprint_bytes=footprint,
+        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, replay_s=0.0, stall_s=result.stall_s,
+        bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
+        energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
+        average_power_w=power.average_w, peak_power_w=power.peak_w, transfer_energy_share=moving_j / result.energy_j,
+        samples_per_s=_BATCH / result.step_time_s, samples_per_j=_BATCH / result.energy_j,
+        bytes_written_per_step=written,
+        lifetime_years=2e12 * 1e5 / written * result.step_time_s / 31557600 if written else None,
+        memory_cost_usd=next(iter(costs.values())).usd, costs=costs,
+        bound=bound, gap=result.energy_j / bound - 1, bounds=bounds,
+        wall_clock=WallClock(capture_s=1.5, lower_s=0.25, plan_s=0.5, simulate_s=0.125),
+        run=_run_name(model, result.policy) if kept else None,
+    )  # fmt: skip
+
+
+def _cases(row: Row) -> list[Case]:
+    """Vary what a programmed byte costs: the energy follows exactly, traffic and time do not change."""
+    values = (1.6e-10, 4e-10, _PROGRAM_J_PER_BYTE, 1.2e-9, 2.4e-9)
+    energies = [row.energy_j + (value - _PROGRAM_J_PER_BYTE) * row.bytes_out for value in values]
+    return [
+        Case(
+            model=row.model, machine=row.machine, fast_fraction=_FRACTION, policy=row.policy,
+            constant="slow.program_energy_j_per_byte", unit="J/B", value=value,
+            low=values[0], nominal=_PROGRAM_J_PER_BYTE, high=values[-1],
+            traffic_bytes=row.traffic_bytes, step_time_s=row.step_time_s,
+            energy_j=energy, samples_per_j=row.batch / energy,
+        )
+        for value, energy in zip(values, energies, strict=True)
+    ]  # fmt: skip
+
+
+def _run_name(model: str, policy: str) -> str:
+    return f"runs/{model}.example.12.5%.{policy}"
+
+
+def _pages(size: float) -> int:
+    return int(size) // _PAGE * _PAGE

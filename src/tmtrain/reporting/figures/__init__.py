@@ -1,0 +1,1 @@
+"""One file for each figure, and what they are drawn with."""

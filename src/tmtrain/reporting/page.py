@@ -1,0 +1,263 @@
+"""``report.html``: the whole evaluation as one file that needs nothing from elsewhere."""
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tmtrain import __version__
+from tmtrain.bundle import write_text_atomically
+from tmtrain.errors import InputError
+from tmtrain.evaluation.fate_record import FateRecord, load_fates
+from tmtrain.evaluation.row import Results, Row, WallClock
+from tmtrain.evaluation.sensitivity import Case, Sensitivity
+from tmtrain.machine import Constant, describe_machine, list_machines
+from tmtrain.reporting.costs import COST_COLUMNS, CostLine, cost_lines
+from tmtrain.reporting.figures.components import shown_components
+from tmtrain.reporting.figures.memory import memory_figure
+from tmtrain.reporting.figures.overlap import overlap_figure
+from tmtrain.reporting.figures.palette import policy_colours
+from tmtrain.reporting.figures.power import power_figure
+from tmtrain.reporting.figures.prices import prices_figure
+from tmtrain.reporting.figures.rivals import rivals_figure
+from tmtrain.reporting.figures.sensitivity import sensitivity_figure
+from tmtrain.reporting.figures.tornado import tornado_figure
+from tmtrain.reporting.headline import headline_columns, headline_title, headlines
+from tmtrain.reporting.quantity import quantity
+from tmtrain.reporting.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
+from tmtrain.reporting.section import ALL_FAST, Section, blocks
+from tmtrain.reporting.summary import PAPER_HEADLINE, head_lines, overview, sentences
+from tmtrain.reporting.table import COLUMNS, TableLine, block_title, refusal_lines, table_lines
+from tmtrain.reporting.tornado import flips, swings
+from tmtrain.simulation.file import load_result
+from tmtrain.simulation.result import Result
+from tmtrain.units import format_bytes
+
+PAGE = "report.html"
+
+_CAPTIONS = {
+    "rivals": (
+        "What one steady step costs. Bars start at zero and shorter is better, except for samples per "
+        "joule; a bar that dwarfs all others is cut and says so. The dashed line is the certified lower "
+        "bound (for samples per joule: an upper bound): no policy with this fast memory can be on its "
+        "other side. Each panel has its own bound, and one plan need not reach all of them. all-fast "
+        "has fast memory for the whole footprint and is not bound."
+    ),
+    "memory": (
+        "What is in fast memory while the step runs, stacked by role; hatched is reserved for pages on "
+        "their way in. The background marks the phase. Each panel has its own time axis; all-fast, "
+        "where shown, also its own scale of bytes: it is what the step would need."
+    ),
+    "overlap": (
+        "Is the link busy while the chip computes? Above, the share of time that the chip computes or "
+        "waits for a transfer; below, bytes per second read from flash (upwards) and written to it "
+        "(downwards), averaged over 1/400 of the step. Good plans write during forward, read ahead "
+        "during backward, and show little red."
+    ),
+    "power": (
+        "How many watts the step draws, stacked by component and averaged over 1/400 of the step; the dashed "
+        "line is the average. “At most” is the most demanding moment, a slice and the transfers beside it, "
+        "before averaging. The panels share their scale."
+    ),
+    "prices": (
+        "What fast memory is worth. Above, what one more GiB during a moment of the step would save (the "
+        "multipliers that prove the lower bound): zero where there is room, high where everything waits at "
+        "once; the dashed line adds it up, so that its rise over a gap is what keeping a GiB costs. Below, "
+        "what tmtrain's plan does with contents that wait for their next use: kept in fast "
+        "memory, moved to flash and back, or dropped and made again. `tmtrain explain` says the same for "
+        "one tensor."
+    ),
+    "sensitivity": (
+        "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
+        "support, all else nominal; tmtrain plans anew where time changes (flash bandwidth). Each panel has its own scale, "
+        "from zero. Where lines do not cross, the ranking does not depend on that constant."
+    ),
+    "tornado": (
+        "The same study in one number: how far ahead tmtrain is of the rival that is best at that value, with "
+        "each constant moved alone through its range, the one that matters most on top."
+    ),
+}
+MOST_GROUPS = 20
+"""Lines of the table of fates."""
+_FRACTION_TOLERANCE = 0.005
+"""Capacities are whole pages: the fraction asked for and the one measured differ a little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PageFigure:
+    name: str
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PageBlock:
+    key: str
+    title: str
+    tab: str
+    sentences: tuple[str, ...]
+    lines: tuple[TableLine, ...]
+    figures: tuple[_PageFigure, ...]
+    costs: tuple[CostLine, ...]
+    fates: tuple[tuple[str, ...], ...]
+    """Role, module, and bytes kept, moved and recomputed by our plan; empty if it is not there."""
+    missing: str
+    """Why a figure or a policy is not shown; empty if all are."""
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` from the ``results.json`` (and what is beside it) in `folder`; return its path.
+
+    Raises:
+        InputError: no ``results.json`` or run folder that it names, no rows, or the disk refuses.
+        FileFormatError: a file there is truncated, edited, or of a newer version.
+
+    >>> import tempfile
+    >>> from tmtrain.reporting.example import write_example
+    >>> write_report(write_example(Path(tempfile.mkdtemp()))).name
+    'report.html'
+    """
+    results = read_results(folder / RESULTS)
+    if not results.rows:
+        raise InputError(f"{folder / RESULTS} has no rows: evaluate at least one model and policy")
+    sensitivity = read_sensitivity(folder / SENSITIVITY) if (folder / SENSITIVITY).exists() else None
+    text = _render(folder, results, sensitivity)
+    write_text_atomically(folder / PAGE, text)
+    return folder / PAGE
+
+
+def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("tmtrain.reporting", "template"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found = blocks(results)
+    colours = policy_colours(row.policy for row in results.rows)
+    cases = sensitivity.cases if sensitivity is not None else []
+    return environment.get_template("page.html.j2").render(
+        version=__version__,
+        digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
+        columns=COLUMNS,
+        cost_columns=COST_COLUMNS,
+        life_years=f"{next(iter(results.rows[0].costs.values())).life_years:g}",
+        blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
+        head_lines=head_lines(found),
+        overview=overview(found),
+        headlines=[
+            (headline_title(headline), headline_columns(headline), headline.lines)
+            for headline in headlines(results)
+        ],
+        refusals=refusal_lines(results),
+        paper=PAPER_HEADLINE,
+        machines=_machines(results),
+        wall_clocks=_wall_clocks(found),
+    )
+
+
+def _page_block(block: Section, *, folder: Path, cases: list[Case], colours: dict[str, str]) -> _PageBlock:
+    runs = {row.policy: load_result(folder / row.run) for row in block.ordered if row.run is not None}
+    unkept = [row.policy for row in block.ordered if row.run is None]
+    row, fates = block.first, _fates(block, folder)
+    return _PageBlock(
+        key=block.key,
+        title=block_title(block),
+        tab=f"{row.model} · {row.machine} · {100 * row.fast_fraction:.3g} %",
+        sentences=tuple(_unbroken(sentence) for sentence in sentences(block)),
+        lines=table_lines(block),
+        figures=_figures(block, runs=runs, cases=cases, colours=colours, fates=fates),
+        costs=cost_lines(block),
+        fates=_fate_lines(fates),
+        missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
+    )
+
+
+def _figures(
+    block: Section,
+    *,
+    runs: dict[str, Result],
+    cases: list[Case],
+    colours: dict[str, str],
+    fates: FateRecord | None,
+) -> tuple[_PageFigure, ...]:
+    svgs = {"rivals": rivals_figure(block, colours=colours)}
+    if runs:
+        svgs["memory"] = memory_figure(list(runs.values()), key=block.key)
+    opponents = [runs[row.policy] for row in _opponents(block) if row.policy in runs]
+    if opponents:
+        svgs["overlap"] = overlap_figure(opponents, key=block.key)
+        svgs["power"] = power_figure(opponents, components=shown_components(block.ordered), key=block.key)
+    if fates is not None:
+        svgs["prices"] = prices_figure(fates, key=block.key)
+    own = [case for case in cases if _concerns(case, block)]
+    if own:
+        svgs["sensitivity"] = sensitivity_figure(own, key=block.key, colours=colours)
+    found = swings(own)
+    if found:
+        svgs["tornado"] = tornado_figure(found, key=block.key)
+    said = {"tornado": " ".join(("", *flips(found)))}
+    return tuple(
+        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name] + _unbroken(said.get(name, "")))
+        for name, svg in svgs.items()
+    )
+
+
+def _fates(block: Section, folder: Path) -> FateRecord | None:
+    """Read what our plan does with each kind of content, if it was kept."""
+    run = block.ours.run if block.ours is not None else None
+    path = folder / f"{run}.fates"
+    return load_fates(path) if run is not None and path.exists() else None
+
+
+def _fate_lines(record: FateRecord | None) -> tuple[tuple[str, ...], ...]:
+    """Return the largest groups, and the rest as one."""
+    if record is None:
+        return ()
+    lines = [
+        (g.role, g.module or "(root)", g.kept_bytes, g.moved_bytes, g.remade_bytes) for g in record.groups
+    ]
+    rest = lines[MOST_GROUPS:]
+    if rest:
+        sums = [sum(column) for column in zip(*(line[2:] for line in rest), strict=True)]
+        lines = [*lines[:MOST_GROUPS], ("other", f"{len(rest)} more", sums[0], sums[1], sums[2])]
+    return tuple(
+        (role, module, *(format_bytes(n) if n else "–" for n in (kept, moved, remade)))
+        for role, module, kept, moved, remade in lines
+    )
+
+
+def _opponents(block: Section) -> tuple[Row, ...]:
+    """Ours and the rival that comes closest in samples per joule."""
+    return tuple(row for row in (block.ours, block.best_rival("samples_per_j")) if row is not None)
+
+
+def _concerns(case: Case, block: Section) -> bool:
+    row = block.first
+    near = math.isclose(case.fast_fraction, row.fast_fraction, abs_tol=_FRACTION_TOLERANCE)
+    return (case.model, case.machine) == (row.model, row.machine) and near
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep numbers and their units on one line."""
+    return re.sub(r"(?<=\d) (?=\S{1,3}(?:\W|$))", "\N{NO-BREAK SPACE}", sentence)
+
+
+def _machines(results: Results) -> dict[str, tuple[Constant, ...]]:
+    """Return the constants of each machine used; none for a machine that is not a preset of this release."""
+    presets = list_machines()
+    names = dict.fromkeys(row.machine for row in results.rows)
+    return {name: describe_machine(name) if name in presets else () for name in names}
+
+
+def _wall_clocks(found: tuple[Section, ...]) -> list[tuple[str, ...]]:
+    """Return model, policy and the time of each stage, for all that used both tiers."""
+    rows = [row for block in found for row in block.ordered if row.policy != ALL_FAST]
+    return [(row.model, row.policy, *_times(row.wall_clock)) for row in rows]
+
+
+def _times(clock: WallClock) -> list[str]:
+    stages = (clock.capture_s, clock.lower_s, clock.plan_s, clock.simulate_s)
+    return [quantity(seconds, "s") for seconds in stages]

@@ -1,0 +1,158 @@
+"""``results.json`` and ``sensitivity.json``, read strictly: a report shows what was written."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tmtrain.errors import FileFormatError, InputError
+from tmtrain.evaluation.row import SCHEMA, Results, Row
+from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
+from tmtrain.reporting.section import setting_of
+
+RESULTS = "results.json"
+SENSITIVITY = "sensitivity.json"
+
+_ROUNDING = 1e-6
+"""Relative difference below which two numbers that should agree do."""
+
+_T = TypeVar("_T", Results, Sensitivity)
+
+
+def read_results(path: Path) -> Results:
+    """Read a ``results.json``.
+
+    Raises:
+        InputError: no such file.
+        FileFormatError: truncated, of a newer schema, or edited so that a field is missing, unknown,
+            of another type, out of range, or contradicts another.
+
+    >>> import tempfile
+    >>> from tmtrain.reporting.example import write_example
+    >>> folder = write_example(Path(tempfile.mkdtemp()))
+    >>> len(read_results(folder / "results.json").rows)
+    10
+    """
+    results = _read(path, Results, newest=SCHEMA)
+    _refuse(path, _contradictions(results))
+    return results
+
+
+def read_sensitivity(path: Path) -> Sensitivity:
+    """Read a ``sensitivity.json``.
+
+    Raises:
+        InputError: no such file.
+        FileFormatError: as for `read_results`.
+
+    >>> import tempfile
+    >>> from tmtrain.reporting.example import write_example
+    >>> folder = write_example(Path(tempfile.mkdtemp()))
+    >>> read_sensitivity(folder / "sensitivity.json").cases[0].constant
+    'slow.program_energy_j_per_byte'
+    """
+    sensitivity = _read(path, Sensitivity, newest=SENSITIVITY_SCHEMA)
+    _refuse(path, _out_of_range(sensitivity))
+    return sensitivity
+
+
+def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
+    try:
+        raw = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}; `tmtrain evaluate --out {path.parent}` makes it") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except msgspec.DecodeError as error:
+        raise FileFormatError(f"{path} is truncated or not JSON ({error}): evaluate again") from error
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if type(schema) is not int or schema < 1:
+        raise FileFormatError(f"{path} does not say which schema it has: it is not a file of tmtrain")
+    if schema > newest:
+        raise FileFormatError(
+            f"{path} has schema {schema}, this release reads up to {newest}: update tmtrain"
+        )
+    try:
+        decoded = msgspec.convert(raw, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise FileFormatError(f"{path} does not fit schema {schema}: {error}; evaluate again") from error
+    _refuse(path, _unknown_keys(raw, msgspec.to_builtins(decoded), "$"))
+    return decoded
+
+
+def _refuse(path: Path, faults: Iterator[str]) -> None:
+    """Raise for the first fault; one is enough to distrust the file."""
+    for fault in faults:
+        raise FileFormatError(f"{path} was edited or is damaged: {fault}; evaluate again")
+
+
+def _unknown_keys(raw: Any, known: Any, where: str) -> Iterator[str]:
+    """Yield each key that decoding dropped: msgspec refuses unknown keys for its own structs only."""
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            if key not in known:
+                yield f"`{where}.{key}` is not a field"
+            else:
+                yield from _unknown_keys(value, known[key], f"{where}.{key}")
+    elif isinstance(raw, list):
+        for i, (value, counterpart) in enumerate(zip(raw, known, strict=True)):
+            yield from _unknown_keys(value, counterpart, f"{where}[{i}]")
+
+
+def _contradictions(results: Results) -> Iterator[str]:
+    seen: set[tuple[object, ...]] = set()
+    for i, row in enumerate(results.rows):
+        yield from (f"`$.rows[{i}]` ({row.model}, {row.policy}): {fault}" for fault in _row_faults(row))
+        key = (*setting_of(row), row.policy)
+        if key in seen:
+            yield f"`$.rows[{i}]` repeats {row.policy} on {row.model}, {row.machine}, {row.budget_bytes} bytes"
+        seen.add(key)
+
+
+def _row_faults(row: Row) -> Iterator[str]:
+    positive = (
+        "batch",
+        "budget_bytes",
+        "fast_bytes",
+        "fast_fraction",
+        "footprint_bytes",
+        "step_time_s",
+        "energy_j",
+    )
+    yield from (
+        f"{name} is {getattr(row, name)}, not positive" for name in positive if not getattr(row, name) > 0
+    )
+    signless = (
+        "ideal_step_time_s",
+        "replay_s",
+        "stall_s",
+        "bytes_in",
+        "bytes_out",
+        "bytes_written_per_step",
+        "memory_cost_usd",
+        "transfer_energy_share",
+    )
+    yield from (f"{name} is {getattr(row, name)}, negative" for name in signless if getattr(row, name) < 0)
+    if row.traffic_bytes != row.bytes_in + row.bytes_out:
+        yield f"traffic_bytes is {row.traffic_bytes}, bytes_in + bytes_out is {row.bytes_in + row.bytes_out}"
+    sums = (
+        ("energy_j", row.energy_j, sum(row.energy_by_component_j.values()), "the sum of its components"),
+        ("average_power_w", row.average_power_w * row.step_time_s, row.energy_j, "energy_j / step_time_s"),
+        ("samples_per_s", row.samples_per_s * row.step_time_s, row.batch, "batch / step_time_s"),
+        ("samples_per_j", row.samples_per_j * row.energy_j, row.batch, "batch / energy_j"),
+    )
+    for name, found, expected, rule in sums:
+        if not math.isclose(found, expected, rel_tol=_ROUNDING):
+            yield f"{name} is not {rule}"
+    if row.peak_power_w < row.average_power_w * (1 - _ROUNDING):
+        yield f"peak_power_w is {row.peak_power_w}, less than average_power_w, {row.average_power_w}"
+
+
+def _out_of_range(sensitivity: Sensitivity) -> Iterator[str]:
+    for i, case in enumerate(sensitivity.cases):
+        if not case.low <= case.nominal <= case.high:
+            yield f"`$.cases[{i}]`: {case.constant} is not ordered: {case.low}, {case.nominal}, {case.high}"
+        if not (case.energy_j > 0 and case.samples_per_j > 0):
+            yield f"`$.cases[{i}]`: energy and samples per joule of {case.policy} must be positive"

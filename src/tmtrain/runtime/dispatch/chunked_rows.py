@@ -1,0 +1,131 @@
+"""Operators on tensors that are large for the budget, a part of them at a time.
+
+Where each row or element of the result is made from the same row or element of the operands alone, an operator can be run
+part by part, so that not all of its operands have to be in memory at once. No bit may change:
+
+* A softmax over the last dimension, and its derivative, take each row by itself.
+* Arithmetic takes vectors of elements, and what is left over at the end of a thread's share one by one, which may round
+  differently (a fused multiply-add). So elements are only cut where neither the whole nor a part leaves anything over.
+
+Operators over lists of tensors are cut between the tensors only (`tmtrain.runtime.dispatch.chunked_optimizers`), products not at all.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, TypeGuard
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tmtrain.capturing.internals import schema_of
+from tmtrain.runtime.dispatch.chunked_optimizers import SHARE
+
+LARGE = 1 / 2
+"""Of the budget: what needs more is cut. What needs less leaves room enough for what comes next."""
+VECTOR = 64
+"""Elements: a multiple of the two vectors that kernels take at once, whatever the processor and the type."""
+GRAIN = 32768
+"""Elements for which torch starts another thread (`at::internal::GRAIN_SIZE`)."""
+
+_aten: Any = torch.ops.aten
+_SOFTMAX = {
+    _aten._log_softmax.default: 1,
+    _aten._softmax.default: 1,
+    _aten._log_softmax_backward_data.default: 2,
+    _aten._softmax_backward_data.default: 2,
+}
+"""With the position of the dimension, behind the tensors."""
+_ARITHMETIC = frozenset((
+    _aten.add.Tensor, _aten.add_.Tensor, _aten.sub.Tensor, _aten.sub_.Tensor, _aten.mul.Tensor, _aten.mul_.Tensor,
+    _aten.div.Tensor, _aten.div_.Tensor, _aten.neg.default, _aten.sqrt.default, _aten.sqrt_.default,
+    _aten.lerp.Scalar, _aten.lerp_.Scalar, _aten.addcmul.default, _aten.addcmul_.default, _aten.addcdiv.default,
+    _aten.addcdiv_.default, _aten.maximum.default,
+))  # fmt: skip
+
+
+class Rows(TorchDispatchMode):
+    """Cuts operators on large tensors; enter it above whoever counts or records operators."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        super().__init__()
+        self._budget_bytes = budget_bytes
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operator, in parts if it is large and they make the same."""
+        kwargs = kwargs or {}
+        if func not in _SOFTMAX and func not in _ARITHMETIC:
+            return func(*args, **kwargs)
+        tensors = [arg for arg in args if _is_cut(arg)]
+        if not tensors:
+            return func(*args, **kwargs)
+        is_in_place = schema_of(func).is_mutable
+        needs = sum(tensor.nbytes for tensor in tensors) + (0 if is_in_place else tensors[0].nbytes)
+        if needs <= LARGE * self._budget_bytes or not _are_alike(tensors):
+            return func(*args, **kwargs)
+        most = -(-needs // max(1, int(SHARE * self._budget_bytes)))
+        if func in _SOFTMAX:
+            place = _SOFTMAX[func]
+            shape, ends = (-1, tensors[0].shape[-1]), _ends_of_rows(tensors[0], most, dim=args[place])
+            flat_args: tuple[Any, ...] = (*args[:place], -1, *args[place + 1 :])
+        else:
+            shape, ends = (-1,), _ends_of_elements(tensors[0].numel(), most)
+            flat_args = args
+        if len(ends) == 1:
+            return func(*args, **kwargs)
+        parts = [
+            tuple(arg.view(shape)[first:end] if _is_cut(arg) else arg for arg in flat_args)
+            for first, end in pairwise((0, *ends))
+        ]
+        if is_in_place:
+            for part in parts:
+                func(*part, **kwargs)
+            return args[0]
+        return _gathered((func(*part, **kwargs) for part in parts), shape=tensors[0].shape)
+
+
+def _gathered(parts: Iterator[torch.Tensor], *, shape: torch.Size) -> torch.Tensor:
+    """Return the parts as one tensor; each is copied as soon as it is there."""
+    whole: torch.Tensor | None = None
+    at = 0
+    for part in parts:
+        if whole is None:
+            whole = torch.empty(shape, dtype=part.dtype, device=part.device)
+        end = at + part.numel()
+        whole.view(-1)[at:end].copy_(part.view(-1))
+        at = end
+        del part  # before the next one is made
+    assert whole is not None
+    return whole
+
+
+def _is_cut(value: Any) -> TypeGuard[torch.Tensor]:
+    return isinstance(value, torch.Tensor) and value.dim() > 0
+
+
+def _are_alike(tensors: Sequence[torch.Tensor]) -> bool:
+    first = tensors[0]
+    return first.is_floating_point() and all(
+        tensor.shape == first.shape and tensor.dtype == first.dtype and tensor.is_contiguous()
+        for tensor in tensors
+    )
+
+
+def _ends_of_rows(tensor: torch.Tensor, most: int, *, dim: int) -> Sequence[int]:
+    rows = tensor.numel() // tensor.shape[-1]
+    return _ends(rows, min(most, rows)) if dim in (-1, tensor.dim() - 1) else (rows,)
+
+
+def _ends_of_elements(elements: int, most: int) -> Sequence[int]:
+    """Return ends such that torch gives each thread whole vectors of a part, as it does of the whole; else one end."""
+    threads = torch.get_num_threads()
+    units, rest = divmod(elements, VECTOR * threads)
+    smallest = -(-GRAIN // VECTOR)  # a smaller part would be given to fewer threads
+    if rest or units < 2 * smallest:
+        return (elements,)
+    return [end * VECTOR * threads for end in _ends(units, min(most, units // smallest))]
+
+
+def _ends(length: int, parts: int) -> Sequence[int]:
+    return [length * part // parts for part in range(1, parts + 1)]

@@ -1,0 +1,289 @@
+"""The dispatch mode that keeps law 1: before an operator runs, all it touches is in fast memory.
+
+It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes
+is counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
+
+Somebody may look on (`StepObserver`): to write the step down, or to act ahead of it. Whatever they do, law 1 holds.
+"""
+
+import functools
+import time
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
+from tmtrain.capturing.signature import Signature, signature_of
+from tmtrain.runtime.dispatch.observer import StepObserver
+from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
+from tmtrain.runtime.dispatch.recomputer import Recomputer, RecordedCall
+from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
+from tmtrain.runtime.tier.tier import NOWHERE, Tier
+
+_RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
+
+_COMMUNICATORS = frozenset(("c10d",))
+"""Namespaces of operators whose threads go on with the operands after the operator has returned."""
+
+_Key = tuple[Any, ...]
+
+
+class ResidencyMode(TorchDispatchMode):
+    """Runs operators in the budget of a tier."""
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__()
+        self.operators = 0
+        """Begun so far."""
+        self.onlooker = StepObserver()
+        self._step_began = 0
+        self._clock = 0.0
+        """When the last operator ended, as if there had been no waiting."""
+        self._tier = tier
+        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        """The tier's tenants, by the key of their storage, which is theirs until they die."""
+        self._staying: set[int] = set()
+        """Of those, who cannot move any more: nobody is told of them."""
+        self.remaker = Recomputer(tier, quietly=self._quietly)
+        self._is_quiet = False
+        """Operators that run now are nobody's: they make again what was dropped."""
+        self._new_bytes: dict[_Key, int] = {}
+
+    def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
+        """Put a tensor that is there already under the budget; others may leave for it."""
+        self._tier.begin(self.operators, (), what=f"taking in {name}")
+        self._adopt_all(self._new_among(storages_in((tensor,))))
+
+    def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
+        """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+        key = storage_key(tensor.untyped_storage())
+        self.remaker.before([key], writes=[key] if fills else ())
+        self._tier.begin(self.operators, [key], what=what)
+        if fills:
+            self._tier.wrote([key])
+            self.remaker.ran(None, None, writes=[key])
+
+    def begin_step(self, onlooker: StepObserver) -> None:
+        """Count operators from 0 again, and let `onlooker` see them."""
+        self._step_began, self.onlooker = self.operators, onlooker
+        self._seconds_since()
+
+    @contextmanager
+    def _quietly(self) -> Generator[Self]:
+        """Run operators that belong to no step; their time is nobody's either."""
+        operators, clock, began = self.operators, self._clock, self._now_s()
+        self._is_quiet = True
+        try:
+            yield self
+        finally:
+            self._is_quiet = False
+            self.operators, self._clock = operators, clock + self._now_s() - began
+
+    def _now_s(self) -> float:
+        """Return the time, as if there had been no waiting."""
+        return time.perf_counter() - self._tier.counts.stall_s
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Bring in the operands, make room for the results, run."""
+        kwargs = kwargs or {}
+        if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
+            return func(*args, **kwargs)
+        facts = _facts_of(func)
+        if facts.is_view:
+            self.operators += 1
+            return func(*args, **kwargs)  # touches no byte
+        op = self.operators - self._step_began
+        if func.namespace in _COMMUNICATORS:
+            return self._communicate(func, signature, args, kwargs)
+        into = list(written_arguments(signature, args, kwargs))
+        written = storages_in(into)
+        self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
+        call: RecordedCall | None = None
+        if op in self.remaker.noted and not self._is_quiet:
+            call = self.remaker.note(func, args, kwargs, writes=written, draws=signature.random)
+        moves = written if facts.may_resize else {}
+        for key in moves:
+            self._tier.dismiss(key)
+        out = func(*args, **kwargs)
+        self.operators += 1
+        self._admit_again(moves)
+        if facts.makes_tensors:
+            self._admit_results(op, out)
+        self._tier.end(written, ranges=ranges_in(into))
+        if not self._is_quiet:
+            self.remaker.ran(call, out, writes=written)
+            self.onlooker.ran(op, seconds=self._seconds_since())
+        return out
+
+    def _communicate(
+        self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Let what goes to other processes stay in memory until it dies."""
+        operands = storages_in((*args, *kwargs.values()))
+        new = self._new_among(operands)
+        self.remaker.before(operands, writes=operands)
+        self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
+        self._adopt_all(new)
+        for key in operands:
+            if key in self._watch:
+                self._tier.keep(key)
+                self._staying.add(key)
+        out = func(*args, **kwargs)
+        self.operators += 1
+        self.remaker.ran(None, out, writes=operands)
+        return out
+
+    def _prepare(
+        self,
+        op: int,
+        func: OpOverload,
+        signature: Signature,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        written: dict[int, torch.UntypedStorage],
+        facts: "_Facts",
+    ) -> None:
+        arguments = (*args, *kwargs.values())
+        operands = storages_in(arguments)
+        new = self._new_among(operands)
+        keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
+        makes = self._expected(func, args, kwargs) if facts.makes_tensors else 0
+        ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
+        if not self._is_quiet:
+            self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+            self.remaker.before(keys, writes=written)
+        self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
+        self._adopt_all(new)
+        self._tier.reserve(makes)
+        if not self._is_quiet:
+            self.onlooker.ready(op)
+
+    def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
+        """Return what was made where nobody saw it: a batch, a tensor from a file."""
+        watch = self._watch
+        return {
+            key: storage for key, storage in storages.items() if key not in watch and _is_movable(storage)
+        }
+
+    def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
+        for storage in storages.values():
+            self._tier.make_room(interior(_memory(storage)).length)
+            self._admit(storage)
+
+    def _seconds_since(self) -> float:
+        """Return the seconds since the last time, without those of waiting."""
+        before, self._clock = self._clock, self._now_s()
+        return self._clock - before
+
+    def _admit_results(self, op: int, out: Any) -> None:
+        results = {storage_key(storage): storage for storage in results_in(out)}
+        for index, storage in enumerate(self._new_among(results).values()):
+            key = self._admit(storage)
+            if not self._is_quiet:
+                self.onlooker.made(op, index=index, key=key)
+
+    def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
+        """Take in what an operator may have put elsewhere."""
+        for key, storage in storages.items():
+            if key in self._watch and _is_movable(storage):
+                self._tier.make_room(interior(_memory(storage)).length)
+                self._tier.admit(key, _memory(storage))
+            elif key in self._watch:
+                del self._watch[key]
+
+    def _admit(self, storage: torch.UntypedStorage) -> int:
+        key = storage_key(storage)
+        self._tier.admit(key, _memory(storage))
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        return key
+
+    def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
+        del self._watch[key]
+        self._tier.dismiss(key)
+        self._staying.discard(key)
+        self.remaker.died(key)
+        self.onlooker.died(key)
+
+    def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """Return the bytes that the operator will make and that count."""
+        key = (func, *map(_shape, tree_leaves((args, kwargs))))
+        try:
+            known = self._new_bytes.get(key)
+        except TypeError:  # an argument that cannot be a key
+            return _bytes_made(func, args, kwargs)
+        if known is None:
+            known = self._new_bytes[key] = _bytes_made(func, args, kwargs)
+        return known
+
+
+def _bytes_made(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    with torch.no_grad():
+        to_meta = partial(tree_map_only, torch.Tensor, _on_meta)
+        given = to_meta((args, kwargs))
+        if "device" in given[1]:
+            given[1]["device"] = torch.device("meta")
+        out = func(*given[0], **given[1])
+    old = {storage_key(t.untyped_storage()) for t in tree_leaves(given) if isinstance(t, torch.Tensor)}
+    made = {
+        storage_key(t.untyped_storage()): t.untyped_storage().nbytes()
+        for t in tree_leaves(out)
+        if isinstance(t, torch.Tensor)
+    }
+    return sum(size for key, size in made.items() if key not in old and size >= SMALLEST_BYTES)
+
+
+def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _shape(leaf: Any) -> Any:
+    return (leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What the schema of an operator says, worked out at its first call."""
+
+    is_view: bool
+    """All results share memory with arguments, and nothing is written."""
+    makes_tensors: bool
+    """Some result is new."""
+    may_resize: bool
+    """An argument's storage may be another piece of memory afterwards."""
+    goes_beyond: bool
+    """It may touch of an argument's storage what lies outside of the argument."""
+
+
+@functools.cache
+def _facts_of(func: OpOverload) -> _Facts:
+    schema = schema_of(func)
+    infos = [result.alias_info for result in schema.returns]
+    may_resize = short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments)
+    return _Facts(
+        is_view=bool(infos) and all(info is not None and not info.is_write for info in infos),
+        makes_tensors=any(
+            "Tensor" in str(result.type) and result.alias_info is None for result in schema.returns
+        ),
+        may_resize=may_resize,
+        goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),
+    )
+
+
+def _is_movable(storage: torch.UntypedStorage) -> bool:
+    """Large enough, ours alone: what is shared with numpy or another process may be touched where nobody sees it."""
+    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES and storage.resizable()
+
+
+def _memory(storage: torch.UntypedStorage) -> Span:
+    return Span(storage.data_ptr(), storage.nbytes())

@@ -1,0 +1,1 @@
+"""The recorded step, the plan for it, and who carries it out."""

@@ -1,0 +1,68 @@
+"""A Route: a stream of operators that was seen before, with a plan of how to run it again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tmtrain.lowering import Timeline, lower
+from tmtrain.machine import Machine
+from tmtrain.planning import plan
+from tmtrain.plans import Plan
+from tmtrain.runtime.following.movable import with_seconds
+from tmtrain.runtime.following.recorded_step import RecordedStep
+from tmtrain.runtime.following.schedule import OperatorSchedule, schedule_of
+from tmtrain.trace import Trace
+
+OBJECTIVE = "time:1,bytes:0.05"
+"""Time first; of two plans that take the same time, the one that moves less."""
+LITTLE_WAITING = 0.05
+"""Of the computation: where moving alone waits for the drive no longer, time is no reason to compute anything twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlannedStep:
+    """A stream on a machine under a budget."""
+
+    stream: RecordedStep
+    machine: Machine
+    timeline: Timeline
+    plan: Plan
+    schedule: OperatorSchedule
+
+
+def make_route(
+    stream: RecordedStep, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
+) -> PlannedStep:
+    """Plan how to run `stream` again.
+
+    Raises:
+        InfeasibleError: an operator needs more than the budget.
+        SolverError: the programme was not solved.
+    """
+    timeline, made = plan_run(stream.trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
+    schedule = schedule_of(
+        made, timeline, machine=machine, names=stream.trace.storages.name, num_operators=stream.num_operators
+    )
+    return PlannedStep(stream=stream, machine=machine, timeline=timeline, plan=made, schedule=schedule)
+
+
+def plan_run(
+    trace: Trace, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
+) -> tuple[Timeline, Plan]:
+    """Plan for operators as they are, none cut: keep, move, and make again where that is worth its time.
+
+    Raises: as `make_route`.
+    """
+    timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
+    if objective == OBJECTIVE:
+        moves = plan(timeline, machine=machine, objective=objective, recompute=False)
+        if moves.prediction.step_time_s <= (1 + LITTLE_WAITING) * timeline.compute_s:
+            return timeline, moves
+    return timeline, plan(timeline, machine=machine, objective=objective)
+
+
+def retimed(route: PlannedStep, *, seconds: Mapping[int, float], machine: Machine) -> PlannedStep:
+    """Plan the same stream again with other times of its operators, or on another drive; errors as `make_route`."""
+    stream = replace(route.stream, trace=with_seconds(route.stream.trace, seconds))
+    return make_route(
+        stream, machine=machine, budget_bytes=route.timeline.fast_bytes, objective=route.plan.objective
+    )

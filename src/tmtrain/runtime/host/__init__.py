@@ -1,0 +1,1 @@
+"""This computer: its drive, its rates, its counters."""

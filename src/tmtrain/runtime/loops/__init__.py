@@ -1,0 +1,1 @@
+"""Training loops of others: steps that begin and end by callback."""

@@ -1,0 +1,271 @@
+"""The link to flash: a read lane and a write lane that share a channel, served by deadline in chunks.
+
+Each lane carries one chunk at a time. Alone, a lane runs at its own rate; together they share the channel: the lane with
+what is due earlier goes first, what it cannot use goes to the other; where both are due at once each gets half.
+A chunk that starts on an idle lane waits for the latency first; page faults wait for the fault handler, chunk by chunk.
+Reads start only when fast memory has room for the chunk, beyond what the slice at hand claims if they are due later.
+"""
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from tmtrain.machine import Machine
+from tmtrain.simulation.memory import Memory
+
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class TrafficLog:
+    """Columns of `tmtrain.simulation.Traffic`, while they grow."""
+
+    start_s: list[float] = field(default_factory=list)
+    end_s: list[float] = field(default_factory=list)
+    is_write: list[bool] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list)
+    extent: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Bytes and seconds of the flow since the start, by which lanes flowed; latencies are not counted."""
+
+    read_bytes: float = 0.0
+    """While only the read lane flowed."""
+    read_s: float = 0.0
+    write_bytes: float = 0.0
+    """While only the write lane flowed."""
+    write_s: float = 0.0
+    both_bytes: float = 0.0
+    both_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One direction."""
+
+    is_write: bool
+    rate: float
+    latency_s: float
+    queue: list[tuple[int, int, int, int, int, bool]] = field(default_factory=list)
+    """Heap of (deadline slice, number, extent, pages, version, is a fault)."""
+    extent: int = -1
+    pages: int = 0
+    """Of the chunk under way; 0 when idle."""
+    version: int = 0
+    deadline: int = 0
+    """Of the chunk under way."""
+    left_bytes: float = 0.0
+    started_s: float = 0.0
+    ready_s: float = 0.0
+    """When the chunk's bytes begin to flow."""
+    idle: bool = True
+    """Nothing was under way just before: the next chunk pays the latency."""
+
+
+class LinkQueues:
+    """Both lanes and the clock."""
+
+    def __init__(
+        self, machine: Machine, *, memory: Memory, page_bytes: int, chunk_pages: int, faults: bool
+    ) -> None:
+        self.now_s = 0.0
+        self.log = TrafficLog()
+        self.meter = Meter()
+        self._memory = memory
+        self._page_bytes = page_bytes
+        self._chunk_pages = chunk_pages
+        self._shared = machine.shared_bytes_per_s
+        self._fault = machine.paging if faults else None
+        self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
+        self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
+        self._number = 0
+        self._turn = 0
+        self._claimed = 0
+        """Pages that reads due after slice `_turn` leave alone."""
+
+    def adopt(self, machine: Machine) -> None:
+        """From now on flow with the rates and latencies of `machine`."""
+        self._shared = machine.shared_bytes_per_s
+        self._reads.rate, self._reads.latency_s = machine.read_bytes_per_s, machine.slow.read_latency_s
+        self._writes.rate, self._writes.latency_s = machine.write_bytes_per_s, machine.slow.write_latency_s
+
+    def fetch(self, extent: int, pages: int, *, deadline: int, foreseen: bool = False) -> None:
+        """Queue pages of `extent` to come in before slice `deadline` (counted over all steps); `foreseen` is no fault."""
+        self._memory.expect(extent, pages)
+        self._push(self._reads, extent, pages, deadline, is_fault=self._fault is not None and not foreseen)
+
+    def give_way(self, turn: int, *, claimed: int) -> None:
+        """Slice `turn` is next: reads due later leave it `claimed` pages of room, those due before it were in vain."""
+        self._turn, self._claimed = turn, claimed
+        queue = self._reads.queue
+        while queue and queue[0][0] < turn:
+            _, _, extent, pages, _, _ = heapq.heappop(queue)
+            self._memory.expect(extent, -pages)
+
+    def write(self, extent: int, pages: int, *, deadline: int) -> None:
+        """Queue the next unwritten pages of `extent` for flash."""
+        if pages > 0:
+            self._push(self._writes, extent, pages, deadline)
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        until = self.now_s + seconds
+        while True:
+            event, rates = self._next_event()
+            if event > until:
+                self._flow(until, rates)
+                self._complete()  # what is due at this very moment, whichever way the clock was rounded
+                return
+            self._flow(event, rates)
+            self._complete()
+
+    def step(self) -> bool:
+        """Let time pass until the next chunk completes or begins to flow; False if nothing is under way."""
+        event, rates = self._next_event()
+        if event == _NEVER:
+            return False
+        self._flow(event, rates)
+        self._complete()
+        return True
+
+    def state(self, now: int) -> Hashable:
+        """Return what is under way and queued, by slices from `now` on, but for the rounding of the clock."""
+        return tuple(
+            (
+                lane.idle, lane.pages and (lane.extent, lane.pages, lane.deadline - now, round(lane.left_bytes)),
+                round(max(0.0, lane.ready_s - self.now_s), 12), self._waiting(lane, now),
+            )
+            for lane in (self._reads, self._writes)
+        )  # fmt: skip
+
+    def _waiting(self, lane: _Lane, now: int) -> Hashable:
+        version = self._memory.version
+        return tuple(
+            (deadline - now, extent, pages, is_fault)
+            for deadline, _, extent, pages, written, is_fault in sorted(lane.queue)
+            if not lane.is_write or written == version[extent]
+        )
+
+    def _push(self, lane: _Lane, extent: int, pages: int, deadline: int, *, is_fault: bool = False) -> None:
+        self._number += 1
+        version = self._memory.version[extent]
+        heapq.heappush(lane.queue, (deadline, self._number, extent, pages, version, is_fault))
+
+    def _next_event(self) -> tuple[float, tuple[float, float]]:
+        """Start what can start; return when the next chunk completes or begins to flow, and the rates until then."""
+        reads, writes, now_s = self._reads, self._writes, self.now_s
+        if not reads.pages:
+            self._start(reads)
+        if not writes.pages:
+            self._start(writes)
+        rates = self._rates()
+        event = _NEVER
+        for lane, rate in ((reads, rates[0]), (writes, rates[1])):
+            if lane.pages and (rate or lane.ready_s > now_s):
+                at = lane.ready_s if lane.ready_s > now_s else now_s + lane.left_bytes / rate
+                if at < event:
+                    event = at
+        return event, rates
+
+    def _rates(self) -> tuple[float, float]:
+        reads, writes, shared = self._reads, self._writes, self._shared
+        reading = reads.pages > 0 and reads.ready_s <= self.now_s
+        writing = writes.pages > 0 and writes.ready_s <= self.now_s
+        if reading and writing:
+            reads_by, writes_by = self._reads_due(), writes.deadline
+            if writes_by < reads_by:
+                rate = min(writes.rate, shared)
+                return min(reads.rate, shared - rate), rate
+            even = max(shared - writes.rate, shared / 2) if reads_by == writes_by else shared
+            rate = min(reads.rate, even)
+            return rate, min(writes.rate, shared - rate)
+        return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
+
+    def _flow(self, until: float, rates: tuple[float, float]) -> None:
+        passed, meter = until - self.now_s, self.meter
+        read_bytes, write_bytes = rates[0] * passed, rates[1] * passed
+        self.now_s = until
+        if read_bytes:
+            self._reads.left_bytes -= read_bytes
+        if write_bytes:
+            self._writes.left_bytes -= write_bytes
+        if read_bytes and write_bytes:
+            meter.both_bytes += read_bytes + write_bytes
+            meter.both_s += passed
+        elif read_bytes:
+            meter.read_bytes += read_bytes
+            meter.read_s += passed
+        elif write_bytes:
+            meter.write_bytes += write_bytes
+            meter.write_s += passed
+
+    def _start(self, lane: _Lane) -> None:
+        """Put the most urgent chunk on a lane that carries none, if it may start."""
+        while lane.is_write and lane.queue and lane.queue[0][4] != self._memory.version[lane.queue[0][2]]:
+            heapq.heappop(lane.queue)  # its content has died or changed meanwhile
+        if not (lane.queue and self._has_room(lane)):
+            lane.idle = True
+            return
+        deadline, number, extent, pages, version, is_fault = lane.queue[0]
+        chunk = min(pages, self._chunk_pages)
+        if not lane.is_write:
+            self._memory.reserve(chunk)
+        if chunk == pages:
+            heapq.heappop(lane.queue)
+        else:
+            heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version, is_fault))
+        lane.extent, lane.pages, lane.version, lane.deadline = extent, chunk, version, deadline
+        lane.left_bytes = float(chunk * self._page_bytes)
+        lane.started_s = self.now_s
+        lane.ready_s = self.now_s + self._delay_s(lane, chunk, is_fault=is_fault)
+        lane.idle = False
+
+    def _has_room(self, lane: _Lane) -> bool:
+        """Whether fast memory has room for the most urgent chunk that waits."""
+        if lane.is_write:
+            return True
+        deadline, _, _, pages, _, _ = lane.queue[0]
+        claimed = self._claimed if deadline > self._turn else 0
+        return min(pages, self._chunk_pages) <= self._memory.free - claimed
+
+    def _reads_due(self) -> int:
+        """Earliest deadline of what the read lane carries or could carry next.
+
+        A prefetch that is due late must not hold up a read that is urgent. One that has no room yet waits for writes, not
+        for the lane; and writes free room whichever of them goes, so their lane is as urgent as the chunk that it carries.
+        """
+        lane = self._reads
+        if lane.queue and self._has_room(lane):
+            return min(lane.deadline, lane.queue[0][0])
+        return lane.deadline
+
+    def _delay_s(self, lane: _Lane, pages: int, *, is_fault: bool) -> float:
+        delay = lane.latency_s if lane.idle else 0.0
+        if self._fault is not None and is_fault:
+            delay += -(-pages // self._fault.fault_batch_pages) * self._fault.fault_latency_s
+        return delay
+
+    def _complete(self) -> None:
+        """Finish the chunks whose last byte has flowed."""
+        for lane in (self._reads, self._writes):
+            if lane.pages and lane.ready_s <= self.now_s and self._is_rounding(lane):
+                pages, lane.pages = lane.pages, 0
+                self._record(lane, pages)
+                if lane.is_write:
+                    self._memory.written(lane.extent, pages, lane.version)
+                else:
+                    self._memory.arrived(lane.extent, pages)
+
+    def _is_rounding(self, lane: _Lane) -> bool:
+        """Whether what is left of the chunk is nothing, but for the rounding of the clock."""
+        return lane.left_bytes < 16 or self.now_s + lane.left_bytes / lane.rate <= self.now_s
+
+    def _record(self, lane: _Lane, pages: int) -> None:
+        log = self.log
+        log.start_s.append(lane.started_s)
+        log.end_s.append(self.now_s)
+        log.is_write.append(lane.is_write)
+        log.pages.append(pages)
+        log.extent.append(lane.extent)

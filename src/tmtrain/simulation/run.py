@@ -1,0 +1,111 @@
+"""`simulate`: a policy's decision on a machine -> Result."""
+
+import numpy as np
+
+from tmtrain.errors import PlanRefutedError
+from tmtrain.lowering.energy import (
+    COMPONENTS,
+    compute_energy,
+    standing_power,
+    transfer_energy,
+    work_components_j,
+)
+from tmtrain.machine import Machine
+from tmtrain.policies import Decision
+from tmtrain.simulation.engine import Engine, Measured
+from tmtrain.simulation.link import TrafficLog
+from tmtrain.simulation.result import Conservation, Result, Series, Traffic
+
+
+def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
+    """Run the step of `decision.timeline` until it repeats itself and report the last repetition.
+
+    Args:
+        decision: What `Policy.decide` returned.
+        machine: Rates, latencies and energies.
+        policy: Name for the result.
+
+    Raises:
+        PlanRefutedError: the plan reads what is absent, or the capacity cannot hold what it asks for.
+        PolicyError: under this pager no step ever repeats an earlier one.
+    """
+    engine = Engine(decision, machine=machine)
+    measured = engine.run()
+    timeline = decision.timeline
+    page = timeline.page_bytes
+    bytes_in = measured.pages_in * page
+    bytes_out = measured.pages_out * page
+    step_time_s = measured.end_s - measured.start_s
+    series = _series(measured, decision, machine=machine)
+    return Result(
+        policy=policy,
+        machine=machine.name,
+        fast_bytes=timeline.fast_bytes,
+        step_time_s=step_time_s,
+        ideal_step_time_s=timeline.compute_s - decision.replay_s,
+        replay_s=decision.replay_s,
+        stall_s=float(series.stall_s.sum()),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        energy_by_component_j=step_energy(
+            decision, machine=machine, step_time_s=step_time_s, bytes_in=bytes_in, bytes_out=bytes_out
+        ),
+        warm_up_steps=measured.warm_up_steps,
+        conservation=_balance(measured, page),
+        series=series,
+        traffic=_traffic(engine.link.log, measured, page),
+    )
+
+
+def step_energy(
+    decision: Decision, *, machine: Machine, step_time_s: float, bytes_in: int, bytes_out: int
+) -> dict[str, float]:
+    """Return the joules of one step that took so long and moved so much, by component."""
+    timeline = decision.timeline
+    standing = standing_power(machine, fast_bytes=timeline.fast_bytes, has_flash=decision.has_flash)
+    parts = compute_energy(timeline.slices, machine=machine)
+    parts |= {name: watts * step_time_s for name, watts in standing.items()}
+    parts |= transfer_energy(machine, bytes_in=bytes_in, bytes_out=bytes_out)
+    return {name: parts.get(name, 0.0) for name in COMPONENTS}
+
+
+def _balance(measured: Measured, page: int) -> Conservation:
+    """Close the books of the measured step; an imbalance is a bug of the engine."""
+    before, after = measured.before, measured.after
+    books = Conservation(
+        resident_start_bytes=measured.resident_start * page,
+        in_bytes=measured.pages_in * page,
+        born_bytes=(after.born - before.born) * page,
+        left_bytes=(after.left - before.left) * page,
+        dead_bytes=(after.dead - before.dead) * page,
+        resident_end_bytes=measured.resident_end * page,
+    )
+    gained = books.resident_start_bytes + books.in_bytes + books.born_bytes
+    if gained != books.resident_end_bytes + books.left_bytes + books.dead_bytes:
+        raise PlanRefutedError(f"bytes are not conserved: {books}")
+    return books
+
+
+def _series(measured: Measured, decision: Decision, *, machine: Machine) -> Series:
+    slices, page = decision.timeline.slices, decision.timeline.page_bytes
+    start, end = measured.slice_start_s - measured.start_s, measured.slice_end_s - measured.start_s
+    return Series(
+        start_s=start,
+        end_s=end,
+        stall_s=start - np.concatenate([[0.0], end[:-1]]),
+        phase=slices.phase,
+        resident_bytes=measured.resident_pages * page,
+        in_flight_bytes=measured.in_flight_pages * page,
+        work_j=np.column_stack(work_components_j(slices, machine=machine)),
+    )
+
+
+def _traffic(log: TrafficLog, measured: Measured, page: int) -> Traffic:
+    rows = slice(measured.first_log_row, None)
+    return Traffic(
+        start_s=np.array(log.start_s[rows]) - measured.start_s,
+        end_s=np.array(log.end_s[rows]) - measured.start_s,
+        is_write=np.array(log.is_write[rows], bool),
+        bytes=np.array(log.pages[rows], np.int64) * page,
+        extent=np.array(log.extent[rows], np.int32),
+    )

@@ -1,0 +1,146 @@
+"""Other people's loops in a budget: the same numbers, and clear refusals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import pytest
+import torch
+import transformers
+from tests.support.trainings import SmallTraining, small_training
+
+import tmtrain
+from tmtrain.errors import InputError
+from tmtrain.runtime import huggingface
+from tmtrain.runtime import lightning as lightning_callback
+
+BUDGET_BYTES = 8 << 20
+STEPS = 8
+
+
+def rows(made: SmallTraining, *, of: int) -> list[dict[str, torch.Tensor]]:
+    batches = [made.batches(number) for number in range(of)]
+    return [{name: batch[name][row] for name in batch} for batch in batches for row in range(2)]
+
+
+def trainer_of(
+    made: SmallTraining, folder: Path, callbacks: list[transformers.TrainerCallback], **changes: Any
+) -> transformers.Trainer:
+    usual: dict[str, Any] = {
+        "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "report_to": "none",
+        "disable_tqdm": True, "use_cpu": True, "save_strategy": "no", "logging_strategy": "no",
+        "dataloader_drop_last": True, "seed": 0,
+    }  # fmt: skip
+    arguments = transformers.TrainingArguments(str(folder), **usual | changes)
+    data: Any = rows(made, of=2 * STEPS)
+    return transformers.Trainer(
+        made.model, arguments, train_dataset=data, eval_dataset=data, callbacks=callbacks
+    )
+
+
+def parameters_of(made: SmallTraining) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in made.model.parameters()]
+
+
+def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
+
+
+@pytest.fixture
+def callback(tmp_path: Path) -> Iterator[huggingface.BudgetCallback]:
+    with huggingface.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path) as made:
+        yield made
+
+
+def test_the_trainer_of_transformers_computes_the_same(
+    tmp_path: Path, callback: huggingface.BudgetCallback
+) -> None:
+    plain = small_training("gpt2")
+    trainer_of(plain, tmp_path, []).train()
+    kept = small_training("gpt2")
+    trainer_of(kept, tmp_path, [callback]).train()
+    assert equal(parameters_of(plain), parameters_of(kept))
+    measured = callback.training.result
+    assert [step.how for step in measured.steps[-2:]] == ["planned", "planned"]
+    assert max(step.peak_bytes for step in measured.steps) <= BUDGET_BYTES
+    assert sum(step.bytes_in for step in measured.steps) > 0
+
+
+def test_it_evaluates_and_saves_in_between(tmp_path: Path, callback: huggingface.BudgetCallback) -> None:
+    kept = small_training("gpt2")
+    changes = {"eval_strategy": "steps", "eval_steps": 3, "save_strategy": "steps", "save_steps": 5}
+    trainer = trainer_of(kept, tmp_path, [callback], **changes)
+    trainer.train()
+    saved = tmtrain.load_checkpoint(tmp_path / f"checkpoint-{STEPS}.safetensors")
+    assert equal([saved["model"][name] for name, _ in kept.model.named_parameters()], parameters_of(kept))
+    assert saved["extra"]["global_step"] == STEPS
+    assert (tmp_path / "checkpoint-5.safetensors").exists()
+    assert not (tmp_path / "checkpoint-5").exists()
+    assert len([entry for entry in trainer.state.log_history if "eval_loss" in entry]) == 3  # after 3, 6, 8
+
+
+def test_an_error_in_the_loop_gives_everything_back(tmp_path: Path) -> None:
+    class Stops(transformers.TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 4:
+                raise ZeroDivisionError
+
+    made = small_training("gpt2")
+    callback = huggingface.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
+    with pytest.raises(ZeroDivisionError), callback:
+        trainer_of(made, tmp_path, [callback, Stops()]).train()
+    assert all(
+        bool(torch.from_numpy(parameter.numpy()).isfinite().all()) for parameter in parameters_of(made)
+    )
+
+
+def test_what_it_cannot_keep_in_a_budget_is_refused(
+    tmp_path: Path, callback: huggingface.BudgetCallback
+) -> None:
+    made = small_training("gpt2")
+    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+    trainer = trainer_of(made, tmp_path, [callback], **best)
+    with pytest.raises(InputError, match="load_best_model_at_end"):
+        trainer.train()
+
+
+class Module(lightning.LightningModule):
+    def __init__(self, made: SmallTraining) -> None:
+        super().__init__()
+        self.model, self.optimizer = made.model, made.optimizer
+
+    def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
+        return self.model(**batch).loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer
+
+
+def fit(made: SmallTraining, callbacks: list[lightning.Callback], **changes: Any) -> None:
+    usual: dict[str, Any] = {
+        "accelerator": "cpu", "max_epochs": 1, "accumulate_grad_batches": 2, "enable_checkpointing": False, "logger": False,
+        "enable_progress_bar": False, "enable_model_summary": False,
+    }  # fmt: skip
+    data: Any = rows(made, of=2 * STEPS)
+    loader = torch.utils.data.DataLoader(data, batch_size=2)
+    lightning.Trainer(callbacks=callbacks, **usual | changes).fit(Module(made), loader)
+
+
+def test_the_trainer_of_lightning_computes_the_same(tmp_path: Path) -> None:
+    plain = small_training("gpt2")
+    fit(plain, [])
+    kept = small_training("gpt2")
+    callback = lightning_callback.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
+    fit(kept, [callback])
+    assert equal(parameters_of(plain), parameters_of(kept))
+    steps = callback.training.result.steps
+    assert len(steps) == STEPS
+    assert steps[-1].how == "planned"
+    assert max(step.peak_bytes for step in steps) <= BUDGET_BYTES
+
+
+def test_checkpoints_of_lightning_are_refused(tmp_path: Path) -> None:
+    callback = lightning_callback.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
+    with pytest.raises(InputError, match="enable_checkpointing"):
+        fit(small_training("gpt2"), [callback], enable_checkpointing=True, default_root_dir=tmp_path)

@@ -1,0 +1,157 @@
+"""Whole plans with recomputation on the engine: never below the bound, within the memory, no worse for more freedom."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.support.execution import execute
+from tests.support.gaps import lacking, walk_gaps
+from tests.support.row_steps import RowStep, lowered, random_step, row_machine
+
+from tmtrain.lowering import insert_replays
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine
+from tmtrain.planning import bound_of, plan
+from tmtrain.planning.problem.objective import make_objective
+from tmtrain.planning.problem.problem import build_problem
+from tmtrain.planning.programme.solve import Placement, solve
+from tmtrain.planning.recomputation.partitions import find_options
+from tmtrain.plans import Plan
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
+from tmtrain.simulation import simulate
+
+OBJECTIVES = ("bytes", "writes", "time", "energy")
+SLACK = 1e-4
+"""Relative: the tie-break."""
+
+
+def make_step(seed: int, *, pages_per_s: float | None = None) -> tuple[RowStep, Timeline, Machine]:
+    """A random step on a random link, operators whole or cut."""
+    rng = random.Random(seed)
+    step = random_step(seed)
+    rate = rng.choice((0.3, 1.0, 4.0)) if pages_per_s is None else pages_per_s
+    machine = row_machine(seed=seed, pages_per_s=rate)
+    share = 0.26 if step.rows != 3 and rng.random() < 0.5 else 1.0
+    spare = rng.randint(0, step.most_touched() // 2)
+    return step, lowered(step, machine=machine, spare_pages=spare, slice_share=share), machine
+
+
+def check_policies(seed: int) -> int:
+    """Simulate every policy for every objective; return how many replays the plans for energy had."""
+    _, timeline, machine = make_step(seed)
+    bounds = {
+        (name, recompute): bound_of(timeline, machine=machine, objective=name, recompute=recompute).value
+        for name in OBJECTIVES
+        for recompute in (False, True)
+    }
+    replays = 0
+    for policy in DEFAULT_POLICIES:
+        if policy == "all-fast":
+            continue
+        for objective in OBJECTIVES if policy.startswith("tmtrain") else ("energy",):
+            decision = make_policy(policy, objective=objective).decide(timeline, machine=machine)
+            replays += len(decision.plan.replays) if decision.plan is not None else 0
+            result = simulate(decision, machine=machine, policy=policy)
+            got = {
+                "bytes": result.traffic_bytes, "writes": result.bytes_out, "time": result.step_time_s,
+                "energy": result.energy_j,
+            }  # fmt: skip
+            for name, value in got.items():
+                bound = bounds[name, policy == "tmtrain"]
+                assert value >= bound * (1 - 1e-6) - 1e-6, (seed, policy, objective, name)
+    return replays
+
+
+def test_no_policy_goes_below_the_bound_of_its_class() -> None:
+    assert sum(check_policies(seed) > 0 for seed in range(40)) > 10
+
+
+@pytest.mark.slow
+def test_no_policy_goes_below_the_bound_of_its_class_in_thousands_of_steps() -> None:
+    for seed in range(1000, 3000):
+        check_policies(seed)
+
+
+def optimum(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Placement:
+    goal, problem = make_objective(objective, timeline=timeline, machine=machine), build_problem(timeline)
+    remaking = find_options(timeline, problem)[0].remaking if recompute else None
+    return solve(problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_another_freedom_and_another_page_cost_nothing(objective: str) -> None:
+    """Joint optimum <= move-only optimum; more fast memory <= less, with the same slices, blocks and no power for it."""
+    for seed in range(40):
+        _, timeline, machine = make_step(seed)
+        move = optimum(timeline, machine, objective, recompute=False).optimum
+        joint = optimum(timeline, machine, objective, recompute=True).optimum
+        assert joint <= move + SLACK * abs(move) + 1.0 * (objective in {"bytes", "writes"}) + 1e-6, seed
+        roomier = replace(timeline, fast_bytes=timeline.fast_bytes + timeline.page_bytes)
+        less = optimum(roomier, machine, objective, recompute=False).optimum
+        assert less <= move + SLACK * abs(move) + 1.0 * (objective in {"bytes", "writes"}) + 1e-6, seed
+
+
+def check_plan(step: RowStep, timeline: Timeline, machine: Machine, made: Plan) -> None:
+    """Pieces follow one another, the memory holds at every slice, and the numbers are those of the step."""
+    longer = insert_replays(timeline, made.replays, machine=machine)
+    T, moves, gaps = len(longer.slices), made.transfers, walk_gaps(longer)
+    pages = lacking(longer, gaps) + longer.fast_pages
+    by_start = {(gap.extent, gap.start): gap for gap in gaps}
+    reached: dict[tuple[int, int], int] = {}
+    order = np.lexsort((moves.first_page, moves.leave_slice, moves.extent))
+    for i in order.tolist():
+        leave, fetch, back = int(moves.leave_slice[i]), int(moves.fetch_slice[i]), int(moves.return_slice[i])
+        key = int(moves.extent[i]), (leave - 1) % T
+        assert int(moves.write_slice[i]) <= leave <= fetch <= back
+        assert back % T == by_start[key].end
+        assert int(moves.first_page[i]) == reached.get(key, 0), "the front leaves, piece behind piece"
+        reached[key] = reached.get(key, 0) + int(moves.pages[i])
+        assert reached[key] <= by_start[key].pages
+        for t in range(leave, fetch):
+            pages[t % T] -= int(moves.pages[i])
+    assert (pages <= longer.fast_pages).all()
+    before, after = execute(step, timeline), execute(step, longer)
+    for name, values in before.gradients.items():
+        np.testing.assert_array_equal(after.gradients[name], values)
+
+
+def test_every_plan_holds_the_memory_and_computes_the_same() -> None:
+    recomputed = 0
+    for seed in range(150):
+        step, timeline, machine = make_step(seed)
+        made = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
+        check_plan(step, timeline, machine, made)
+        recomputed += len(made.replays) > 0
+    assert recomputed > 30
+
+
+def test_a_plan_with_replays_is_close_to_its_bound() -> None:
+    """Rows and pages are coarse here (2 to 4 rows), so rounding shows; the mean says that it is right on the whole."""
+    gaps = []
+    for seed in range(60):
+        _, timeline, machine = make_step(seed)
+        proof = plan(timeline, machine=machine).certificate
+        assert proof is not None
+        gaps.append(proof.gap)
+    assert np.mean(gaps) < 0.08
+    assert np.median(gaps) < 0.03
+
+
+def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan_and_with_others_another() -> None:
+    others = 0
+    for seed in range(8):
+        _, timeline, machine = make_step(seed)
+        free = plan(timeline, machine=machine, objective="energy")
+        assert free.certificate is not None
+        again = plan(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
+        assert again.certificate is not None
+        assert again.certificate.bound.value == free.certificate.bound.value
+        assert again.certificate.cuts.tolist() == free.certificate.cuts.tolist()
+        assert again.prediction.bytes_in == free.prediction.bytes_in
+        one_block = free.certificate.cuts[[0, -1]]
+        coarse = plan(timeline, machine=machine, objective="energy", cuts=one_block)
+        assert coarse.certificate is not None
+        assert coarse.certificate.cuts.tolist() == one_block.tolist()
+        others += len(free.certificate.cuts) > 2
+    assert others > 0

@@ -1,0 +1,139 @@
+"""The page: one file, whole or not at all, with every number and figure of the evaluation in it."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmtrain.errors import FileFormatError, InputError
+from tmtrain.evaluation.fate_record import load_fates
+from tmtrain.machine import describe_machine
+from tmtrain.reporting import read_results, write_report
+from tmtrain.reporting.costs import cost_lines
+from tmtrain.reporting.example import write_example
+from tmtrain.reporting.section import blocks
+from tmtrain.reporting.table import table_lines
+from tmtrain.units import format_bytes
+
+FIGURES = ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tornado"]
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_example(tmp_path)
+
+
+def _edit(folder: Path, edit: Edit) -> None:
+    path = folder / "results.json"
+    content = json.loads(path.read_text())
+    for row in content["rows"]:
+        edit(row)
+    path.write_text(json.dumps(content))
+
+
+def _figures(page: str) -> list[str]:
+    return re.findall(r'data-figure="([a-z]+)"', page)
+
+
+def test_it_needs_nothing_from_elsewhere(folder: Path) -> None:
+    page = write_report(folder).read_text()
+    for link in re.findall(r'(?:href|src)="([^"]*)"', page):
+        assert link.startswith("#") or link == "data:,"
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert "default-src 'none'" in page
+
+
+def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> None:
+    page = write_report(folder).read_text()
+    found = blocks(read_results(folder / "results.json"))
+    for block in found:
+        for line in table_lines(block):
+            for cell in line.cells:
+                assert f">{cell}</td>" in page
+        for cost in cost_lines(block):
+            assert "".join(f"<td>{cell}</td>" for cell in cost.cells) in page
+    assert _figures(page) == FIGURES * len(found)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_what_turns_a_ranking_round_is_said_below_the_tornado(folder: Path) -> None:
+    assert "No constant turns a ranking round anywhere in its range." in write_report(folder).read_text()
+    path = folder / "sensitivity.json"
+    content = json.loads(path.read_text())
+    for case in content["cases"]:
+        if case["policy"] == "tmtrain" and case["value"] > 2e-9:
+            case["samples_per_j"] /= 100
+    path.write_text(json.dumps(content))
+    said = "slow.program_energy_j_per_byte: at 2.40 nJ/B instead of 800 pJ/B belady is ahead of tmtrain."
+    assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> None:
+    page = write_report(folder).read_text()
+    for group in load_fates(folder / "runs/made-up-small.example.12.5%.tmtrain.fates").groups:
+        assert f"<td>{group.role}</td><td>{group.module}</td>" in page
+        assert f"<td>{format_bytes(group.bytes)}</td>" in page or group.remade_bytes
+    shutil.rmtree(folder / "runs/made-up-small.example.12.5%.tmtrain.fates")
+    assert _figures(write_report(folder).read_text()).count("prices") == 1
+
+
+def test_the_headline_of_the_paper_is_labelled(folder: Path) -> None:
+    page = write_report(folder).read_text()
+    assert "the paper's headline, for comparison" in page
+    assert "reproduce" not in page.lower()
+
+
+def test_the_same_folder_gives_the_same_page(folder: Path) -> None:
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+
+
+def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:
+    (folder / "sensitivity.json").unlink()
+    shutil.rmtree(folder / "runs")
+    _edit(folder, lambda row: row.update(run=None))
+    page = write_report(folder).read_text()
+    assert _figures(page) == ["rivals", "rivals"]
+    assert "No per-slice series were kept for: tmtrain, belady, lru, paging, all-fast." in page
+
+
+def test_constants_of_a_preset_are_listed_with_their_sources(folder: Path) -> None:
+    _edit(folder, lambda row: row.update(machine="v4-slc"))
+    page = write_report(folder).read_text()
+    for constant in describe_machine("v4-slc"):
+        assert f"<code>{constant.path}</code>" in page
+    assert "Not a preset of this release" not in page
+
+
+def test_names_are_text_never_markup(folder: Path) -> None:
+    evil = '<script>alert("x")</script>'
+    _edit(folder, lambda row: row.update(model=evil if row["model"] == "made-up-small" else row["model"]))
+    page = write_report(folder).read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_a_broken_folder_leaves_the_old_page(folder: Path) -> None:
+    page = write_report(folder)
+    before = page.read_bytes()
+    (folder / "runs/made-up-small.example.12.5%.lru/series.parquet").write_bytes(b"")
+    with pytest.raises(FileFormatError, match=r"series\.parquet"):
+        write_report(folder)
+    assert page.read_bytes() == before
+    shutil.rmtree(folder / "runs")
+    with pytest.raises(InputError, match="no such file"):
+        write_report(folder)
+    (folder / "results.json").write_text('{"schema": 1, "rows": [], "refusals": []}')
+    with pytest.raises(InputError, match="no rows"):
+        write_report(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "report.html",
+        "results.json",
+        "sensitivity.json",
+    ]

@@ -1,0 +1,209 @@
+"""What is dropped is made again, bit for bit, whenever it is dropped and whatever happens meanwhile."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tmtrain.capturing.internals import storage_key
+from tmtrain.runtime.dispatch.observer import StepObserver
+from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
+from tmtrain.runtime.tier.flash import FlashFile
+from tmtrain.runtime.tier.mover import Mover
+from tmtrain.runtime.tier.pages import PAGE_BYTES, keep_large_blocks_apart
+from tmtrain.runtime.tier.tier import Tier
+
+MIB = 1 << 20
+SIDE = 512
+"""A matrix has 1 MiB."""
+
+
+@pytest.fixture
+def residence(tmp_path: Path) -> Iterator[ResidencyMode]:
+    keep_large_blocks_apart()
+    torch.manual_seed(0)
+    flash = FlashFile(tmp_path, size_bytes=64 * MIB)
+    tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
+    made = ResidencyMode(tier)
+    made.begin_step(StepObserver())
+    made.remaker.noted = frozenset(range(100_000))
+    yield made
+    made.remaker.end_step()
+    tier.close()
+
+
+def _tier(residence: ResidencyMode) -> Tier:
+    return residence._tier  # pyright: ignore[reportPrivateUsage]
+
+
+def _drop(residence: ResidencyMode, tensor: torch.Tensor) -> bool:
+    return residence.remaker.drop(storage_key(tensor.untyped_storage()))
+
+
+def _is_away(residence: ResidencyMode, tensor: torch.Tensor) -> bool:
+    key = storage_key(tensor.untyped_storage())
+    return any(block.state.value == "away" for block in _tier(residence).blocks_of(key))
+
+
+def test_what_is_dropped_leaves_memory_unwritten_and_is_made_when_it_is_touched(
+    residence: ResidencyMode,
+) -> None:
+    start = torch.randn(SIDE, SIDE)
+    with residence:
+        hidden = start.mul(2).relu()
+        expected = hidden.clone()
+        used = _tier(residence).used_bytes
+        assert _drop(residence, hidden)
+        assert MIB - 2 * PAGE_BYTES <= used - _tier(residence).used_bytes <= MIB  # whole pages
+        assert _is_away(residence, hidden)
+        assert torch.equal(hidden, expected)
+        assert not _is_away(residence, hidden)
+    assert residence.remaker.replays == 2  # the product died with its name
+    assert _tier(residence).mover.moved.bytes_out == 0
+
+
+def test_the_same_noise_is_drawn_again_and_the_generator_goes_on_where_it_was(
+    residence: ResidencyMode,
+) -> None:
+    start = torch.ones(SIDE, SIDE)
+    with residence:
+        noisy = torch.nn.functional.dropout(start, 0.5)
+        expected = noisy.clone()
+        assert _drop(residence, noisy)
+        before = torch.get_rng_state()
+        assert torch.equal(noisy, expected)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_before_something_is_overwritten_whatever_is_made_from_it_is_made(residence: ResidencyMode) -> None:
+    start = torch.randn(SIDE, SIDE)
+    with residence:
+        hidden = start.exp()
+        expected = hidden.clone()
+        assert _drop(residence, hidden)
+        start.zero_()
+        assert not _is_away(residence, hidden)
+        assert torch.equal(hidden, expected)
+        assert not _drop(residence, hidden)  # its source is gone
+
+
+def test_what_others_are_made_from_outlives_its_name(residence: ResidencyMode) -> None:
+    start = torch.randn(SIDE, SIDE)
+    with residence:
+        product = start.mul(3)
+        hidden = product.tanh()
+        expected = hidden.clone()
+        start.zero_()
+        assert _drop(residence, hidden)
+        del product
+        tenants = len(_tier(residence))
+        assert torch.equal(hidden, expected)
+        assert len(_tier(residence)) == tenants - 1  # the product is gone now
+
+
+def test_of_a_chain_all_may_be_dropped_in_any_order(residence: ResidencyMode) -> None:
+    start = torch.randn(SIDE, SIDE)
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)):
+        with residence:
+            one = start.sin()
+            two = one @ start
+            three = two.sigmoid()
+            chain = [one, two, three]
+            expected = [tensor.clone() for tensor in chain]
+            for place in order:
+                assert _drop(residence, chain[place])
+            residence.remaker.make([storage_key(three.untyped_storage())])
+            assert not any(_is_away(residence, tensor) for tensor in chain)  # made on the way
+            assert all(map(torch.equal, chain, expected))
+
+
+def test_those_further_on_are_made_too_before_the_source_of_all_is_overwritten(
+    residence: ResidencyMode,
+) -> None:
+    start = torch.randn(SIDE, SIDE)
+    with residence:
+        near = start.sin()
+        far = near.exp()
+        expected = far.clone()
+        assert _drop(residence, far)
+        assert _drop(residence, near)
+        start.zero_()
+        near.zero_()
+        is_same = torch.equal(far, expected)
+    assert is_same
+
+
+def test_what_is_shared_with_others_is_no_source(residence: ResidencyMode) -> None:
+    array = torch.randn(SIDE, SIDE).numpy()
+    with residence:
+        hidden = torch.from_numpy(array).mul(2)
+        assert not _drop(residence, hidden)
+        assert not _is_away(residence, hidden)
+
+
+def test_at_the_end_of_a_step_nothing_is_missing(residence: ResidencyMode) -> None:
+    with residence:
+        start = torch.randn(SIDE, SIDE)
+        hidden, lost = start.cos(), start.exp()
+        expected = start.cos()
+        assert _drop(residence, hidden)
+        assert _drop(residence, lost)
+        del lost
+    replays = residence.remaker.replays
+    residence.remaker.end_step()
+    assert residence.remaker.replays == replays + 1
+    assert torch.equal(hidden, expected)
+
+
+OPERATORS: tuple[Callable[[torch.Tensor, torch.Tensor], torch.Tensor], ...] = (
+    lambda a, _: a.sin(),
+    torch.add,
+    lambda a, b: a.t() @ b,
+    lambda a, b: torch.nn.functional.layer_norm(a, (SIDE,), b[0]),
+    lambda a, _: torch.nn.functional.dropout(a, 0.3),
+    lambda a, b: a.mul_(0.5).add_(b[:, :1]),
+    lambda a, _: a.view(-1)[: SIDE * SIDE // 2].clone().repeat(2).view(SIDE, SIDE),
+    lambda a, b: torch.cat([a[:100], b[100:]]),
+    lambda a, b: a.copy_(b.cos()),
+    lambda a, _: torch.nn.functional.gelu(a[::2]).repeat(2, 1),
+    lambda a, _: a.relu_().clone(),
+    lambda a, _: a.split(SIDE // 2)[1].repeat(2, 1),
+)
+
+
+def _programme(seed: int, *, after_each: Callable[[list[torch.Tensor]], None]) -> list[torch.Tensor]:
+    """Run a random programme that makes tensors, works on them in place, and lets go of them."""
+    dice = random.Random(seed)
+    torch.manual_seed(seed)
+    tensors = [torch.randn(SIDE, SIDE) for _ in range(3)]
+    for _ in range(30):
+        made = dice.choice(OPERATORS)(dice.choice(tensors), dice.choice(tensors))
+        if all(made is not tensor for tensor in tensors):
+            tensors.append(made)
+        del made
+        if len(tensors) > 6:
+            tensors.pop(dice.randrange(len(tensors)))
+        after_each(tensors)
+    return tensors
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_programmes_compute_the_same_whatever_is_dropped_when(
+    residence: ResidencyMode, seed: int
+) -> None:
+    expected = _programme(seed, after_each=lambda _: None)
+    dice = random.Random(-seed)
+    dropped = 0
+
+    def drop_some(tensors: list[torch.Tensor]) -> None:
+        nonlocal dropped
+        for tensor in tensors:
+            if dice.random() < 0.4:
+                dropped += _drop(residence, tensor)
+
+    with residence:
+        found = _programme(seed, after_each=drop_some)
+        assert all(map(torch.equal, found, expected))
+    assert dropped > 5

@@ -1,0 +1,342 @@
+"""The tier: the budget holds at every moment, everything comes back as it was, and errors reach who waits."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tmtrain.errors import FlashError, InfeasibleError
+from tmtrain.runtime.tier.flash import FlashFile
+from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, BlockState
+from tmtrain.runtime.tier.mover import Mover
+from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, keep_large_blocks_apart
+from tmtrain.runtime.tier.tier import Tier
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _apart() -> None:  # pyright: ignore[reportUnusedFunction]
+    keep_large_blocks_apart()
+
+
+@pytest.fixture
+def flash(tmp_path: Path) -> FlashFile:
+    return FlashFile(tmp_path, size_bytes=64 * MIB)
+
+
+@pytest.fixture
+def tier(flash: FlashFile) -> Iterator[Tier]:
+    made = Tier(flash=flash, mover=Mover(flash), budget_bytes=8 * MIB)
+    yield made
+    made.close()  # pages that are out stay closed for whoever gets the memory next
+    _ADMITTED.clear()
+
+
+def _array(seed: int, size: int = 3 * MIB) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+
+
+_ADMITTED: dict[int, NDArray[np.uint8]] = {}
+"""By number: must not be freed while pages of them are out."""
+
+
+def _admit(tier: Tier, number: int, array: NDArray[np.uint8]) -> None:
+    _ADMITTED[number] = array
+    tier.make_room(array.nbytes)
+    tier.admit(number, Span(array.ctypes.data, array.nbytes))
+
+
+def test_a_loop_larger_than_the_budget_comes_back_as_it_was(tier: Tier) -> None:
+    arrays = {n: _array(n) for n in range(6)}  # 18 MiB under 8
+    copies = {n: array.copy() for n, array in arrays.items()}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    for now in range(6, 30):
+        n = now % 6
+        tier.begin(now, [n])
+        assert np.array_equal(arrays[n], copies[n])
+        arrays[n] += 1
+        copies[n] += 1
+        tier.wrote([n])
+        assert tier.used_bytes <= tier.budget_bytes
+    assert tier.counts.peak_bytes <= tier.budget_bytes
+    assert tier.counts.misses > 0
+    tier.close()
+    assert all(np.array_equal(arrays[n], copies[n]) for n in arrays)
+
+
+def test_a_clean_block_leaves_without_being_written_again(tier: Tier) -> None:
+    arrays = [_array(n, size=6 * MIB) for n in range(2)]  # one at a time in memory
+    for n, array in enumerate(arrays):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    for now in range(2, 8):
+        tier.begin(now, [now % 2])
+    assert tier.mover.moved.bytes_in > tier.mover.moved.bytes_out
+    # Each was written once, in at most all of its whole pages.
+    assert tier.mover.moved.bytes_out <= 2 * 6 * MIB
+
+
+def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
+    arrays = {n: _array(n, size=6 * MIB) for n in range(3)}  # each alone fits into 8, no two do
+    copies = {n: array.copy() for n, array in arrays.items()}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    for step in range(24):
+        at = step % 6 * MIB
+        part = (at + 7, at + 5000)  # of one or two blocks
+        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, part))
+        for n, array in arrays.items():
+            assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
+            array[slice(*part)] += 1
+            copies[n][slice(*part)] += 1
+        tier.end(arrays, ranges=dict.fromkeys(arrays, part))
+        assert tier.used_bytes <= tier.budget_bytes
+    for n in arrays:
+        tier.begin(30, [n])
+        assert np.array_equal(arrays[n], copies[n])
+
+
+def test_what_was_not_written_in_a_part_is_still_clean(tier: Tier) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    for n, array in ((1, one), (2, two)):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(3, [1])
+    written = tier.mover.moved.bytes_out
+    tier.end([1], ranges={1: (0, 4096)})
+    tier.begin(4, [2])
+    tier.begin(5, [1])
+    assert (
+        tier.mover.moved.bytes_out - written <= 2 * MIB + 5 * MIB
+    )  # of one, a block or two; the rest of two
+
+
+def test_the_edges_of_the_last_block_are_pages(tier: Tier) -> None:
+    array = _array(1, size=2 * MIB + 5000)
+    _admit(tier, 1, array)
+    blocks = tier.blocks_of(1)
+    assert all(block.span.length == BLOCK_BYTES for block in blocks[:-1])
+    assert blocks[-1].span.length % PAGE_BYTES == 0
+    assert blocks[-1].span.end <= array.ctypes.data + array.nbytes
+
+
+def test_what_the_operator_uses_never_leaves_for_it(tier: Tier) -> None:
+    arrays = {n: _array(n) for n in range(3)}
+    for n in (0, 1):
+        tier.begin(n, ())
+        _admit(tier, n, arrays[n])
+    tier.begin(2, [0, 1])
+    with pytest.raises(InfeasibleError, match=r"operator 2 needs 8\.9\d MiB .* the budget has 8.00 MiB"):
+        tier.make_room(arrays[2].nbytes)
+    assert all(block.state is BlockState.HERE for n in (0, 1) for block in tier.blocks_of(n))
+
+
+def test_a_storage_that_dies_is_open_again_and_its_room_is_free(tier: Tier) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+    _admit(tier, 2, two)
+    assert any(block.state is BlockState.AWAY for block in tier.blocks_of(1))
+    before = tier.used_bytes
+    tier.dismiss(1)
+    one[:] = 7  # may be freed or written: no fault
+    assert tier.used_bytes <= before
+    assert 1 not in tier
+
+
+def test_a_prefetch_takes_only_room_that_is_free(tier: Tier) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+    _admit(tier, 2, two)
+    away = [block for block in tier.blocks_of(1) if block.state is BlockState.AWAY]
+    free = (tier.budget_bytes - tier.used_bytes) // BLOCK_BYTES
+    assert [tier.fetch(block, deadline=9) for block in away] == [n < free for n in range(len(away))]
+
+
+def test_an_error_of_the_drive_reaches_the_operator_that_waits(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FlashError("the drive is on fire")
+
+    monkeypatch.setattr(tier.flash, "write", refuse)
+    with pytest.raises(FlashError, match="on fire"):
+        _admit(tier, 2, two)
+    assert all(
+        block.state is not BlockState.AWAY for block in tier.blocks_of(1)
+    )  # nothing left without a copy
+
+
+def test_what_is_queued_when_the_mover_ends_keeps_nobody_waiting(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tier.flash, "write", lambda *_, **__: time.sleep(0.05))
+    array = _array(1, size=6 * MIB)
+    _admit(tier, 1, array)
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=1)
+    tier.mover.close()
+    tier.dismiss(1)
+    assert tier.used_bytes == 0
+
+
+def test_a_saved_block_leaves_at_once_unless_it_was_changed(tier: Tier) -> None:
+    array = _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end([])
+    first, second = tier.blocks_of(1)[:2]
+    for block in (first, second):
+        tier.save(block, deadline=1)
+        assert block.job is not None
+        block.job.wait()
+        assert block.state is BlockState.HERE
+    written = tier.mover.moved.bytes_out
+    tier.leave(first, deadline=1)
+    assert first.state is BlockState.AWAY
+    assert tier.mover.moved.bytes_out == written
+    tier.wrote([1])
+    tier.leave(second, deadline=1)
+    assert second.state is BlockState.LEAVING
+
+
+def test_what_the_operator_uses_stays_whoever_says_otherwise(tier: Tier) -> None:
+    array = _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end([])
+    tier.begin(1, [1])
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=1)
+        tier.leave(block, deadline=1)
+        assert block.job is not None
+        block.job.wait()
+        assert block.state is BlockState.HERE
+    tier.end([])
+    for block in tier.blocks_of(1):
+        tier.leave(block, deadline=1)
+        assert block.state is BlockState.AWAY
+
+
+def test_a_prefetch_makes_way_for_the_operator_at_hand(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    _admit(tier, 1, one)
+    tier.begin(1, ())
+    _admit(tier, 2, two)
+    tier.begin(2, ())
+    for block in tier.blocks_of(2):
+        tier.leave(block, deadline=2)
+        if block.job is not None:
+            block.job.wait()
+    read = tier.flash.read
+    monkeypatch.setattr(
+        tier.flash, "read", lambda into, *, offset: (time.sleep(0.01), read(into, offset=offset))
+    )
+    for block in tier.blocks_of(1):
+        tier.fetch(block, deadline=9)
+    three = _array(3, size=7 * MIB)
+    tier.begin(3, ())
+    _admit(tier, 3, three)
+    assert tier.used_bytes <= tier.budget_bytes
+
+
+def test_the_file_grows_with_what_is_admitted(tmp_path: Path) -> None:
+    flash = FlashFile(tmp_path, size_bytes=2 * MIB)
+    tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
+    array = _array(1, size=9 * MIB)
+    _admit(tier, 1, array)
+    assert flash.size_bytes >= 9 * MIB - 2 * PAGE_BYTES
+    tier.close()
+
+
+def test_random_uses_with_a_slow_drive_never_lose_a_byte(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes that end late overlap new contents, changes of mind and deaths."""
+    dice, write = random.Random(1), tier.flash.write
+    under_way: list[int] = []
+    overtaken: list[int] = []
+
+    def slowly(data: memoryview, *, offset: int) -> None:
+        overtaken.extend(place for place in under_way if place == offset)
+        under_way.append(offset)
+        time.sleep(0.002)
+        write(data, offset=offset)
+        under_way.remove(offset)
+
+    monkeypatch.setattr(tier.flash, "write", slowly)
+    arrays: dict[int, NDArray[np.uint8]] = {}
+    copies: dict[int, NDArray[np.uint8]] = {}
+    for now in range(150):
+        chosen = dice.sample(sorted(arrays), k=min(2, len(arrays)))
+        tier.begin(now, chosen)
+        for n in chosen:
+            assert np.array_equal(arrays[n], copies[n])
+        if dice.random() < 0.5:
+            for n in chosen:
+                value = dice.randrange(256)
+                arrays[n][::4096] = value
+                copies[n][::4096] = value
+            tier.wrote(chosen)
+        if dice.random() < 0.2 and len(arrays) > 3:
+            dead = dice.choice(sorted(arrays))
+            tier.dismiss(dead)
+            del arrays[dead], copies[dead], _ADMITTED[dead]
+        if len(arrays) < 8:
+            array = _array(now, size=dice.randrange(MIB // 4, 2 * MIB))
+            _admit(tier, 1000 + now, array)
+            arrays[1000 + now], copies[1000 + now] = array, array.copy()
+        for n in dice.sample(sorted(arrays), k=1):
+            for block in tier.blocks_of(n):
+                tier.leave(block, deadline=now + 5)
+        assert tier.used_bytes <= tier.budget_bytes
+    tier.close()
+    assert overtaken == []  # two writes of one place could end in either order
+    assert all(np.array_equal(arrays[n], copies[n]) for n in arrays)
+
+
+def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
+    arrays = {n: _array(n, 2 * MIB) for n in range(5)}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(5, [0])
+    tier.keep(0)
+    tier.keep(0)
+    assert tier.free_bytes == tier.budget_bytes - tier._tenants[0].bytes  # pyright: ignore[reportPrivateUsage]
+    for now in range(6, 20):
+        tier.begin(now, [1 + now % 4])
+        for block in tier.blocks_of(0):
+            tier.leave(block, deadline=now)
+            assert block.state is BlockState.HERE
+    tier.begin(20, [1, 2, 3])
+    with pytest.raises(InfeasibleError, match=r"needs 9\.98 MiB"):  # what is kept is part of it
+        tier.make_room(2 * MIB)
+    tier.begin(21, ())
+    tier.dismiss(0)
+    assert tier.free_bytes == tier.budget_bytes
+
+
+def test_without_restoring_only_what_is_under_way_is_waited_for(flash: FlashFile) -> None:
+    tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=4 * MIB)
+    arrays = {n: _array(n) for n in range(3)}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    away = tier.away_bytes
+    assert away > 0
+    tier.close(restores=False)
+    assert tier.away_bytes >= away
+    assert tier.mover.moved.bytes_in == 0
+    for n in arrays:
+        tier.dismiss(n)  # opens the pages for whoever gets the memory next
+    _ADMITTED.clear()
