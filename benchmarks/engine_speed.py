@@ -113,8 +113,8 @@ def _artifact() -> Iterator[Speed]:
     machine = load_machine("g10-host")
     trace = trace_of(str(G10))
     timeline = lower(trace, machine=machine, fast_bytes=machine.fast.capacity_bytes)
-    with (G10 / "results.csv").open(newline="") as stream:
-        rows = {row["policy"]: row for row in csv.DictReader(stream)}
+    with (G10 / "results.csv").open(newline="") as recorded:
+        rows = {row["policy"]: row for row in csv.DictReader(recorded)}
     for policy in ARTIFACT_POLICIES:
         yield Speed(
             model=trace.model, policy=policy, steps=ARTIFACT_STEPS,

@@ -145,14 +145,14 @@ def _figure(result: Result) -> Figure:
 
 
 def _artifact(folder: Path) -> dict[str, Figure]:
-    with (folder / "results.csv").open(newline="") as stream:
+    with (folder / "results.csv").open(newline="") as recorded:
         return {
             row["policy"]: Figure(
                 times_ideal=float(row["slowdown"]),
                 in_bytes=int(row["ssd_read_bytes"]) + int(row["cpu_read_bytes"]),
                 out_bytes=int(row["ssd_write_bytes"]) + int(row["cpu_write_bytes"]),
             )
-            for row in csv.DictReader(stream)
+            for row in csv.DictReader(recorded)
         }
 
 

@@ -62,8 +62,8 @@ def _hints(folder: Path, policy: str) -> tuple[dict[int, list[int]], dict[int, l
     """Return the kernels at which each tensor is evicted, and at which it is fetched."""
     evicted: dict[int, list[int]] = defaultdict(list)
     fetched: dict[int, list[int]] = defaultdict(list)
-    with (folder / "plans.csv").open(newline="") as stream:
-        for row in csv.DictReader(stream):
+    with (folder / "plans.csv").open(newline="") as recorded:
+        for row in csv.DictReader(recorded):
             if row["policy"] == policy and row["action"] != "free":
                 side = fetched if row["action"] == "to_gpu" else evicted
                 side[int(row["tensor_id"])].append(int(row["issue_kernel"]))

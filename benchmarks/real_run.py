@@ -116,8 +116,8 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
             objective=given.objective,
         ) as training:  # fmt: skip
             row = _measured(training.step, given.steps)
-            assert training.route is not None
-            return {"side": given.side} | row | _told(training.result, training.route)
+            assert training.planned_step is not None
+            return {"side": given.side} | row | _told(training.result, training.planned_step)
     if given.side == "swap":
         counted = int((CGROUP / "memory.usage_in_bytes").read_text())
         fixed = counted - sum(parameter.nbytes for parameter in model.parameters())
@@ -197,15 +197,17 @@ def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str)
     }  # fmt: skip
 
 
-def _told(result: RunResult, route: PlannedStep) -> dict[str, Any]:
-    least = bound_of(route.timeline, machine=route.machine, objective="bytes", recompute=False).value
-    floor_s = max(route.timeline.compute_s, least / route.machine.shared_bytes_per_s)
+def _told(result: RunResult, planned_step: PlannedStep) -> dict[str, Any]:
+    least = bound_of(
+        planned_step.timeline, machine=planned_step.machine, objective="bytes", recompute=False
+    ).value
+    floor_s = max(planned_step.timeline.compute_s, least / planned_step.machine.shared_bytes_per_s)
     return {
         "hows": [step.how for step in result.steps], "peak_bytes": max(step.peak_bytes for step in result.steps),
         "bytes_in": result.steps[-1].bytes_in, "bytes_out": result.steps[-1].bytes_out,
-        "replays": result.steps[-1].replays, "stall_s": result.steps[-1].stall_s,
+        "recomputations": result.steps[-1].recomputations, "stall_s": result.steps[-1].stall_s,
         "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
-        "compute_s": route.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(route)),
+        "compute_s": planned_step.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(planned_step)),
     }  # fmt: skip
 
 

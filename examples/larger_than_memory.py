@@ -53,7 +53,7 @@ def main(folder: str, budget: str = "8 GiB", steps: int = 4, *size: int) -> None
             )
         result = training.result
     most = max(step.peak_bytes for step in result.steps)
-    print(f"{result.tenant_bytes / 1e9:.1f} GB of tensors, at most {most / 1e9:.2f} GB of them in memory")
+    print(f"{result.managed_bytes / 1e9:.1f} GB of tensors, at most {most / 1e9:.2f} GB of them in memory")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -66,8 +67,16 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def read_bundle(path: Path, *, kind: str, version: int) -> Bundle:
+def read_bundle(
+    path: Path, *, kind: str, version: int, renamed: Mapping[str, str] = MappingProxyType({})
+) -> Bundle:
     """Read the bundle at `path`, checking kind, version and every digest.
+
+    Args:
+        path: The folder.
+        kind: What it must hold.
+        version: The newest format version that the reader knows.
+        renamed: Names of tables, columns and scalars in older versions, and what each is called now.
 
     Raises:
         InputError: there is nothing at `path`.
@@ -84,7 +93,27 @@ def read_bundle(path: Path, *, kind: str, version: int) -> Bundle:
     if manifest.pop("digest", None) != _digest_of(manifest):
         raise FileFormatError(f"{path}/{MANIFEST} was edited after it was written: make the {kind} again")
     tables = {name: _read_table(path, name, digest) for name, digest in manifest["tables"].items()}
-    return Bundle(kind=kind, version=found, meta=manifest["meta"], tables=tables)
+    meta = manifest["meta"]
+    if found < version:
+        meta, tables = rename_keys(meta, renamed), rename_keys(tables, renamed)
+        tables = {
+            name: table.rename_columns([renamed.get(column, column) for column in table.column_names])
+            for name, table in tables.items()
+        }
+    return Bundle(kind=kind, version=found, meta=meta, tables=tables)
+
+
+def rename_keys(value: Any, renamed: Mapping[str, str]) -> Any:
+    """Return `value` with the keys of all objects in it as they are called now.
+
+    >>> rename_keys({"replay_s": 1.0, "rows": [{"replay_s": 2.0}]}, {"replay_s": "recompute_s"})
+    {'recompute_s': 1.0, 'rows': [{'recompute_s': 2.0}]}
+    """
+    if isinstance(value, dict):
+        return {renamed.get(key, key): rename_keys(inner, renamed) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rename_keys(inner, renamed) for inner in value]
+    return value
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
-"""The joint problem by complete enumeration: every way to keep, move or make again one row, and any mixture of them.
+"""The joint problem by complete enumeration: every way to keep, move or recompute one row, and any mixture of them.
 
-A *pattern* gives every storage of forward that backward (or a replay) wants again one fate, and says which operators run
-again at their moment. A pattern is allowed if every replay finds its inputs. The rows of the batch may follow different
+A *pattern* gives every storage of forward that backward (or a recomputation) wants again one fate, and says which operators run
+again at their moment. A pattern is allowed if every recomputation finds its inputs. The rows of the batch may follow different
 patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the
 capacity at each slice. Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and
 the moments are given.
@@ -30,23 +30,23 @@ class Fate:
     there: frozenset[int]
     """Slices after its last use in forward, before its first need, at which the row takes room."""
     at: frozenset[int]
-    """Moments at which a replay finds it."""
+    """Moments at which a recomputation finds it."""
     fetched: bool = False
-    replayed: bool = False
+    recomputed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     name: str
     maker: int | None
-    """Recipe that makes it again; None: kept or moved."""
+    """Producer that makes it again; None: kept or moved."""
     fates: tuple[Fate, ...]
     gap: tuple[int, int] | None
-    """Start and end in the step; None: nobody but replays wants it."""
+    """Start and end in the step; None: nobody but recomputations wants it."""
 
 
-def recipes_of(step: RowStep) -> list[tuple[int, ...]]:
-    """Return the operators of each recipe: those that make or work on the same storages."""
+def producers_of(step: RowStep) -> list[tuple[int, ...]]:
+    """Return the operators of each producer: those that make or work on the same storages."""
     groups: list[tuple[set[str], list[int]]] = []
     for i, op in enumerate(step.ops):
         if op.phase == Phase.BACKWARD:
@@ -69,28 +69,30 @@ class Patterns:
         self._step, self._timeline = step, timeline
         self._T = len(step.ops)
         assert len(timeline.slices) == self._T
-        self._cuts, self._moment = blocks.cuts.tolist(), blocks.moment.tolist()
-        self.recipes = recipes_of(step)
-        self._block = [self._block_of(ops) for ops in self.recipes]
+        self._cuts, self._point = blocks.cuts.tolist(), blocks.point.tolist()
+        self.producers = producers_of(step)
+        self._block = [self._block_of(ops) for ops in self.producers]
         self.wanted = [w for name in step.pages if (w := self._want(name)) is not None]
 
     def _block_of(self, ops: tuple[int, ...]) -> int:
-        """The block in which a recipe and all uses in forward of its results lie, if it has a moment; else -1."""
+        """The block in which a producer and all uses in forward of its results lie, if it has a moment; else -1."""
         made = {name for i in ops for name in self._step.ops[i].makes}
         last = max([ops[-1], *(t for name in made for t in self._forward_uses(name))])
         for b, (first, end) in enumerate(zip(self._cuts[:-1], self._cuts[1:], strict=True)):
             if first <= ops[0] and last < end:
-                return b if self._moment[b] >= 0 else -1
+                return b if self._point[b] >= 0 else -1
         return -1
 
-    def _results(self, recipe: int) -> set[str]:
-        return {n for i in self.recipes[recipe] for n in (*self._step.ops[i].makes,)}
+    def _results(self, producer: int) -> set[str]:
+        return {n for i in self.producers[producer] for n in (*self._step.ops[i].makes,)}
 
-    def _inputs(self, recipe: int) -> set[str]:
-        return {n for i in self.recipes[recipe] for n in self._step.ops[i].reads} - self._results(recipe)
+    def _inputs(self, producer: int) -> set[str]:
+        return {n for i in self.producers[producer] for n in self._step.ops[i].reads} - self._results(
+            producer
+        )
 
     def _maker(self, name: str) -> int | None:
-        return next((r for r in range(len(self.recipes)) if name in self._results(r)), None)
+        return next((r for r in range(len(self.producers)) if name in self._results(r)), None)
 
     def _forward_uses(self, name: str) -> list[int]:
         return [t for t in self._step.uses(name) if self._step.ops[t].phase != Phase.BACKWARD]
@@ -111,35 +113,35 @@ class Patterns:
     def _want(self, name: str) -> "_Wanted | None":
         uses, need = self._forward_uses(name), self._need(name)
         if not uses or (name in self._step.inputs and self._need(name) is None):
-            return None  # what survives the step is taken to be there for replays, like weights
+            return None  # what survives the step is taken to be there for recomputations, like weights
         start, home = uses[-1], self._home(name)
-        if home is not None and self._moment[home] >= 0 and need is not None:
-            moments = [self._moment[home]]
+        if home is not None and self._point[home] >= 0 and need is not None:
+            points = [self._point[home]]
             maker = self._maker(name)
             maker = maker if maker is not None and self._block[maker] == home else None
         else:
             readers = {
                 b for r, b in enumerate(self._block) if b >= 0 and name in self._inputs(r) and b != home
             }
-            moments, maker = sorted(self._moment[b] for b in readers), None
-        last = need if need is not None else max(moments, default=-1)
-        moments = [m for m in moments if start < m <= last]
-        if not moments or (home is not None and need is None):
+            points, maker = sorted(self._point[b] for b in readers), None
+        last = need if need is not None else max(points, default=-1)
+        points = [m for m in points if start < m <= last]
+        if not points or (home is not None and need is None):
             return None
         all_slices = range(start + 1, last)
-        fates = [Fate(there=frozenset(all_slices), at=frozenset(moments))]
-        for i, m in enumerate(moments):
+        fates = [Fate(there=frozenset(all_slices), at=frozenset(points))]
+        for i, m in enumerate(points):
             there = frozenset(t for t in all_slices if t >= m)
-            fates.append(Fate(there=there, at=frozenset(moments[i:]), fetched=True))
+            fates.append(Fate(there=there, at=frozenset(points[i:]), fetched=True))
             if maker is not None:
-                fates.append(Fate(there=there, at=frozenset(moments[i:]), replayed=True))
+                fates.append(Fate(there=there, at=frozenset(points[i:]), recomputed=True))
         fates.append(Fate(there=frozenset(), at=frozenset(), fetched=need is not None))
         return _Wanted(
             name=name, maker=maker, fates=tuple(fates), gap=None if need is None else (start, need)
         )
 
     def allowed(self) -> list[tuple[dict[str, Fate], frozenset[int]]]:
-        """Return every pattern in which each replay finds its inputs: fates, and the recipes that run again."""
+        """Return every pattern in which each recomputation finds its inputs: fates, and the producers that run again."""
         found: list[tuple[dict[str, Fate], frozenset[int]]] = []
         for choice in product(*(w.fates for w in self.wanted)):
             fates = {w.name: fate for w, fate in zip(self.wanted, choice, strict=True)}
@@ -149,26 +151,26 @@ class Patterns:
         return found
 
     def _runs(self, fates: dict[str, Fate]) -> frozenset[int] | None:
-        """The recipes that have to run again, None if one of them cannot."""
+        """The producers that have to run again, None if one of them cannot."""
         pending = [
-            w.maker for w in self.wanted if fates[w.name].replayed and w.maker is not None
+            w.maker for w in self.wanted if fates[w.name].recomputed and w.maker is not None
         ]  # fmt: skip
         running: set[int] = set()
         while pending:
-            recipe = pending.pop()
-            if recipe in running:
+            producer = pending.pop()
+            if producer in running:
                 continue
-            running.add(recipe)
-            # Rule 3c of the class: all that comes out of a replay stays, what else it makes as well.
-            if any(w.maker == recipe and not fates[w.name].replayed for w in self.wanted):
+            running.add(producer)
+            # Rule 3c of the class: all that comes out of a recomputation stays, what else it makes as well.
+            if any(w.maker == producer and not fates[w.name].recomputed for w in self.wanted):
                 return None
-            block = self._block[recipe]
-            moment = self._moment[block]
-            for name in self._inputs(recipe):
+            block = self._block[producer]
+            point = self._point[block]
+            for name in self._inputs(producer):
                 if name in fates:
                     fate, late = fates[name], self._need(name)
-                    is_over = late is not None and moment > late
-                    if moment not in fate.at and not is_over:
+                    is_over = late is not None and point > late
+                    if point not in fate.at and not is_over:
                         return None
                 elif self._home(name) == block and self._need(name) is None:
                     maker = self._maker(name)
@@ -201,7 +203,7 @@ class Patterns:
         joules = work_energy_j(timeline.slices, machine=machine)
         again = [
             sum(float(objective.per_second * seconds[i] + objective.per_joule * joules[i]) for i in ops)
-            for ops in self.recipes
+            for ops in self.producers
         ]
         shares: dict[int, float] = {}
         leaves: dict[str, dict[int, float]] = {w.name: {} for w in self.wanted}
@@ -223,7 +225,7 @@ class Patterns:
                     leaves[name][share] = float(step.pages[name])
                 span = range(w.gap[0] + 1, w.gap[1]) if w.gap else fate.there
                 for t in span:
-                    # What only replays want is not in `lacks`: there it takes room that nobody has counted yet.
+                    # What only recomputations want is not in `lacks`: there it takes room that nobody has counted yet.
                     change = (t not in fate.there) if w.gap else -1
                     if change:
                         absent[t][share] = absent[t].get(share, 0.0) + change * step.pages[name]

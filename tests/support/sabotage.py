@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.checking.walk import walk
-from tmtrain.lowering import Replays, Timeline, insert_replays
+from tmtrain.lowering import Recomputations, Timeline, insert_recomputations
 from tmtrain.lowering.recomputation import places_of_slices
 from tmtrain.machine import Machine
 from tmtrain.plans import Bound, Certificate, Plan, Transfers
@@ -19,7 +19,7 @@ Choice: TypeAlias = NDArray[np.bool_] | int
 
 
 def change(plan: Plan, table: str, row: Choice, **by: int) -> Plan:
-    """Add numbers to columns of a row of "transfers" or "replays"."""
+    """Add numbers to columns of a row of "transfers" or "recomputations"."""
     old: Any = getattr(plan, table)
     columns = {name: getattr(old, name).copy() for name in by}
     for name, amount in by.items():
@@ -71,18 +71,18 @@ def proof(plan: Plan) -> Certificate:
 
 def dirty_transfer(plan: Plan, timeline: Timeline, machine: Machine) -> int:
     """Return a transfer whose content the step writes."""
-    walked = walk(insert_replays(timeline, plan.replays, machine=machine))
+    walked = walk(insert_recomputations(timeline, plan.recomputations, machine=machine))
     written = [any(access.writes for access in accesses) for accesses in walked.accesses]
     return next(row for row, extent in enumerate(plan.transfers.extent.tolist()) if written[extent])
 
 
-def leaving_after_a_replay(plan: Plan, timeline: Timeline, machine: Machine) -> Plan:
-    """Return the plan in which a page made again leaves once more before it is used."""
-    longer = insert_replays(timeline, plan.replays, machine=machine)
-    replays = set(range(len(longer.slices))) - set(places_of_slices(longer, of=timeline).tolist())
+def leaving_after_a_recomputation(plan: Plan, timeline: Timeline, machine: Machine) -> Plan:
+    """Return the plan in which a page recomputed leaves once more before it is used."""
+    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    recomputations = set(range(len(longer.slices))) - set(places_of_slices(longer, of=timeline).tolist())
     for extent, accesses in enumerate(walk(longer).accesses):
         for made, used in pairwise(accesses):
-            if made.slice in replays and made.writes and used.needs and used.slice > made.slice + 1:
+            if made.slice in recomputations and made.writes and used.needs and used.slice > made.slice + 1:
                 times = dict.fromkeys(("write_slice", "written_slice", "leave_slice"), made.slice + 1)
                 more = {"extent": extent, "first_page": 0, "pages": 1} | times
                 more |= dict.fromkeys(("fetch_slice", "return_slice"), used.slice)
@@ -92,30 +92,30 @@ def leaving_after_a_replay(plan: Plan, timeline: Timeline, machine: Machine) -> 
                     for name in moves.__slots__
                 }
                 return replace(plan, transfers=replace(moves, **columns))
-    raise AssertionError("what is made again is used at once")
+    raise AssertionError("what is recomputed is used at once")
 
 
-def chained_replays(plan: Plan, timeline: Timeline) -> tuple[int, int]:
-    """Return two replays of one moment and the same rows, of which the second reads what the first makes."""
-    recipes, replays = timeline.recipes, plan.replays
-    for second in range(1, len(replays)):
+def chained_recomputations(plan: Plan, timeline: Timeline) -> tuple[int, int]:
+    """Return two recomputations of one moment and the same rows, of which the second reads what the first makes."""
+    producers, recomputations = timeline.producers, plan.recomputations
+    for second in range(1, len(recomputations)):
         for first in range(second):
-            made = _touched(timeline, int(replays.recipe[first]), recipes.touch_writes)
-            read = _touched(timeline, int(replays.recipe[second]), recipes.touch_reads)
-            if made & read and _same(replays, first, second):
+            made = _touched(timeline, int(recomputations.producer[first]), producers.touch_writes)
+            read = _touched(timeline, int(recomputations.producer[second]), producers.touch_reads)
+            if made & read and _same(recomputations, first, second):
                 return first, second
-    raise AssertionError("no chain of replays in this plan")
+    raise AssertionError("no chain of recomputations in this plan")
 
 
-def _same(replays: Replays, one: int, other: int) -> bool:
-    columns = (replays.before_slice, replays.first_row, replays.end_row)
+def _same(recomputations: Recomputations, one: int, other: int) -> bool:
+    columns = (recomputations.before_slice, recomputations.first_row, recomputations.end_row)
     return all(column[one] == column[other] for column in columns)
 
 
-def _touched(timeline: Timeline, recipe: int, how: NDArray[np.bool_]) -> set[int]:
-    recipes = timeline.recipes
-    begin, end = recipes.touch_ptr[recipes.op_ptr[[recipe, recipe + 1]]].tolist()
-    return set(recipes.touch_storage[begin:end][how[begin:end]].tolist())
+def _touched(timeline: Timeline, producer: int, how: NDArray[np.bool_]) -> set[int]:
+    producers = timeline.producers
+    begin, end = producers.touch_ptr[producers.op_ptr[[producer, producer + 1]]].tolist()
+    return set(producers.touch_storage[begin:end][how[begin:end]].tolist())
 
 
 def no_transfers(plan: Plan) -> Transfers:

@@ -26,9 +26,9 @@ def steps(
     )
     freed: list[list[int]] = [[] for _ in range(len(small.slices))]
     for extent, survives in enumerate(small.extents.persistent.tolist()):
-        moments = _moments(small, extent)
-        if moments and (not survives or draw(st.booleans())):
-            freed[draw(st.sampled_from(moments))].append(extent)
+        points = _points(small, extent)
+        if points and (not survives or draw(st.booleans())):
+            freed[draw(st.sampled_from(points))].append(extent)
     return replace(
         small,
         page_bytes=PAGE,
@@ -40,7 +40,7 @@ def steps(
     )
 
 
-def _moments(timeline: Timeline, extent: int) -> list[int]:
+def _points(timeline: Timeline, extent: int) -> list[int]:
     """Slices after which the framework may free `extent`, which is born once in a step.
 
     What does not outlive the step is freed after its last access; what does, between its last use and its birth.

@@ -6,13 +6,13 @@ from tmtrain.checking.bound.bound import proved_bound
 from tmtrain.checking.bound.prices import prices_of
 from tmtrain.checking.findings import Findings
 from tmtrain.checking.report import CheckReport
-from tmtrain.checking.rules.content import check_content, read_recipes, sound_replays
+from tmtrain.checking.rules.content import check_content, read_producers, sound_recomputations
 from tmtrain.checking.rules.recompute_slices import check_slices
 from tmtrain.checking.rules.residency import check_class, follow_transfers
 from tmtrain.checking.rules.traffic import CLOSE, check_prediction, is_close, objective_value
 from tmtrain.checking.walk import Walk, walk
 from tmtrain.errors import InfeasibleError, InputError
-from tmtrain.lowering import SLICE_SHARE, Timeline, insert_replays, lower
+from tmtrain.lowering import SLICE_SHARE, Timeline, insert_recomputations, lower
 from tmtrain.machine import Machine
 from tmtrain.plans.plan import Plan
 from tmtrain.trace import Trace, trace_fingerprint
@@ -26,7 +26,7 @@ class _Verdict:
     bound: float | None = None
     value: float | None = None
     peak_bytes: int = 0
-    random_replays: int = 0
+    random_recomputations: int = 0
 
 
 def check_plan(
@@ -34,7 +34,7 @@ def check_plan(
 ) -> CheckReport:
     """Verify a plan and its certificate against the step they claim to be for.
 
-    Nothing of the planner is used: the step is followed slice by slice with the plan's transfers and replays, and the bound
+    Nothing of the planner is used: the step is followed slice by slice with the plan's transfers and recomputations, and the bound
     is worked out from the certificate's multipliers. What breaks a rule becomes a `Violation`, nothing is raised.
 
     Args:
@@ -63,7 +63,7 @@ def check_plan(
         stored_bound=None if plan.certificate is None else plan.certificate.bound.value,
         value=verdict.value,
         peak_bytes=verdict.peak_bytes,
-        random_replays=verdict.random_replays,
+        random_recomputations=verdict.random_recomputations,
     )
 
 
@@ -108,22 +108,24 @@ def _lower(
 def _check_step(
     trace: Trace, plan: Plan, timeline: Timeline, walked: Walk, *, machine: Machine, verdict: _Verdict
 ) -> None:
-    """Follow the step with its replays and transfers."""
+    """Follow the step with its recomputations and transfers."""
     found = verdict.found
-    replays = sound_replays(timeline, plan.replays, found=found)
+    recomputations = sound_recomputations(timeline, plan.recomputations, found=found)
     if len(found):
         return
-    book = read_recipes(trace, timeline)
-    check_content(trace, timeline, walked, book, replays, found=found)
-    longer = insert_replays(timeline, plan.replays, machine=machine)
-    places = check_slices(timeline, longer, book, replays, found=found)
+    book = read_producers(trace, timeline)
+    check_content(trace, timeline, walked, book, recomputations, found=found)
+    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    places = check_slices(timeline, longer, book, recomputations, found=found)
     longer_walked, before = walk(longer), len(found)
     moved = follow_transfers(longer, longer_walked, plan.transfers, found=found)
     if len(found) == before and plan.certificate is not None:
         check_class(longer, longer_walked, plan.transfers, places, found=found)
     check_prediction(plan, timeline, longer, moved, machine=machine, found=found)
     is_random = trace.operators.is_random
-    verdict.random_replays = sum(bool(is_random[book.ops[replay.recipe]].any()) for replay in replays)
+    verdict.random_recomputations = sum(
+        bool(is_random[book.ops[recomputation.producer]].any()) for recomputation in recomputations
+    )
     verdict.peak_bytes = moved.peak_pages * timeline.page_bytes
     verdict.value = objective_value(plan, timeline, longer, objective=plan.objective, machine=machine)
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 Rule = Literal[
     "fit",
-    "replay",
-    "replay-input",
-    "replay-slice",
+    "recomputation",
+    "recomputation-input",
+    "recomputation-slice",
     "content",
     "transfer",
     "gap",
@@ -60,8 +60,8 @@ class CheckReport:
     """The objective of what the plan predicts; None where the plan does not fit the step."""
     peak_bytes: int
     """The most fast memory that is in use while a slice runs."""
-    random_replays: int
-    """Replays of random operators: the run has to save the generator's state for them."""
+    random_recomputations: int
+    """Recomputations of random operators: the run has to save the generator's state for them."""
 
     @property
     def ok(self) -> bool:

@@ -31,7 +31,7 @@ COMMANDS = {
     "machine": "Machines, and the source of each of their numbers.",
     "doctor": "Check that everything tmtrain needs is here, and say what to do about what is not.",
 }
-"""What each is for, in the order of the road; command NAME is ``tmtrain.cli.NAME:NAME``."""
+"""What each is for, in the order of the road; command NAME is ``tmtrain.cli.commands.NAME:NAME``."""
 
 
 def make_app() -> App:
@@ -49,7 +49,7 @@ def make_app() -> App:
         result_action="return_int_as_exit_code_else_zero",
     )
     for order, (name, purpose) in enumerate(COMMANDS.items()):
-        app.command(f"tmtrain.cli.{name}:{name}", name=name, help=purpose, sort_key=order)
+        app.command(f"tmtrain.cli.commands.{name}:{name}", name=name, help=purpose, sort_key=order)
     return app
 
 

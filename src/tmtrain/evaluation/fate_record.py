@@ -21,15 +21,17 @@ from tmtrain.plans import Plan
 from tmtrain.trace import Role, Trace
 
 KIND = "fates"
-VERSION = 1
+VERSION = 2
 """Format version; a newer file is refused."""
-_SERIES = ("end_s", "phase", "price_per_byte", "kept_bytes", "moved_bytes", "remade_bytes")
-_GROUPS = ("role", "module", "kept_bytes", "moved_bytes", "remade_bytes")
+_RENAMED = {"remade_bytes": "recomputed_bytes"}
+"""Words of version 1."""
+_SERIES = ("end_s", "phase", "price_per_byte", "kept_bytes", "moved_bytes", "recomputed_bytes")
+_GROUPS = ("role", "module", "kept_bytes", "moved_bytes", "recomputed_bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FateSeries:
-    """One row per slice of the step without replays, laid end to end without waiting."""
+    """One row per slice of the step without recomputations, laid end to end without waiting."""
 
     end_s: NDArray[np.float64]
     phase: NDArray[np.int8]
@@ -38,7 +40,7 @@ class FateSeries:
     kept_bytes: NDArray[np.int64]
     """Of contents that wait for their next use while the slice runs: those that stay."""
     moved_bytes: NDArray[np.int64]
-    remade_bytes: NDArray[np.int64]
+    recomputed_bytes: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +52,12 @@ class FateGroup:
     """Path with every number replaced by "*": layers are told together."""
     kept_bytes: int
     moved_bytes: int
-    remade_bytes: int
+    recomputed_bytes: int
 
     @property
     def bytes(self) -> int:
         """Of all fates."""
-        return self.kept_bytes + self.moved_bytes + self.remade_bytes
+        return self.kept_bytes + self.moved_bytes + self.recomputed_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def record_fates(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machi
         unit=make_objective(plan.objective, timeline=timeline, machine=machine).unit,
         series=FateSeries(
             end_s=np.cumsum(timeline.slices.duration_s), phase=timeline.slices.phase, price_per_byte=price,
-            kept_bytes=over_time(fates.kept), moved_bytes=over_time(fates.moved), remade_bytes=over_time(fates.remade),
+            kept_bytes=over_time(fates.kept), moved_bytes=over_time(fates.moved), recomputed_bytes=over_time(fates.recomputed),
         ),
         groups=_groups(problem, fates, trace=trace, timeline=timeline),
     )  # fmt: skip
@@ -123,7 +125,7 @@ def load_fates(path: Path) -> FateRecord:
         InputError: there is nothing at `path`.
         FileFormatError: not of this kind, of a newer version, truncated or edited.
     """
-    bundle = read_bundle(path, kind=KIND, version=VERSION)
+    bundle = read_bundle(path, kind=KIND, version=VERSION, renamed=_RENAMED)
     try:
         series: dict[str, Any] = {name: bundle.tables["series"].column(name).to_numpy() for name in _SERIES}
         groups = msgspec.convert(bundle.tables["groups"].to_pylist(), list[FateGroup])
@@ -143,10 +145,10 @@ def _groups(problem: Problem, fates: Fates, *, trace: Trace, timeline: Timeline)
         storage = int(timeline.extents.storage[gaps.extent[gap]])
         role = Role(int(trace.storages.role[storage])).name.lower().replace("_", " ")
         key = role, re.sub(r"(?<![^.])\d+(?![^.])", "*", trace.storages.module[storage])
-        amounts = np.array([fates.kept[gap], fates.moved[gap], fates.remade[gap]], np.int64) * page
+        amounts = np.array([fates.kept[gap], fates.moved[gap], fates.recomputed[gap]], np.int64) * page
         sums[key] = sums.get(key, np.zeros(3, np.int64)) + amounts
     found = [
-        FateGroup(role=role, module=module, kept_bytes=int(k), moved_bytes=int(m), remade_bytes=int(r))
+        FateGroup(role=role, module=module, kept_bytes=int(k), moved_bytes=int(m), recomputed_bytes=int(r))
         for (role, module), (k, m, r) in sums.items()
     ]
     return tuple(sorted(found, key=lambda group: -group.bytes))

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...], "refusals": [Refusal, ...]}``."""
+RENAMED = {"replay_s": "recompute_s"}
+"""Words of schema 4 and before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Row:
     step_time_s: float
     ideal_step_time_s: float
     """Compute alone, everything resident, nothing recomputed."""
-    replay_s: float
+    recompute_s: float
     """Recomputation, part of `step_time_s`."""
     stall_s: float
     bytes_in: int

@@ -1,6 +1,6 @@
 """Export "chakra": a planned step as a Chakra execution trace (MLCommons), for ASTRA-sim and its like.
 
-One COMP node per slice, replays included, one MEM_STORE and one MEM_LOAD node per transfer of the plan. They depend on one
+One COMP node per slice, recomputations included, one MEM_STORE and one MEM_LOAD node per transfer of the plan. They depend on one
 another through data alone:
 
 * a slice on the slice before it, and on the loads that must be back before it;

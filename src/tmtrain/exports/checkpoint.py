@@ -4,7 +4,7 @@ Note [All or nothing]
     A plan splits tensors; a checkpoint policy keeps the result of an operator or does not. Over the n layers of one kind
     (`tmtrain.exports.layers`) the result of one operator is kept in ``round(sum of the shares that the plan does not
     recompute)`` of them: the average over the layers meets the plan's share within half a layer, and what is kept at once
-    is about what the plan keeps. The layers in which the plan recomputes least keep it, of equals the later ones, whose
+    is about what the plan keeps. The layers in which the pla recomputes least keep it, of equals the later ones, whose
     results wait for a shorter time. Of those that keep it, as many as the shares moved sum to offload it, those with the
     largest shares first.
 
@@ -13,7 +13,7 @@ Note [What torch can do]
     kept. It follows:
 
     * a result that is made by several operators, or in place, cannot be put in (the operators that work on it would not
-      run): such storages are always made again;
+      run): such storages are always recomputed;
     * a random operator whose result is put in does not advance the generator. So it may be kept only if no later random
       operator of the layer runs again: otherwise that one would draw other numbers;
     * an operator that updates buffers (running statistics) updates them twice. Who applies the policy puts them back
@@ -73,7 +73,7 @@ class _Maker:
         activation = (trace.storages.role == Role.ACTIVATION) & ~trace.storages.persistent
         self._needed: NDArray[np.bool_] = (split.pages > 0) & activation
         whole = np.maximum(split.pages, 1)
-        self._moved, self._remade = split.moved / whole, split.recomputed / whole
+        self._moved, self._recomputed = split.moved / whole, split.recomputed / whole
         self._read: dict[int, set[int]] = defaultdict(set)
         self._makers: dict[int, set[int]] = defaultdict(set)
         """Storage -> operators that allocate or write it in forward."""
@@ -132,7 +132,7 @@ class _Maker:
             ops = [layer.ops[place] for layer in alike]
             if not any(self._results(op) for op in ops):
                 continue
-            stays = [1.0 - self._share(op, self._remade) for op in ops]
+            stays = [1.0 - self._share(op, self._recomputed) for op in ops]
             moves = [self._share(op, self._moved) for op in ops]
             order = sorted(range(len(ops)), key=lambda i: (-stays[i], -i))
             kept = order[: floor(sum(stays) + 0.5)]
@@ -178,23 +178,23 @@ class _Maker:
 
     def _plan_tally(self) -> Tally:
         sizes = np.where(self._needed, self._ledger.trace.storages.bytes, 0)
-        moved, remade = int(sizes @ self._moved), int(sizes @ self._remade)
-        replays, recipes, flops = (
-            self._ledger.plan.replays,
-            self._ledger.timeline.recipes,
+        moved, recomputed = int(sizes @ self._moved), int(sizes @ self._recomputed)
+        recomputations, producers, flops = (
+            self._ledger.plan.recomputations,
+            self._ledger.timeline.producers,
             self._ledger.trace.operators.flops,
         )
         rerun = 0.0
-        for row in range(len(replays)):
-            recipe = int(replays.recipe[row])
-            ops = recipes.op[recipes.op_ptr[recipe] : recipes.op_ptr[recipe + 1]]
+        for row in range(len(recomputations)):
+            producer = int(recomputations.producer[row])
+            ops = producers.op[producers.op_ptr[producer] : producers.op_ptr[producer + 1]]
             rerun += float(flops[ops].sum()) * float(
-                (replays.end_row[row] - replays.first_row[row]) / replays.rows[row]
+                (recomputations.end_row[row] - recomputations.first_row[row]) / recomputations.rows[row]
             )
         return Tally(
-            saved_bytes=int(sizes.sum()) - moved - remade,
+            saved_bytes=int(sizes.sum()) - moved - recomputed,
             offloaded_bytes=moved,
-            recomputed_bytes=remade,
+            recomputed_bytes=recomputed,
             rerun_flops=int(rerun),
         )
 
@@ -223,8 +223,8 @@ class _Maker:
         lost = {"outside": 0.0, "inputs": 0.0, "in_place": 0.0, "random": 0.0}
         for storage in np.flatnonzero(self._needed).tolist():
             size, makers = float(sizes[storage]), self._makers[storage]
-            away = size * float(self._moved[storage] + self._remade[storage])
-            stays = size * float(1 - self._remade[storage])
+            away = size * float(self._moved[storage] + self._recomputed[storage])
+            stays = size * float(1 - self._recomputed[storage])
             if storage in inputs:
                 lost["inputs"] += away
             elif not makers & inside:

@@ -44,7 +44,7 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     inputs_bytes: int
     """Moved or recomputed by the plan, but an input of a wrapped layer: they stay."""
     in_place_bytes: int
-    """Kept or moved by the plan, but made by several operators or in place: they are made again."""
+    """Kept or moved by the plan, but made by several operators or in place: they are recomputed."""
     random_bytes: int
     """Kept or moved by the plan, but random, and a later random operator of the layer runs again: so must they."""
 

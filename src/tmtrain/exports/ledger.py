@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InputError
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.monitor.steering import moved_pages
@@ -42,9 +42,9 @@ class Ledger:
     plan: Plan
     trace: Trace
     timeline: Timeline
-    """The step without replays."""
+    """The step without recomputations."""
     longer: Timeline
-    """The step with the replays of the plan in it: what its transfers speak of."""
+    """The step with the recomputations of the plan in it: what its transfers speak of."""
     machine: Machine
     problem: Problem
     """Gaps of `timeline`."""
@@ -89,7 +89,7 @@ class Ledger:
         return Split(
             kept=self._per_storage(owner, fates.kept[gaps]),
             moved=self._per_storage(owner, fates.moved[gaps]),
-            recomputed=self._per_storage(owner, fates.remade[gaps]),
+            recomputed=self._per_storage(owner, fates.recomputed[gaps]),
         )
 
     def ever_moved(self) -> NDArray[np.int64]:
@@ -118,7 +118,7 @@ def open_ledger(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machin
     Args:
         plan: Made for `timeline`.
         trace: The step.
-        timeline: The step on `machine`, without replays.
+        timeline: The step on `machine`, without recomputations.
         machine: As planned for.
 
     Raises:
@@ -135,7 +135,7 @@ def open_ledger(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machin
     check_plan_fits(plan, timeline)
     if trace.operators.name != timeline.operator_names:
         raise InputError("the timeline was not lowered from this trace: lower it anew")
-    longer = insert_replays(timeline, plan.replays, machine=machine)
+    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
     check_transfers_fit(plan, longer)
     problem = build_problem(timeline)
     bytes_in, bytes_out = _traffic(plan, longer, storages=len(trace.storages))

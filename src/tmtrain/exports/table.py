@@ -213,5 +213,5 @@ def _gap_columns(ledger: Ledger) -> dict[str, Any]:
         "bytes": total(gaps.pages),
         "kept_bytes": total(ledger.fates.kept),
         "moved_bytes": total(ledger.fates.moved),
-        "recomputed_bytes": total(ledger.fates.remade),
+        "recomputed_bytes": total(ledger.fates.recomputed),
     }

@@ -53,7 +53,7 @@ def export(
         out: The file; for "table" a name that does not end in ".json" becomes a folder of Parquet tables.
         to: The form.
         trace: The step.
-        timeline: The step on `machine`, without replays.
+        timeline: The step on `machine`, without recomputations.
         machine: As planned for.
         device: "deepspeed" only: where to offload to, by default "nvme".
         layers: "checkpoint" only: regular expression of the paths of the modules that may be computed again; by default

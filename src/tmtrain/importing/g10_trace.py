@@ -2,7 +2,7 @@
 
 One operator per kernel, which is never cut, and one storage per tensor, which is touched as a whole. The measured times
 come along, at the artifact's clock. FLOPs are unknown and said to be zero, so results count no energy of arithmetic, and
-nothing can be made again. Weights persist, and each is written in place by its update kernel: the step is a cycle.
+nothing can be recomputed. Weights persist, and each is written in place by its update kernel: the step is a cycle.
 """
 
 from dataclasses import dataclass, field

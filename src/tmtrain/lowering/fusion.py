@@ -9,7 +9,7 @@ joins the operator directly before it where
 The bytes of that write and of that read are saved; a chain joins link by link. Everything else stays as it is: storages
 live as before (a plan sees no difference), operators are counted and timed one by one, so what a fused kernel gains by
 overlapping its parts is left out, and a result that backward reads again is written, and read by its consumer, as before.
-Replays are priced like first runs: what is never seen outside a chain is remade by the whole chain.
+Recomputations are priced like first runs: what is never seen outside a chain is recomputed by the whole chain.
 
 Known limitation: where little fast memory makes us cut the operators of a chain into slices, they run one operator after
 the other here, and slice by slice in a fused kernel; residency is that of the former, bytes are those of the latter.

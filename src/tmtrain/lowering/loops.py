@@ -88,7 +88,7 @@ def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
         return [_leading(trace.operands, rows, most_dims=2, matrix_dims=("batch",))]
     if name.startswith("convolution"):
         images = [row for row in rows if _is_image(trace.operands, row, backward="backward" in name)]
-        return [_leading(trace.operands, rows, followers=images, most_dims=1, matrix_dims=("m",))]
+        return [_leading(trace.operands, rows, cut_operands=images, most_dims=1, matrix_dims=("m",))]
     if name in _BATCH_NORM:
         return [_two_pass(trace.operands, rows)]
     if name in _EMBEDDING:
@@ -155,14 +155,14 @@ def _leading(
     operands: Operands,
     rows: Sequence[int],
     *,
-    followers: Sequence[int] | None = None,
+    cut_operands: Sequence[int] | None = None,
     most_dims: int | None = None,
     keep_last: bool = False,
     matrix_dims: tuple[str, ...] = (),
 ) -> LoopNest:
-    """One loop over the leading dimensions that the operands (or only `followers`) share with the largest of them."""
+    """One loop over the leading dimensions that the operands (or only `cut_operands`) share with the largest of them."""
     shapes = operands.shape
-    candidates = rows if followers is None else followers
+    candidates = rows if cut_operands is None else cut_operands
     largest = max(candidates, key=lambda row: prod(shapes[row]), default=None)
     if largest is None:
         return uncut(rows)
@@ -184,7 +184,7 @@ def _leading(
 def _pointwise(operands: Operands, rows: Sequence[int]) -> LoopNest:
     """Broadcasting aligns shapes on the right: an operand with fewer dimensions serves every slice."""
     most = max((len(operands.shape[row]) for row in rows), default=0)
-    return _leading(operands, rows, followers=[row for row in rows if len(operands.shape[row]) == most])
+    return _leading(operands, rows, cut_operands=[row for row in rows if len(operands.shape[row]) == most])
 
 
 def _is_image(operands: Operands, row: int, *, backward: bool) -> bool:
@@ -211,7 +211,7 @@ def _agreement(shape: tuple[int, ...], with_shape: tuple[int, ...]) -> int:
 def _two_pass(operands: Operands, rows: range) -> LoopNest:
     most = max((len(operands.shape[row]) for row in rows), default=0)
     nest = _leading(
-        operands, rows, followers=[row for row in rows if len(operands.shape[row]) == most], most_dims=1
+        operands, rows, cut_operands=[row for row in rows if len(operands.shape[row]) == most], most_dims=1
     )
     found = tuple(
         Operand(

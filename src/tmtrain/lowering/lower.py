@@ -6,7 +6,7 @@ when. Views and operators that touch nothing make no slice.
 
 Note [Given durations]
     A step from outside may bring measured seconds along (`Operators.duration_s`). Then they hold, on whatever machine, and
-    a slice takes its share of them; the machine says what bytes cost. Nothing is made again in such a step, unless its
+    a slice takes its share of them; the machine says what bytes cost. Nothing is recomputed in such a step, unless its
     operators stay whole: what some rows of one would take was not measured, and the model of a machine would be another
     clock.
 """
@@ -20,7 +20,7 @@ from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lowering.cost import operator_loads, slice_work
 from tmtrain.lowering.extents import PageRuns, assemble_extents
 from tmtrain.lowering.loops import LoopNest, Operand, loop_nests, uncut
-from tmtrain.lowering.producers import RowLoop, find_recipes, no_recipes, row_loop
+from tmtrain.lowering.producers import RowLoop, find_producers, no_producers, row_loop
 from tmtrain.lowering.slicing import Slice, choose_cuts, slices_of
 from tmtrain.lowering.timeline import Slices, Timeline
 from tmtrain.machine import Machine
@@ -95,9 +95,9 @@ def lower(
         extents=extents,
         accesses=accesses,
         frees=frees,
-        recipes=no_recipes()
+        producers=no_producers()
         if is_given and not whole_operators
-        else find_recipes(trace, loops=cut.loops, loads=loads),
+        else find_producers(trace, loops=cut.loops, loads=loads),
     )
 
 
@@ -110,7 +110,7 @@ class _Cut:
     dims: list[tuple[float, ...]] = field(default_factory=list)
     runs: PageRuns = field(default_factory=PageRuns)
     loops: dict[int, RowLoop] = field(default_factory=dict[int, RowLoop])
-    """How each operator could be cut along rows, were it replayed."""
+    """How each operator could be cut along rows, were it recomputed."""
     largest: tuple[int, int] = (0, -1)
     """Pages of the slice that needs most, and its operator."""
 

@@ -1,17 +1,17 @@
-"""How the content of a storage can be made again: the operators that made it, and what they need.
+"""How the content of a storage can be recomputed: the operators that made it, and what they need.
 
-A *recipe* is the operators of forward and loss that make one or more storages, from birth to the last write: one operator
+A *producer* is the operators of forward and loss that make one or more storages, from birth to the last write: one operator
 as a rule, several where a result is worked on in place (dropout noise: ``empty_like``, ``bernoulli_``, ``div_``).
-Replaying them in order gives the same bits, because
+Recomputing them in order gives the same bits, because
 
-* all that they write is born in them (running statistics of a batch norm apart: a replay leaves those alone),
-* what they read is not written between them and the replay (`Recipes.valid_until_op`),
+* all that they write is born in them (running statistics of a batch norm apart: a recomputation leaves those alone),
+* what they read is not written between them and the recomputation (`Producers.valid_until_op`),
 * a random operator is given the generator state of its first run: a counter in the generators of accelerators, from
   which any part of its numbers can be drawn. Known limitation: CPU generators draw in order, so there only whole.
 
-A recipe is cut along *rows*, equal pieces of the outermost loop of its operators (samples or tokens): rows ``[a, b)`` of
+A producer is cut along *rows*, equal pieces of the outermost loop of its operators (samples or tokens): rows ``[a, b)`` of
 the results need rows ``[a, b)`` of the inputs that follow the loop, and all of the others. Where an operator mixes rows (a
-loss), the recipe has one row; of a batch norm only the pass that applies the statistics is replayed, which does not.
+loss), the producer has one row; of a batch norm only the pass that applies the statistics is recomputed, which does not.
 """
 
 from collections import defaultdict
@@ -40,28 +40,28 @@ class RowLoop:
 
     trips: int
     """1 where it cannot be."""
-    followers: frozenset[int]
+    cut_operands: frozenset[int]
     """Rows of `tmtrain.trace.Operands` that are cut; the others are needed whole."""
     matrix_dim: str | None
     """Dimension of the matrix product that the loop runs over."""
     statistics: frozenset[int] = frozenset()
-    """Rows of operands that the first of two passes makes and the second, which alone is replayed, reads."""
+    """Rows of operands that the first of two passes makes and the second, which alone is recomputed, reads."""
 
 
-WHOLE = RowLoop(trips=1, followers=frozenset(), matrix_dim=None)
+WHOLE = RowLoop(trips=1, cut_operands=frozenset(), matrix_dim=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipes:
-    """One row per recipe, ordered by the last operator. Flat lists come with pointers: ``ptr[i]:ptr[i + 1]``."""
+class Producers:
+    """One row per producer, ordered by the last operator. Flat lists come with pointers: ``ptr[i]:ptr[i + 1]``."""
 
     rows: NDArray[np.int64]
-    """Equal pieces into which a replay may be cut."""
+    """Equal pieces into which a recomputation may be cut."""
     valid_until_op: NDArray[np.int32]
     """First operator that overwrites an input; the number of operators if none does."""
     op_ptr: NDArray[np.int64]
     op: NDArray[np.int32]
-    """Operators of each recipe, in order of execution."""
+    """Operators of each producer, in order of execution."""
     op_dim: tuple[str | None, ...]
     """Dimension of the operator's matrix product that the rows run over."""
     loads: Loads
@@ -78,10 +78,10 @@ class Recipes:
         return len(self.rows)
 
 
-def no_recipes() -> Recipes:
-    """Return an empty table: nothing can be made again.
+def no_producers() -> Producers:
+    """Return an empty table: nothing can be recomputed.
 
-    >>> len(no_recipes())
+    >>> len(no_producers())
     0
     """
     nothing, none, start = np.zeros(0), np.zeros(0, np.int32), np.zeros(1, np.int64)
@@ -90,7 +90,7 @@ def no_recipes() -> Recipes:
         matrix_flops=nothing, vector_ops=nothing, fast_bytes=nothing, operand_bytes=nothing, dims=nothing.reshape(0, 4),
         products=nothing, vector_class=nothing.astype(np.int8), is_fp32=false, measured_s=nothing,
     )  # fmt: skip
-    return Recipes(
+    return Producers(
         rows=none.astype(np.int64), valid_until_op=none, op_ptr=start, op=none, op_dim=(), loads=loads,
         touch_ptr=start, touch_storage=none, touch_reads=false, touch_writes=false, touch_follows=false,
     )  # fmt: skip
@@ -100,31 +100,31 @@ def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
     """Read off the loop nests of an operator how it is cut along rows.
 
     Its results must follow the outermost loop and fill their storages; else rows mean nothing and it is taken whole.
-    Of an operator in two passes (batch norm) the second is replayed, from the statistics that the first one left.
+    Of an operator in two passes (batch norm) the second is recomputed, from the statistics that the first one left.
     """
     if len(nests) != 1 or not nests[0].trips:
         return WHOLE
     nest, operands = nests[0], trace.operands
-    followers = frozenset(o.row for o in nest.operands if o.loop == 0 and _spans_storage(trace, o.row))
+    cut_operands = frozenset(o.row for o in nest.operands if o.loop == 0 and _spans_storage(trace, o.row))
     is_buffer = trace.storages.role[operands.storage] == Role.BUFFER
     unfollowed = frozenset(
         o.row
         for o in nest.operands
-        if operands.writes[o.row] and o.row not in followers and not is_buffer[o.row]
+        if operands.writes[o.row] and o.row not in cut_operands and not is_buffer[o.row]
     )
     statistics = frozenset(row for row in unfollowed if operands.allocates[row] and nest.passes > 1)
-    if unfollowed - statistics or not any(operands.writes[row] for row in followers):
+    if unfollowed - statistics or not any(operands.writes[row] for row in cut_operands):
         return WHOLE
     return RowLoop(
         trips=nest.trips[0],
-        followers=followers,
+        cut_operands=cut_operands,
         matrix_dim=nest.matrix_dims[0] if nest.matrix_dims else None,
         statistics=statistics,
     )
 
 
-def find_recipes(trace: Trace, *, loops: dict[int, RowLoop], loads: Loads) -> Recipes:
-    """Find every storage of forward and loss that can be made again.
+def find_producers(trace: Trace, *, loops: dict[int, RowLoop], loads: Loads) -> Producers:
+    """Find every storage of forward and loss that can be recomputed.
 
     Args:
         trace: The step.
@@ -137,7 +137,7 @@ def find_recipes(trace: Trace, *, loops: dict[int, RowLoop], loads: Loads) -> Re
     for storages, ops in groups:
         if _is_repeatable(trace, storages, ops, table.rows_of_op):
             table.add(storages, ops)
-    return table.recipes(loads)
+    return table.producers(loads)
 
 
 def _spans_storage(trace: Trace, row: int) -> bool:
@@ -197,7 +197,7 @@ def _is_repeatable(
 
 
 class _Table:
-    """Columns of `Recipes` while they grow."""
+    """Columns of `Producers` while they grow."""
 
     def __init__(self, trace: Trace, loops: dict[int, RowLoop]) -> None:
         self._trace, self._loops = trace, loops
@@ -215,7 +215,7 @@ class _Table:
         self._touches: list[tuple[int, bool, bool, bool]] = []
 
     def add(self, storages: tuple[int, ...], ops: list[int]) -> None:
-        """Add the recipe of `storages`, made by `ops`."""
+        """Add the producer of `storages`, made by `ops`."""
         touching = [op for op in ops if op in self._loops]
         if not touching:
             return
@@ -234,10 +234,10 @@ class _Table:
             reads, writes = bool(operands.reads[row]), bool(operands.writes[row])
             if row in loop.statistics:
                 reads, writes = True, False
-            # Statistics that the operator keeps up to date are neither needed nor changed by a replay.
+            # Statistics that the operator keeps up to date are neither needed nor changed by a recomputation.
             is_kept_aside = writes and storage not in storages
             if (reads or writes) and not is_kept_aside:
-                self._touches.append((storage, reads, writes, row in loop.followers))
+                self._touches.append((storage, reads, writes, row in loop.cut_operands))
         self._touch_ptr.append(len(self._touches))
 
     def _overwritten(self, op: int, storages: tuple[int, ...]) -> int:
@@ -252,10 +252,10 @@ class _Table:
         later = [w for storage in read.difference(storages) for w in self._writes[storage] if w > op]
         return min(later, default=never)
 
-    def recipes(self, loads: Loads) -> Recipes:
+    def producers(self, loads: Loads) -> Producers:
         """Turn the lists into columns."""
         columns = list(zip(*self._touches, strict=True)) or [()] * 4
-        return Recipes(
+        return Producers(
             rows=np.array(self._rows, np.int64),
             valid_until_op=np.array(self._valid_until, np.int32),
             op_ptr=np.array(self._op_ptr, np.int64),

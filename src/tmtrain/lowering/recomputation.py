@@ -1,8 +1,8 @@
-"""Recomputation as a rewriting of the step: replayed operators become further slices of the Timeline.
+"""Recomputation as a rewriting of the step: recomputed operators become further slices of the Timeline.
 
-What is remade dies after its last use before the replay and is born again in it, so nothing else has to know about
+What is recomputed dies after its last use before the recomputation and is born again in it, so nothing else has to know about
 recomputation: placement, scheduling and the engine see an ordinary step, and the engine's rules (what a slice reads must be
-there) make sure that each replay finds each row that it needs.
+there) make sure that each recomputation finds each row that it needs.
 
 Page runs are cut in the ratio of the rows, as those of slices are. A storage with fewer pages than there are rows cannot be
 cut: where it still holds its content it is left alone, else every piece touches all of it.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tmtrain.lowering.cost import slice_work
 from tmtrain.lowering.extents import next_slices
-from tmtrain.lowering.producers import Recipes
+from tmtrain.lowering.producers import Producers
 from tmtrain.lowering.timeline import Accesses, Extents, Frees, Slices, Timeline
 from tmtrain.machine import Machine
 from tmtrain.ragged import lay_flat
@@ -26,56 +26,62 @@ _DIMS = ("batch", "m", "n", "k")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replays:
-    """One row per replay of some rows of a recipe, in order of execution."""
+class Recomputations:
+    """One row per recomputation of some rows of a producer, in order of execution."""
 
-    recipe: NDArray[np.int32]
+    producer: NDArray[np.int32]
     before_slice: NDArray[np.int32]
-    """Slice of the step without replays that it runs before; never decreases."""
+    """Slice of the step without recomputations that it runs before; never decreases."""
     first_row: NDArray[np.int64]
     end_row: NDArray[np.int64]
     rows: NDArray[np.int64]
     """Equal pieces that the rows count."""
 
     def __len__(self) -> int:
-        return len(self.recipe)
+        return len(self.producer)
 
 
-def no_replays() -> Replays:
-    """Return the replays of a plan that only keeps and moves.
+def no_recomputations() -> Recomputations:
+    """Return the recomputations of a plan that only keeps and moves.
 
-    >>> len(no_replays())
+    >>> len(no_recomputations())
     0
     """
     none = np.zeros(0, np.int32)
     wide = none.astype(np.int64)
-    return Replays(recipe=none, before_slice=none, first_row=wide, end_row=wide, rows=wide)
+    return Recomputations(producer=none, before_slice=none, first_row=wide, end_row=wide, rows=wide)
 
 
-def insert_replays(timeline: Timeline, replays: Replays, *, machine: Machine) -> Timeline:
-    """Return the step in which `replays` run too.
+def insert_recomputations(
+    timeline: Timeline, recomputations: Recomputations, *, machine: Machine
+) -> Timeline:
+    """Return the step in which `recomputations` run too.
 
     Args:
-        timeline: The step without replays.
-        replays: What to make again, when; each replay's inputs must be alive then, or remade before it.
+        timeline: The step without recomputations.
+        recomputations: What to recompute, when; each recomputation's inputs must be alive then, or recomputed before it.
         machine: Prices the further slices.
     """
-    if not len(replays):
+    if not len(recomputations):
         return timeline
     script = _Script(timeline)
-    for row in range(len(replays)):
+    for row in range(len(recomputations)):
         script.add(
-            int(replays.recipe[row]),
-            before=int(replays.before_slice[row]),
-            rows=(int(replays.first_row[row]), int(replays.end_row[row]), int(replays.rows[row])),
+            int(recomputations.producer[row]),
+            before=int(recomputations.before_slice[row]),
+            rows=(
+                int(recomputations.first_row[row]),
+                int(recomputations.end_row[row]),
+                int(recomputations.rows[row]),
+            ),
         )
     return script.rewrite(machine)
 
 
 def places_of_slices(longer: Timeline, *, of: Timeline) -> NDArray[np.int64]:
-    """Return where each slice of the step `of` stands in `longer`, the same step with replays in it.
+    """Return where each slice of the step `of` stands in `longer`, the same step with recomputations in it.
 
-    Recipes are of forward and loss, and replays run in backward: a slice in the phase of its operator is no replay.
+    Producers are of forward and loss, and recomputations run in backward: a slice in the phase of its operator is no recomputation.
     """
     phase = np.full(int(of.slices.op.max(initial=-1)) + 1, -1)
     phase[of.slices.op] = of.slices.phase
@@ -99,9 +105,9 @@ class _Script:
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
-        extents, recipes = timeline.extents, timeline.recipes
+        extents, producers = timeline.extents, timeline.producers
         count = int(extents.storage.max(initial=-1)) + 1
-        self._count = max(count, int(recipes.touch_storage.max(initial=-1)) + 1)
+        self._count = max(count, int(producers.touch_storage.max(initial=-1)) + 1)
         self._pages = np.zeros(self._count, np.int64)
         np.maximum.at(self._pages, extents.storage, extents.first_page + extents.pages)
         self._last_use = _last_slices(timeline, self._count)
@@ -109,28 +115,28 @@ class _Script:
         self._runs: list[_Run] = []
         self._before: list[int] = []
         self._entry: list[int] = []
-        """Entry of `Recipes.op`, or -1 where an original slice is repeated."""
+        """Entry of `Producers.op`, or -1 where an original slice is repeated."""
         self._repeats: list[int] = []
         self._share: list[float] = []
         self._made: dict[int, int] = {}
-        """Storage -> the last moment at which a replay made some of it."""
+        """Storage -> the last moment at which a recomputation made some of it."""
 
-    def add(self, recipe: int, *, before: int, rows: tuple[int, int, int]) -> None:
-        """Add the replay of rows ``[rows[0], rows[1])`` of ``rows[2]`` of `recipe`."""
-        recipes = self._timeline.recipes
-        for entry in range(int(recipes.op_ptr[recipe]), int(recipes.op_ptr[recipe + 1])):
+    def add(self, producer: int, *, before: int, rows: tuple[int, int, int]) -> None:
+        """Add the recomputation of rows ``[rows[0], rows[1])`` of ``rows[2]`` of `producer`."""
+        producers = self._timeline.producers
+        for entry in range(int(producers.op_ptr[producer]), int(producers.op_ptr[producer + 1])):
             if rows[1] - rows[0] == rows[2]:
-                self._repeat(recipes, entry, before)
+                self._repeat(producers, entry, before)
             else:
-                self._add_piece(recipes, entry, before, rows)
+                self._add_piece(producers, entry, before, rows)
 
-    def _repeat(self, recipes: Recipes, entry: int, before: int) -> None:
-        """Run all slices of an operator again as they are; what the recipe only reads (statistics) it finds there."""
+    def _repeat(self, producers: Producers, entry: int, before: int) -> None:
+        """Run all slices of an operator again as they are; what the producer only reads (statistics) it finds there."""
         timeline, accesses = self._timeline, self._timeline.accesses
-        touches = slice(int(recipes.touch_ptr[entry]), int(recipes.touch_ptr[entry + 1]))
-        touched = set(recipes.touch_storage[touches].tolist())
-        made = set(recipes.touch_storage[touches][recipes.touch_writes[touches]].tolist())
-        for t in range(*self._slices_of_op[int(recipes.op[entry])]):
+        touches = slice(int(producers.touch_ptr[entry]), int(producers.touch_ptr[entry + 1]))
+        touched = set(producers.touch_storage[touches].tolist())
+        made = set(producers.touch_storage[touches][producers.touch_writes[touches]].tolist())
+        for t in range(*self._slices_of_op[int(producers.op[entry])]):
             number = self._open(before, entry=-1, repeats=t, share=1.0)
             for row in range(int(accesses.ptr[t]), int(accesses.ptr[t + 1])):
                 extent = int(accesses.extent[row])
@@ -144,14 +150,14 @@ class _Script:
                 writes = bool(accesses.writes[row]) and makes
                 self._touch(number, storage, first, end, needs=needs, writes=writes, before=before)
 
-    def _add_piece(self, recipes: Recipes, entry: int, before: int, rows: tuple[int, int, int]) -> None:
+    def _add_piece(self, producers: Producers, entry: int, before: int, rows: tuple[int, int, int]) -> None:
         first_row, end_row, count = rows
         number = self._open(before, entry=entry, repeats=-1, share=(end_row - first_row) / count)
-        for touch in range(int(recipes.touch_ptr[entry]), int(recipes.touch_ptr[entry + 1])):
-            storage = int(recipes.touch_storage[touch])
+        for touch in range(int(producers.touch_ptr[entry]), int(producers.touch_ptr[entry + 1])):
+            storage = int(producers.touch_storage[touch])
             pages = int(self._pages[storage])
-            needs, writes = bool(recipes.touch_reads[touch]), bool(recipes.touch_writes[touch])
-            if not recipes.touch_follows[touch]:
+            needs, writes = bool(producers.touch_reads[touch]), bool(producers.touch_writes[touch])
+            if not producers.touch_follows[touch]:
                 self._touch(number, storage, 0, pages, needs=needs, writes=writes, before=before)
             elif pages >= count:
                 first, end = pages * first_row // count, pages * end_row // count
@@ -257,23 +263,23 @@ class _Script:
         )
 
     def _slices(self, machine: Machine, old_place: NDArray[np.int64], new_place: NDArray[np.int64]) -> Slices:
-        old, recipes = self._timeline.slices, self._timeline.recipes
+        old, producers = self._timeline.slices, self._timeline.producers
         entry, repeats = np.array(self._entry, np.int32), np.array(self._repeats, np.int32)
         share = np.array(self._share)
         is_piece = entry >= 0
         dims = np.ones((int(is_piece.sum()), len(_DIMS)))
         for place, e in enumerate(entry[is_piece].tolist()):
-            dim = recipes.op_dim[e]
+            dim = producers.op_dim[e]
             if dim is not None:
                 dims[place, _DIMS.index(dim)] = share[is_piece][place]
-        work = slice_work(recipes.loads.of(entry[is_piece]), machine, share=share[is_piece], dims=dims)
+        work = slice_work(producers.loads.of(entry[is_piece]), machine, share=share[is_piece], dims=dims)
 
         def column(name: str) -> NDArray[np.float64]:
             mine = getattr(old, name)[repeats]
             mine[is_piece] = getattr(work, name)
             return _merge(getattr(old, name), mine, old_place, new_place)
 
-        op = np.where(is_piece, recipes.op[entry], old.op[repeats])
+        op = np.where(is_piece, producers.op[entry], old.op[repeats])
         phase = np.full(len(entry), Phase.BACKWARD, np.int8)
         return Slices(
             op=_merge(old.op, op.astype(np.int32), old_place, new_place),
@@ -288,7 +294,7 @@ class _Script:
     def _frees(
         self, extents: Extents, piece_ptr: NDArray[np.int64], accesses: Accesses, old_place: NDArray[np.int64]
     ) -> Frees:
-        """The framework frees what a replay touches no earlier than after its last use."""
+        """The framework frees what a recomputation touches no earlier than after its last use."""
         frees, num_slices = self._timeline.frees, len(accesses.ptr) - 1
         row, offset = lay_flat(np.diff(piece_ptr)[frees.extent])
         extent = piece_ptr[frees.extent][row] + offset

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.producers import Recipes, no_recipes
+from tmtrain.lowering.producers import Producers, no_producers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ class Timeline:
     extents: Extents
     accesses: Accesses
     frees: Frees
-    recipes: Recipes = field(default_factory=no_recipes)
-    """What can be made again."""
+    producers: Producers = field(default_factory=no_producers)
+    """What can be recomputed."""
 
     @property
     def fast_pages(self) -> int:

@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def abreast(work: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
+def in_parallel(work: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answer]:
     """Return `work` of each item, in order, with a thread per core; the first error ends it.
 
-    >>> abreast(abs, [-1, 2])
+    >>> in_parallel(abs, [-1, 2])
     [1, 2]
     """
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())

@@ -1,7 +1,7 @@
 """`plan`: Timeline -> Plan, with its prediction and its certificate.
 
-1. Solve the whole problem as a linear programme (`solve`): its multipliers give the bound, its shares the replays.
-2. Round the replays to rows and put them into the step (`choose_replays`, `insert_replays`).
+1. Solve the whole problem as a linear programme (`solve`): its multipliers give the bound, its shares the recomputations.
+2. Round the recomputations to rows and put them into the step (`choose_recomputations`, `insert_recomputations`).
 3. Solve the placement of that step, round it to pages, schedule it (`realise`).
 
 There are two partitions into blocks to choose from: 1 is solved for both, and the one with the lesser bound goes on.
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
-from tmtrain.lowering.recomputation import insert_replays, no_replays, places_of_slices
+from tmtrain.lowering.recomputation import insert_recomputations, no_recomputations, places_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning.parallel import abreast
+from tmtrain.planning.parallel import in_parallel
 from tmtrain.planning.placing.greedy import largest_first
 from tmtrain.planning.placing.prediction import at_best, make_plan, predict
 from tmtrain.planning.problem.objective import Objective, make_objective
@@ -31,8 +31,8 @@ from tmtrain.planning.programme.certificate import certify
 from tmtrain.planning.programme.model import build_model
 from tmtrain.planning.programme.solve import Limits, Placement, solve
 from tmtrain.planning.programme.solve import bound_of as prove
-from tmtrain.planning.recomputation.candidates import Remaking
-from tmtrain.planning.recomputation.choice import ROUNDINGS, Rounding, choose_replays
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
+from tmtrain.planning.recomputation.choice import ROUNDINGS, Rounding, choose_recomputations
 from tmtrain.planning.recomputation.partitions import Partition, find_options, options_of
 from tmtrain.plans.plan import Bound, Plan
 from tmtrain.units import format_bytes
@@ -64,7 +64,7 @@ def plan(
         cuts: The partition into blocks, where that is decided already (`Certificate.cuts` of a plan for the same step);
             otherwise two are tried.
         write_budget_bytes: Most bytes written to flash per step.
-        time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the plan recomputes
+        time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the pla recomputes
             nothing, or is found without a solver; its certificate says what is proved then, and the gap is large but true.
 
     Raises:
@@ -86,16 +86,16 @@ class PlanningTask:
     """What is to be planned."""
 
     timeline: Timeline
-    """Without replays."""
+    """Without recomputations."""
     machine: Machine
     problem: Problem
     objective: Objective
     limits: Limits
 
-    def solve(self, remaking: Remaking | None, *, write_share: float = 1.0) -> Placement:
+    def solve(self, candidates: RecomputeCandidates | None, *, write_share: float = 1.0) -> Placement:
         """Solve its programme, with so much of the write budget."""
         return solve(
-            self.problem, timeline=self.timeline, machine=self.machine, objective=self.objective, remaking=remaking,
+            self.problem, timeline=self.timeline, machine=self.machine, objective=self.objective, candidates=candidates,
             limits=self.limits.of(write_share),
         )  # fmt: skip
 
@@ -112,7 +112,7 @@ class _ClassProof:
     """A solved programme: what its class can at best do."""
 
     options: Partition | None
-    """The partition whose replays it may use; None: keep and move only."""
+    """The partition whose recomputations it may use; None: keep and move only."""
     placement: Placement
 
 
@@ -140,7 +140,7 @@ def _plan(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
 
 def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_ClassProof]:
     """Solve the programme of each choice, for which there is time, or that without recomputation; least bound first."""
-    proofs = [proof for proof in abreast(partial(_prove_one, task), choices) if proof]
+    proofs = [proof for proof in in_parallel(partial(_prove_one, task), choices) if proof]
     if not proofs:
         if None in choices:
             raise TimeLimitError("no programme was solved in time")
@@ -151,7 +151,7 @@ def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_Cla
 def _prove_one(task: PlanningTask, options: Partition | None) -> _ClassProof | None:
     """Return nothing where the time is too short."""
     try:
-        return _ClassProof(options=options, placement=task.solve(options.remaking if options else None))
+        return _ClassProof(options=options, placement=task.solve(options.candidates if options else None))
     except TimeLimitError:
         return None
 
@@ -181,9 +181,9 @@ def _best(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Plan:
 def _carry_out(task: PlanningTask, proof: _ClassProof) -> Plan:
     """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try."""
     failed: InfeasibleError | None = None
-    remaking = proof.options.remaking if proof.options else None
+    candidates = proof.options.candidates if proof.options else None
     for share in WRITE_SHARES if task.limits.write_budget_bytes is not None else (1.0,):
-        placement = proof.placement if share == 1.0 else task.solve(remaking, write_share=share)
+        placement = proof.placement if share == 1.0 else task.solve(candidates, write_share=share)
         for rounding in ROUNDINGS if proof.options else ROUNDINGS[:1]:
             try:
                 return _round(task, proof.options, placement, write_share=share, rounding=rounding)
@@ -201,35 +201,35 @@ def _round(
     rounding: Rounding,
 ) -> Plan:
     timeline, machine, goal, problem = task.timeline, task.machine, task.objective, task.problem
-    replays = no_replays()
+    recomputations = no_recomputations()
     if options:
-        replays = choose_replays(
-            options.remaking, placement.shares, timeline=timeline, life=options.life, rounding=rounding
+        recomputations = choose_recomputations(
+            options.candidates, placement.shares, timeline=timeline, life=options.life, rounding=rounding
         )
-        longer = insert_replays(timeline, replays, machine=machine)
+        longer = insert_recomputations(timeline, recomputations, machine=machine)
         goal = goal.computing(longer.slices, machine=machine)
         problem = build_problem(longer)
-        problem = problem.hold(_comes_back_early(problem, longer, task, options.remaking))
+        problem = problem.hold(_comes_back_early(problem, longer, task, options.candidates))
         limits = task.limits.of(write_share)
         placement = solve(problem, timeline=longer, machine=machine, objective=goal, limits=limits)
     else:
         longer = timeline
     made = make_plan(
         problem, placement.moved, timeline=longer, machine=machine, objective=goal.name,
-        pace=placement.pace, stall_s=placement.stall_s, replays=replays, replay_s=longer.compute_s - timeline.compute_s,
+        pace=placement.pace, stall_s=placement.stall_s, recomputations=recomputations, recompute_s=longer.compute_s - timeline.compute_s,
     )  # fmt: skip
     return _within_budget(made, task)
 
 
 def _comes_back_early(
-    problem: Problem, longer: Timeline, task: PlanningTask, remaking: Remaking
+    problem: Problem, longer: Timeline, task: PlanningTask, candidates: RecomputeCandidates
 ) -> NDArray[np.bool_]:
-    """Gaps between a replay and the use of what it made or read: the class keeps them (`tmtrain.planning.programme.certificate`, 3c)."""
-    is_replay = np.ones(len(longer.slices), bool)
-    is_replay[places_of_slices(longer, of=task.timeline)] = False
+    """Gaps between a recomputation and the use of what it made or read: the class keeps them (`tmtrain.planning.programme.certificate`, 3c)."""
+    is_recomputation = np.ones(len(longer.slices), bool)
+    is_recomputation[places_of_slices(longer, of=task.timeline)] = False
     extent = problem.gaps.extent
-    of_unit = np.isin(longer.extents.storage[extent], remaking.unit_storage)
-    return is_replay[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])
+    of_unit = np.isin(longer.extents.storage[extent], candidates.unit_storage)
+    return is_recomputation[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])
 
 
 def _keeps_budget(made: Plan, task: PlanningTask) -> bool:
@@ -285,7 +285,7 @@ def _trivial_bound(task: PlanningTask) -> Bound:
 
 
 def _certified(task: PlanningTask, made: Plan, bound: Bound, options: Partition | None) -> Plan:
-    longer = insert_replays(task.timeline, made.replays, machine=task.machine)
+    longer = insert_recomputations(task.timeline, made.recomputations, machine=task.machine)
     goal = task.objective.computing(longer.slices, machine=task.machine)
     promised = at_best(made.prediction, bound, objective=goal, timeline=longer, machine=task.machine)
     proof = certify(
@@ -304,5 +304,5 @@ def bound_of(
     """
     task = _task(timeline, machine=machine, objective=objective, limits=Limits())
     choices = find_options(timeline, task.problem) if recompute else [None]
-    bounds = abreast(lambda options: task.solve(options.remaking if options else None).bound, choices)
+    bounds = in_parallel(lambda options: task.solve(options.candidates if options else None).bound, choices)
     return min(bounds, key=lambda bound: bound.value)

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.lowering.recomputation import Replays
+from tmtrain.lowering.recomputation import Recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.plans.plan import Bound, Certificate, Plan, Prediction, Transfers
 from tmtrain.units import format_bytes
 
 KIND = "plan"
-VERSION = 2
+VERSION = 3
 """Format version; a newer file is refused."""
+_RENAMED = {"replays": "recomputations", "recipe": "producer", "replay_s": "recompute_s"}
+"""Words of version 2."""
 
 _TRANSFERS = pa.schema(
     {
@@ -32,9 +34,9 @@ _TRANSFERS = pa.schema(
         "return_slice": pa.int32(),
     }
 )
-_REPLAYS = pa.schema(
+_RECOMPUTATIONS = pa.schema(
     {
-        "recipe": pa.int32(),
+        "producer": pa.int32(),
         "before_slice": pa.int32(),
         "first_row": pa.int64(),
         "end_row": pa.int64(),
@@ -79,11 +81,13 @@ def save_plan(plan: Plan, path: Path | str) -> None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_plan(example_plan(), Path(folder) / "example.plan")
     ...     sorted(file.name for file in (Path(folder) / "example.plan").iterdir())
-    ['manifest.json', 'multipliers.parquet', 'prices.parquet', 'replays.parquet', 'transfers.parquet']
+    ['manifest.json', 'multipliers.parquet', 'prices.parquet', 'recomputations.parquet', 'transfers.parquet']
     """
     tables = {
         "transfers": pa.table({n: getattr(plan.transfers, n) for n in _TRANSFERS.names}, _TRANSFERS),
-        "replays": pa.table({n: getattr(plan.replays, n) for n in _REPLAYS.names}, _REPLAYS),
+        "recomputations": pa.table(
+            {n: getattr(plan.recomputations, n) for n in _RECOMPUTATIONS.names}, _RECOMPUTATIONS
+        ),
     }
     if plan.certificate is not None:
         bound = plan.certificate.bound
@@ -106,22 +110,24 @@ def load_plan(path: Path | str) -> Plan:
     ...     load_plan(Path(folder) / "example.plan").objective
     'energy'
     """
-    bundle = read_bundle(Path(path), kind=KIND, version=VERSION)
+    bundle = read_bundle(Path(path), kind=KIND, version=VERSION, renamed=_RENAMED)
     try:
         meta = msgspec.convert(bundle.meta, _Meta)
     except msgspec.ValidationError as error:
         raise FileFormatError(f"{path} lacks a part of a plan ({error}): plan again") from error
     transfers = Transfers(**_columns(f"{path}", "transfers", bundle.tables.get("transfers"), _TRANSFERS))
     _check_transfers(f"{path}", transfers)
-    replays = Replays(**_columns(f"{path}", "replays", bundle.tables.get("replays"), _REPLAYS))
-    _check_replays(f"{path}", replays)
+    recomputations = Recomputations(
+        **_columns(f"{path}", "recomputations", bundle.tables.get("recomputations"), _RECOMPUTATIONS)
+    )
+    _check_recomputations(f"{path}", recomputations)
     return Plan(
         trace_fingerprint=meta.trace_fingerprint,
         machine=meta.machine,
         machine_fingerprint=meta.machine_fingerprint,
         fast_bytes=meta.fast_bytes,
         objective=meta.objective,
-        replays=replays,
+        recomputations=recomputations,
         transfers=transfers,
         prediction=meta.prediction,
         certificate=_certificate(f"{path}", meta.certificate, bundle),
@@ -129,7 +135,7 @@ def load_plan(path: Path | str) -> Plan:
 
 
 def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
-    """Refuse a plan that was made for another step, machine, capacity or slicing than `timeline` (without replays).
+    """Refuse a plan that was made for another step, machine, capacity or slicing than `timeline` (without recomputations).
 
     Raises:
         InputError: says what differs.
@@ -155,23 +161,25 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
             f"the plan was made for {format_bytes(plan.fast_bytes)} ({plan.fast_bytes} bytes) of fast memory, the step "
             f"has {format_bytes(timeline.fast_bytes)} ({timeline.fast_bytes} bytes): plan it anew"
         )
-    proof, replays = plan.certificate, plan.replays
+    proof, recomputations = plan.certificate, plan.recomputations
     if proof is not None and len(proof.bound.capacity_price) != len(timeline.slices):
         raise InputError(
             f"the plan was made for a step of {len(proof.bound.capacity_price)} slices, this one is cut into "
             f"{len(timeline.slices)}: plan it anew, or lower it with the same slice share"
         )
-    strange = (replays.recipe >= len(timeline.recipes)) | (replays.before_slice >= len(timeline.slices))
+    strange = (recomputations.producer >= len(timeline.producers)) | (
+        recomputations.before_slice >= len(timeline.slices)
+    )
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
         raise InputError(
-            f"replay {row} of the plan runs recipe {replays.recipe[row]} before slice {replays.before_slice[row]}; "
-            f"the step has {len(timeline.recipes)} recipes and {len(timeline.slices)} slices: plan it anew"
+            f"recomputation {row} of the plan runs producer {recomputations.producer[row]} before slice {recomputations.before_slice[row]}; "
+            f"the step has {len(timeline.producers)} producers and {len(timeline.slices)} slices: plan it anew"
         )
 
 
 def check_transfers_fit(plan: Plan, timeline: Timeline) -> None:
-    """Refuse a plan whose transfers name extents that `timeline`, the step with the plan's replays in it, lacks.
+    """Refuse a plan whose transfers name extents that `timeline`, the step with the plan's recomputations in it, lacks.
 
     Raises:
         InputError: says which transfer.
@@ -273,12 +281,14 @@ def _check_transfers(source: str, moves: Transfers) -> None:
         )
 
 
-def _check_replays(source: str, replays: Replays) -> None:
-    wrong = (replays.recipe < 0) | (replays.before_slice < 0) | (replays.first_row < 0)
-    wrong |= (replays.end_row <= replays.first_row) | (replays.end_row > replays.rows)
-    wrong |= np.diff(replays.before_slice, prepend=0) < 0
+def _check_recomputations(source: str, recomputations: Recomputations) -> None:
+    wrong = (recomputations.producer < 0) | (recomputations.before_slice < 0) | (recomputations.first_row < 0)
+    wrong |= (recomputations.end_row <= recomputations.first_row) | (
+        recomputations.end_row > recomputations.rows
+    )
+    wrong |= np.diff(recomputations.before_slice, prepend=0) < 0
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise FileFormatError(
-            f"{source}: replay {row} is none (a negative number, rows out of range, or not in order of slices): plan again"
+            f"{source}: recomputation {row} is none (a negative number, rows out of range, or not in order of slices): plan again"
         )

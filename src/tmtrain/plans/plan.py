@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import Replays
+from tmtrain.lowering.recomputation import Recomputations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,13 @@ class Transfers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What the planner expects of one steady step, replays included."""
+    """What the planner expects of one steady step, recomputations included."""
 
     bytes_in: int
     bytes_out: int
     step_time_s: float
     energy_j: float
-    replay_s: float
+    recompute_s: float
     """Seconds of recomputation, part of `step_time_s`."""
 
 
@@ -55,7 +55,7 @@ class Bound:
     multipliers: dict[str, NDArray[np.float64]]
     """Of each row of the programme, by name of its family (`tmtrain.planning.programme.model`)."""
     capacity_price: NDArray[np.float64]
-    """Objective units that one more page of fast memory would save, at each slice of the step without replays."""
+    """Objective units that one more page of fast memory would save, at each slice of the step without recomputations."""
     edges: NDArray[np.int64]
     """First slice of each bin over which the link is accounted for, and the number of slices."""
 
@@ -87,7 +87,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A place for every page at every moment of a cyclic step, and what is made again."""
+    """A place for every page at every moment of a cyclic step, and what is recomputed."""
 
     trace_fingerprint: str
     machine: str
@@ -95,9 +95,9 @@ class Plan:
     """Of the constants (`tmtrain.machine.Machine.fingerprint`) that the step was lowered with."""
     fast_bytes: int
     objective: str
-    replays: Replays
-    """Operators that run again; they become slices of the step (`tmtrain.lowering.insert_replays`)."""
+    recomputations: Recomputations
+    """Operators that run again; they become slices of the step (`tmtrain.lowering.insert_recomputations`)."""
     transfers: Transfers
-    """In slices and extents of the step with the replays in it."""
+    """In slices and extents of the step with the recomputations in it."""
     prediction: Prediction
     certificate: Certificate | None

@@ -1,6 +1,6 @@
 """Ours: the plan of `tmtrain.planning`, followed to the letter; with recomputation, or keeping and moving only."""
 
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import plan
@@ -37,11 +37,11 @@ def follow(made: Plan, timeline: Timeline, *, machine: Machine) -> Decision:
         InputError: the plan is for another step, machine, capacity or slicing.
     """
     check_plan_fits(made, timeline)
-    longer = insert_replays(timeline, made.replays, machine=machine)
+    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
     check_transfers_fit(made, longer)
     return Decision(
         timeline=longer,
         knowledge=Knowledge.LAST_USE,
         plan=made,
-        replay_s=longer.compute_s - timeline.compute_s,
+        recompute_s=longer.compute_s - timeline.compute_s,
     )

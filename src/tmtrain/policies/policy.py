@@ -116,7 +116,7 @@ class Decision:
     pager: Pager | None = None
     faults: bool = False
     """Misses are hardware page faults and cost `tmtrain.machine.Paging`."""
-    replay_s: float = 0.0
+    recompute_s: float = 0.0
     """Seconds of `timeline` that are recomputation."""
     has_flash: bool = True
     """The machine needs a flash tier at all."""

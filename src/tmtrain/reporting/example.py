@@ -70,7 +70,7 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
     step_time_s = float(end[-1])
     return Result(
         policy=policy, machine="example", fast_bytes=fast,
-        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), replay_s=0.0, stall_s=float(stall.sum()),
+        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), recompute_s=0.0, stall_s=float(stall.sum()),
         bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
         energy_by_component_j={
             **{name: watts * float(toy.duration_s.sum()) for name, watts in _WORK_W.items() if watts},
@@ -131,20 +131,20 @@ def example_fates(model: str = "made-up-small") -> FateRecord:
     toy = _toy(240, _MODELS[model])
     total = toy.live_bytes.sum(axis=1)
     absent = np.maximum(total - _FRACTION * toy.footprint_bytes, 0).astype(np.int64)
-    remade = absent // 4
+    recomputed = absent // 4
     kept = np.minimum(total, _FRACTION * toy.footprint_bytes).astype(np.int64)
     whole = int(absent.max())
     return FateRecord(
         unit="J",
         series=FateSeries(
             end_s=np.cumsum(toy.duration_s), phase=toy.phase, price_per_byte=np.where(absent > 0, 1e-11, 0.0),
-            kept_bytes=kept, moved_bytes=absent - remade, remade_bytes=remade,
+            kept_bytes=kept, moved_bytes=absent - recomputed, recomputed_bytes=recomputed,
         ),
         groups=(
             FateGroup(
-                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, remade_bytes=whole // 4
+                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, recomputed_bytes=whole // 4
             ),
-            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, remade_bytes=0),
+            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, recomputed_bytes=0),
         ),
     )  # fmt: skip
 
@@ -235,7 +235,7 @@ def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bou
         model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
         budget_bytes=budget, fast_bytes=result.fast_bytes,
         fast_fraction=result.fast_bytes / footprint, footprint_bytes=footprint,
-        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, replay_s=0.0, stall_s=result.stall_s,
+        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, recompute_s=0.0, stall_s=result.stall_s,
         bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
         energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
         average_power_w=power.average_w, peak_power_w=power.peak_w, transfer_energy_share=moving_j / result.energy_j,

@@ -68,7 +68,7 @@ _CAPTIONS = {
         "multipliers that prove the lower bound): zero where there is room, high where everything waits at "
         "once; the dashed line adds it up, so that its rise over a gap is what keeping a GiB costs. Below, "
         "what tmtrain's plan does with contents that wait for their next use: kept in fast "
-        "memory, moved to flash and back, or dropped and made again. `tmtrain explain` says the same for "
+        "memory, moved to flash and back, or dropped and recomputed. `tmtrain explain` says the same for "
         "one tensor."
     ),
     "sensitivity": (
@@ -217,15 +217,15 @@ def _fate_lines(record: FateRecord | None) -> tuple[tuple[str, ...], ...]:
     if record is None:
         return ()
     lines = [
-        (g.role, g.module or "(root)", g.kept_bytes, g.moved_bytes, g.remade_bytes) for g in record.groups
+        (g.role, g.module or "(root)", g.kept_bytes, g.moved_bytes, g.recomputed_bytes) for g in record.groups
     ]
     rest = lines[MOST_GROUPS:]
     if rest:
         sums = [sum(column) for column in zip(*(line[2:] for line in rest), strict=True)]
         lines = [*lines[:MOST_GROUPS], ("other", f"{len(rest)} more", sums[0], sums[1], sums[2])]
     return tuple(
-        (role, module, *(format_bytes(n) if n else "–" for n in (kept, moved, remade)))
-        for role, module, kept, moved, remade in lines
+        (role, module, *(format_bytes(n) if n else "–" for n in (kept, moved, recomputed)))
+        for role, module, kept, moved, recomputed in lines
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tmtrain.bundle import rename_keys
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.evaluation.row import SCHEMA, Results, Row
+from tmtrain.evaluation.row import RENAMED, SCHEMA, Results, Row
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.reporting.section import setting_of
 
@@ -74,6 +75,8 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
         raise FileFormatError(
             f"{path} has schema {schema}, this release reads up to {newest}: update tmtrain"
         )
+    if schema < newest:
+        raw = rename_keys(raw, RENAMED)
     try:
         decoded = msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -126,7 +129,7 @@ def _row_faults(row: Row) -> Iterator[str]:
     )
     signless = (
         "ideal_step_time_s",
-        "replay_s",
+        "recompute_s",
         "stall_s",
         "bytes_in",
         "bytes_out",

@@ -7,7 +7,7 @@ from typing import Literal
 from tmtrain.plans import Prediction
 from tmtrain.units import DAY_S
 
-How = Literal["on demand", "planned", "astray"]
+How = Literal["on demand", "planned", "diverged"]
 """On demand: not known yet, and written down meanwhile. Astray: it was none of the known ones."""
 
 
@@ -29,7 +29,7 @@ class StepMeasure:
     """Blocks that were fetched on demand."""
     evictions: int
     """Blocks that left because room was short, unplanned."""
-    replays: int
+    recomputations: int
     """Operators that ran again, to make what had been dropped."""
     peak_bytes: int
     """Most of what can be moved that was in memory at once: what the budget is about."""
@@ -46,7 +46,7 @@ class RunResult:
     budget_bytes: int
     fixed_bytes: int
     """Resident before the first step, less what can be moved: interpreter, libraries, small storages."""
-    tenant_bytes: int
+    managed_bytes: int
     """Of all that can be moved and is alive now."""
     steps: tuple[StepMeasure, ...]
     prediction: Prediction | None

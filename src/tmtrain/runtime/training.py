@@ -26,7 +26,7 @@ from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.following.executor import PlanExecutor
-from tmtrain.runtime.following.planned_step import OBJECTIVE, PlannedStep, make_route, retimed
+from tmtrain.runtime.following.planned_step import OBJECTIVE, PlannedStep, make_planned_step, retimed
 from tmtrain.runtime.following.recorded_step import stream_of
 from tmtrain.runtime.following.step_log import StepLog
 from tmtrain.runtime.host.counters import (
@@ -47,7 +47,7 @@ from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
 from tmtrain.units import format_bytes
 
-MOST_ROUTES = 8
+MOST_PLANNED_STEPS = 8
 """Steps that differ in their operators, each with a plan of its own; further ones run on demand."""
 MOST_TRIES = 4
 """Steps in a row that may turn out not to be steady before nobody tries to write one down any more."""
@@ -127,20 +127,20 @@ class Training(Generic[P, R]):
         flash = open_flash(self._folders, size_bytes=room)
         mover = Mover(flash, num_threads=NUM_THREADS * len(self._folders))
         self._tier = Tier(flash=flash, mover=mover, budget_bytes=self._budget_bytes)
-        self._residence = ResidencyMode(self._tier)
-        self._follower = PlanExecutor(self._tier, self._residence.remaker)
+        self._residency = ResidencyMode(self._tier)
+        self._executor = PlanExecutor(self._tier, self._residency.recomputer)
         self._energy = EnergyMeter()
         with ExitStack() as exits:
             exits.callback(self._let_go)
             for tensor, name in owned.items():
                 if tensor.is_meta:
                     continue
-                self._residence.adopt(tensor, name=name)
+                self._residency.adopt(tensor, name=name)
             self._fixed_bytes = max(0, resident_bytes() - self._tier.used_bytes)
             if gc.isenabled():
                 gc.disable()
                 exits.callback(gc.enable)
-            exits.enter_context(self._residence)
+            exits.enter_context(self._residency)
             materialise(self._model, self._init)
             self._exits = exits.pop_all()
         return self
@@ -184,8 +184,8 @@ class Training(Generic[P, R]):
         if self._is_in_step:
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
         how: How = "on demand"
-        route: PlannedStep | None = None
-        meter = _Meter(self._tier, self._residence.remaker, self._energy)
+        planned_step: PlannedStep | None = None
+        meter = _Meter(self._tier, self._residency.recomputer, self._energy)
         self._is_in_step = True
         try:
             if self._records:
@@ -194,14 +194,14 @@ class Training(Generic[P, R]):
             else:
                 with self._followed():
                     yield
-                how, route = self._follower.how, self._follower.route
+                how, planned_step = self._executor.how, self._executor.planned_step
         finally:
             self._is_in_step = False
-            self._follower.end_step()
-            self._residence.begin_step(self._follower)
+            self._executor.end_step()
+            self._residency.begin_step(self._executor)
         self._steps.append(meter.measure(how))
-        if how == "planned" and route is not None:
-            self._retime(route, drive=meter.slowness_of(route.machine))
+        if how == "planned" and planned_step is not None:
+            self._retime(planned_step, drive=meter.slowness_of(planned_step.machine))
         gc.collect(1)
 
     def save(self, path: str | Path, *, extra: Any = None) -> None:
@@ -244,11 +244,11 @@ class Training(Generic[P, R]):
 
     def _fetched(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         whole = tensor.detach().contiguous()
-        self._residence.hold(whole, what=f"saving {name}")
+        self._residency.hold(whole, what=f"saving {name}")
         return whole
 
     def _to_fill(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
-        self._residence.hold(tensor, what=f"loading {name}", fills=True)
+        self._residency.hold(tensor, what=f"loading {name}", fills=True)
         return tensor
 
     def _check_begun(self) -> None:
@@ -266,7 +266,7 @@ class Training(Generic[P, R]):
         self._budget_bytes = budget_bytes
         if self._exits is not None:
             self._tier.budget_bytes = budget_bytes
-            self._follower.forget_routes()
+            self._executor.forget_planned_steps()
             self._tries = 0
 
     @property
@@ -275,26 +275,30 @@ class Training(Generic[P, R]):
         return RunResult(
             budget_bytes=self._budget_bytes,
             fixed_bytes=self._fixed_bytes,
-            tenant_bytes=self._tier.tenant_bytes if self._exits is not None else 0,
+            managed_bytes=self._tier.managed_bytes if self._exits is not None else 0,
             steps=tuple(self._steps),
-            prediction=self.route.plan.prediction if self.route else None,
+            prediction=self.planned_step.plan.prediction if self.planned_step else None,
             planning_s=self._planning_s,
             notes=tuple(self._notes),
         )
 
     @property
-    def route(self) -> PlannedStep | None:
+    def planned_step(self) -> PlannedStep | None:
         """The recorded step, its plan and what it was made for; None before there is one."""
-        return self._follower.routes[0] if self._exits is not None and self._follower.routes else None
+        return (
+            self._executor.planned_steps[0]
+            if self._exits is not None and self._executor.planned_steps
+            else None
+        )
 
     @property
     def _records(self) -> bool:
-        astray = bool(self._steps) and self._steps[-1].how == "astray"
-        return self._may_record and (astray or not self._follower.routes)
+        diverged = bool(self._steps) and self._steps[-1].how == "diverged"
+        return self._may_record and (diverged or not self._executor.planned_steps)
 
     @property
     def _may_record(self) -> bool:
-        return self._tries < MOST_TRIES and len(self._follower.routes) < MOST_ROUTES
+        return self._tries < MOST_TRIES and len(self._executor.planned_steps) < MOST_PLANNED_STEPS
 
     @contextmanager
     def _written_down(self) -> Generator[None]:
@@ -302,7 +306,7 @@ class Training(Generic[P, R]):
             self._model, self._optimizer, name=type(self._model).__name__, samples=1, options={}
         )
         log = StepLog(session.ledger.number_of)
-        self._residence.begin_step(log)
+        self._residency.begin_step(log)
         is_over = False
         try:
             with session, self._in_pieces():
@@ -319,55 +323,55 @@ class Training(Generic[P, R]):
             self._learn(session, log)
 
     def _learn(self, session: CaptureSession, log: StepLog) -> None:
-        stream, living = stream_of(session, log)
+        recorded, living = stream_of(session, log)
         began = time.perf_counter()
         try:
-            route = make_route(
-                stream, machine=self._machine, budget_bytes=self._tier.free_bytes, objective=self._objective
+            planned_step = make_planned_step(
+                recorded, machine=self._machine, budget_bytes=self._tier.free_bytes, objective=self._objective
             )
         except (InfeasibleError, SolverError) as error:
             self._tries += 1
             self._tell(f"steps run on demand, no plan could be made: {error}")
         else:
             self._tries = 0
-            self._follower.learn(route, living=living)
+            self._executor.learn(planned_step, living=living)
         self._planning_s += time.perf_counter() - began
 
     @contextmanager
     def _followed(self) -> Generator[None]:
-        follower = self._follower
-        if not follower.routes:
-            self._residence.begin_step(StepObserver())
+        executor = self._executor
+        if not executor.planned_steps:
+            self._residency.begin_step(StepObserver())
             with self._in_pieces():
                 yield
             return
-        self._residence.begin_step(follower)
-        follower.begin_step(first_operator=self._residence.operators)
+        self._residency.begin_step(executor)
+        executor.begin_step(first_operator=self._residency.operators)
         with self._in_pieces():
             yield
-        if follower.how == "astray" and not self._may_record:
+        if executor.how == "diverged" and not self._may_record:
             self._tell(
-                f"this step is none of the {len(follower.routes)} that are known: it ran on demand; steps of fewer "
+                f"this step is none of the {len(executor.planned_steps)} that are known: it ran on demand; steps of fewer "
                 "different shapes would all be planned"
             )
 
-    def _retime(self, route: PlannedStep, *, drive: float) -> None:
+    def _retime(self, planned_step: PlannedStep, *, drive: float) -> None:
         """Plan again where computation or drive take another time than was planned for, which is what they took once.
 
         Args:
             route: Followed to its end just now.
             drive: How many times as long as planned for the drive takes.
         """
-        took, planned = sum(self._follower.seconds.values()), route.timeline.compute_s
+        took, planned = sum(self._executor.seconds.values()), planned_step.timeline.compute_s
         drive_drifts = abs(drive - 1) > DRIVE_DRIFT
         if abs(took - planned) <= DRIFT * planned and not drive_drifts:
             return
         if self._planning_anew_s > MOST_PLANNING * sum(step.step_time_s for step in self._steps):
             return
         began = time.perf_counter()
-        machine = slowed(route.machine, drive) if drive_drifts else route.machine
-        again = retimed(route, seconds=self._follower.seconds, machine=machine)
-        self._follower.routes[self._follower.routes.index(route)] = again
+        machine = slowed(planned_step.machine, drive) if drive_drifts else planned_step.machine
+        again = retimed(planned_step, seconds=self._executor.seconds, machine=machine)
+        self._executor.planned_steps[self._executor.planned_steps.index(planned_step)] = again
         took_s = time.perf_counter() - began
         self._planning_s += took_s
         self._planning_anew_s += took_s
@@ -405,13 +409,13 @@ def _check_plain(model: torch.nn.Module) -> None:
 class _Meter:
     """Measures one step by what the counters say before and after it."""
 
-    def __init__(self, tier: Tier, remaker: Recomputer, energy: EnergyMeter) -> None:
-        self._tier, self._remaker, self._energy = tier, remaker, energy
+    def __init__(self, tier: Tier, recomputer: Recomputer, energy: EnergyMeter) -> None:
+        self._tier, self._recomputer, self._energy = tier, recomputer, energy
         forget_peak()
         tier.counts.peak_bytes = tier.used_bytes
         self._drives_before = drives_so_far()
         self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
-        self._replays_before = remaker.replays
+        self._recomputations_before = recomputer.recomputations
         self._energy_before = energy.read()
         self._began_s = time.perf_counter()
 
@@ -435,7 +439,7 @@ class _Meter:
             drive_written_bytes=drives.written_bytes - self._drives_before.written_bytes,
             misses=counts.misses - before.misses,
             evictions=counts.evictions - before.evictions,
-            replays=self._remaker.replays - self._replays_before,
+            recomputations=self._recomputer.recomputations - self._recomputations_before,
             peak_bytes=counts.peak_bytes,
             peak_resident_bytes=peak_resident_bytes(),
             energy_j=energy_j,

@@ -14,11 +14,13 @@ from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Role
 
 KIND = "result"
-VERSION = 3
+VERSION = 4
 """Format version; a newer file is refused."""
+_RENAMED = {"replay_s": "recompute_s"}
+"""Words of version 3."""
 
 _SCALARS = (
-    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "replay_s", "stall_s",
+    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "recompute_s", "stall_s",
     "bytes_in", "bytes_out", "warm_up_steps",
 )  # fmt: skip
 _WIDE = {
@@ -63,7 +65,7 @@ def load_result(path: Path) -> Result:
     >>> load_result(folder).policy
     'tmtrain'
     """
-    bundle = read_bundle(path, kind=KIND, version=VERSION)
+    bundle = read_bundle(path, kind=KIND, version=VERSION, renamed=_RENAMED)
     try:
         meta = dict(bundle.meta)
         components = msgspec.convert(meta.pop("energy_by_component_j"), list[tuple[str, float]])

@@ -64,7 +64,7 @@ class Result:
     step_time_s: float
     ideal_step_time_s: float
     """Compute alone, everything resident, nothing recomputed."""
-    replay_s: float
+    recompute_s: float
     """Recomputation, part of `step_time_s`."""
     stall_s: float
     bytes_in: int

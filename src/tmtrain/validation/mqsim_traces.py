@@ -1,4 +1,4 @@
-"""The request traces that were given to MQSim, made again: columns of a few integers, from fixed seeds.
+"""The request traces that were given to MQSim, recomputed: columns of a few integers, from fixed seeds.
 
 Each trace first fills its data; later phases begin when the device has come to rest. All requests of a phase arrive at
 once (but for one open-loop case), so the queue depth alone decides how many are inside.

@@ -88,7 +88,7 @@ def test_the_numbers_of_a_row_agree(rows: list[Row]) -> None:
     machine = load_machine("v4-slc")
     for row in rows:
         assert row.traffic_bytes == row.bytes_in + row.bytes_out
-        assert row.step_time_s == pytest.approx(row.ideal_step_time_s + row.replay_s + row.stall_s)
+        assert row.step_time_s == pytest.approx(row.ideal_step_time_s + row.recompute_s + row.stall_s)
         assert tuple(row.energy_by_component_j) == COMPONENTS
         assert row.energy_j == pytest.approx(sum(row.energy_by_component_j.values()), rel=1e-12)
         assert row.samples_per_s * row.step_time_s == pytest.approx(row.batch)
@@ -172,7 +172,7 @@ def test_the_fates_beside_a_run_are_those_of_its_plan(folder: Path, rows: list[R
             assert plan.certificate is not None
             price = plan.certificate.bound.capacity_price.sum() / 4096
             assert record.series.price_per_byte.sum() == pytest.approx(price)
-            assert any(group.remade_bytes for group in record.groups) == bool(len(plan.replays))
+            assert any(group.recomputed_bytes for group in record.groups) == bool(len(plan.recomputations))
 
 
 def test_progress_is_told_before_each_piece_of_work(folder: Path, told: list[str]) -> None:

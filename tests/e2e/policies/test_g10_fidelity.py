@@ -3,10 +3,10 @@
 import pytest
 
 from g10_fidelity import FOLDER
-from g10_replay.fidelity import POLICIES, Fidelity, compare_policies
-from g10_replay.hints import planned_hints
-from g10_replay.tensor_memory import TensorMemory
-from g10_replay.tensors import run_tensors
+from g10_rules.fidelity import POLICIES, Fidelity, compare_policies
+from g10_rules.hints import planned_hints
+from g10_rules.tensor_memory import TensorMemory
+from g10_rules.tensors import run_tensors
 from tmtrain.importing import load_g10
 
 

@@ -29,7 +29,7 @@ def test_what_is_dead_and_on_the_drive_is_not_written_again(tmp_path: Path) -> N
     with tmtrain.train(model, optimizer, step, budget_bytes="40 MiB", flash=tmp_path) as training:
         for _ in range(STEPS):
             training.step()
-        assert training.route is not None
-        foretold, last = simulated_step(training.route), training.result.steps[-1]
+        assert training.planned_step is not None
+        foretold, last = simulated_step(training.planned_step), training.result.steps[-1]
     assert last.how == "planned"
     assert 0 < foretold.bytes_out < 1.05 * last.bytes_out

@@ -12,8 +12,8 @@ from tests.support.trainings import SmallTraining, small_training
 
 import tmtrain
 from tmtrain.errors import InputError
-from tmtrain.runtime import huggingface
-from tmtrain.runtime import lightning as lightning_callback
+from tmtrain.runtime.loops import huggingface
+from tmtrain.runtime.loops import lightning as lightning_callback
 
 BUDGET_BYTES = 8 << 20
 STEPS = 8

@@ -69,7 +69,7 @@ def test_a_model_on_the_meta_device_is_built_in_the_budget(tmp_path: Path) -> No
         init=draw,
     ) as training:
         assert training._tier.counts.peak_bytes <= BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
-        assert training._tier.tenant_bytes > BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
+        assert training._tier.managed_bytes > BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
         losses = [training.step() for _ in range(STEPS)]
     assert losses == expected
     for one, other in zip(plain.parameters(), model.parameters(), strict=True):

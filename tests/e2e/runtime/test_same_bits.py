@@ -89,7 +89,7 @@ def test_so_it_is_where_much_is_computed_twice(model: str, budget: int, tmp_path
     digest, result = _within(small_training(model), tmp_path, budget * MIB, steps=6, objective="bytes")
     assert digest == _without(small_training(model), steps=6)
     assert [step.how for step in result.steps[-4:]] == ["planned"] * 4
-    assert all(step.replays > 0 for step in result.steps[-4:])
+    assert all(step.recomputations > 0 for step in result.steps[-4:])
     assert all(step.peak_bytes <= budget * MIB for step in result.steps)
     _, moved = _within(small_training(model), tmp_path, budget * MIB, steps=6)
     last, without = result.steps[-1], moved.steps[-1]
@@ -101,7 +101,7 @@ def test_an_optimizer_of_one_operator_is_run_in_pieces(option: str, tmp_path: Pa
     digest, result = _within(small_training("llama", **{option: True}), tmp_path, 4 * MIB)
     assert digest == _without(small_training("llama", **{option: True}))
     assert result.steps[-1].how == "planned"
-    assert result.tenant_bytes > result.budget_bytes
+    assert result.managed_bytes > result.budget_bytes
 
 
 @pytest.mark.parametrize("objective", [None, "bytes"])

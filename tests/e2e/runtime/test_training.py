@@ -103,9 +103,9 @@ def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
     assert _same(_left(model, optimizer), untouched)
     assert hows == [
         *("on demand", "on demand", "planned"),
-        *("astray", "on demand"),  # shorter: seen, then written down
+        *("diverged", "on demand"),  # shorter: seen, then written down
         *("planned", "planned", "planned"),  # both are known now
-        *("astray", "on demand"),
+        *("diverged", "on demand"),
     ]
 
 
@@ -113,12 +113,12 @@ def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
 def test_too_many_shapes_run_on_demand_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmtrain.runtime.training.MOST_ROUTES", 1)
+    monkeypatch.setattr("tmtrain.runtime.training.MOST_PLANNED_STEPS", 1)
     model, optimizer, step = _rich_training()
     with train(model, optimizer, step, budget_bytes="6 MiB", flash=tmp_path) as training:
         for rows in (256, 256, 128, 128):
             training.step(rows)
-    assert [step.how for step in training.result.steps] == ["on demand", "on demand", "astray", "astray"]
+    assert [step.how for step in training.result.steps] == ["on demand", "on demand", "diverged", "diverged"]
     assert len(training.result.notes) == 1
     assert "none of the 1 that are known" in training.result.notes[0]
 
@@ -260,7 +260,7 @@ def test_a_step_may_be_a_block_of_the_users_own_loop(tmp_path: Path) -> None:
             training.step()
         with training.one_step(), pytest.raises(InputError, match="has begun"), training.one_step():
             pass
-        assert training.result.steps[-1].how == "astray"  # it did nothing, which is not that step
+        assert training.result.steps[-1].how == "diverged"  # it did nothing, which is not that step
     assert losses == expected
 
 
@@ -276,8 +276,8 @@ def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pyte
     ) as training:
         for number in range(3):
             training.step(kept.batches(number))
-        assert training.route is not None
-        assert training.route.machine is host
+        assert training.planned_step is not None
+        assert training.planned_step.machine is host
 
 
 def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,8 +306,8 @@ def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path, monkeypatch:
                 monkeypatch.setattr(FlashFile, "write", late(write))
                 monkeypatch.setattr(FlashFile, "read", late(read))
             training.step()
-            if training.route is not None:
-                rates.append(training.route.machine.shared_bytes_per_s)
+            if training.planned_step is not None:
+                rates.append(training.planned_step.machine.shared_bytes_per_s)
         monkeypatch.undo()
     assert rates[-1] <= 100 * MIB
     assert [step.how for step in training.result.steps[-3:]] == ["planned"] * 3

@@ -24,7 +24,7 @@ OBJECTIVES = ("energy", "time", "bytes", "writes")
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, "energy:1,time:0.5"])
-def test_plans_with_replays(objective: str) -> None:
+def test_plans_with_recomputations(objective: str) -> None:
     recomputed = 0
     for seed in range(30):
         step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
@@ -33,7 +33,7 @@ def test_plans_with_replays(objective: str) -> None:
         report = check_plan(trace_of(step), made, machine=machine, slice_share=1.0)
         assert report.ok, (seed, report.violations)
         assert report.bound == pytest.approx(report.stored_bound, rel=1e-9, abs=1e-9)
-        recomputed += len(made.replays) > 0
+        recomputed += len(made.recomputations) > 0
     assert recomputed > (5 if objective != "time" else 1)
 
 
@@ -65,11 +65,11 @@ def test_plans_of_captured_steps(name: str, recompute: bool) -> None:
 
 
 @pytest.mark.parametrize("share", ["90%", "80%"])
-def test_a_whole_replay_of_a_batch_norm_reads_its_statistics(share: str) -> None:
-    """Were they made again, two pages would be free for longer than the class allows, and the plan below its bound."""
+def test_a_whole_recompute_of_a_batch_norm_reads_its_statistics(share: str) -> None:
+    """Were they recomputed, two pages would be free for longer than the class allows, and the plan below its bound."""
     trace, machine = tiny_trace("resnet"), load_machine("v4-slc")
     fast = parse_fast(share).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast)
     made = plan(timeline, machine=machine, objective="bytes")
-    assert len(made.replays)
+    assert len(made.recomputations)
     assert not check_plan(trace, made, machine=machine).violations

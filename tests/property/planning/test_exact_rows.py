@@ -2,7 +2,7 @@
 
 This is the claim of Note [Nested rows] in `tmtrain.planning.recomputation.candidates`: shares with a common order are as good as all patterns.
 Exact where the link is not in the way and every storage of a block is one extent; the class of plans (cuts, moments, what
-may be held for replays) is that of the certificate.
+may be held for recomputations) is that of the certificate.
 """
 
 import random
@@ -19,7 +19,7 @@ from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.blocks import RecomputeBlocks, find_blocks, storage_life
-from tmtrain.planning.recomputation.candidates import find_remaking
+from tmtrain.planning.recomputation.candidates import find_candidates
 from tmtrain.trace import Phase
 
 EXACT = 2e-5
@@ -47,9 +47,9 @@ class Case:
     def solved(self, *, recompute: bool = True) -> Placement:
         timeline, problem = self.timeline, build_problem(self.timeline)
         life = storage_life(timeline)
-        remaking = find_remaking(timeline, problem, life=life, blocks=self.blocks) if recompute else None
+        candidates = find_candidates(timeline, problem, life=life, blocks=self.blocks) if recompute else None
         return solve(
-            problem, timeline=timeline, machine=self.machine, objective=self.objective, remaking=remaking
+            problem, timeline=timeline, machine=self.machine, objective=self.objective, candidates=candidates
         )
 
     def patterns(self) -> Patterns:
@@ -145,8 +145,8 @@ def test_what_is_drawn_by_hand_is_exact_too(step: RowStep, holding: float) -> No
             check_exact(make_case(step, seed=seed, spare_pages=spare, holding=holding))
 
 
-def test_a_chain_is_replayed_from_the_input_when_moving_is_dear() -> None:
-    """Some of `b` is made again from `a`, which is dead and made again from the input: only that one comes and goes."""
+def test_a_chain_is_recomputed_from_the_input_when_moving_is_dear() -> None:
+    """Some of `b` is recomputed from `a`, which is dead and recomputed from the input: only that one comes and goes."""
     step = step_of([*forward("a", "b", "c", "d"), *backward("b")], rows=2, large=("b",))
     case = make_case(step, seed=0, spare_pages=0, holding=0.0, objective="bytes")
     assert case.solved().optimum == pytest.approx(2 * PAGE), (
@@ -155,7 +155,7 @@ def test_a_chain_is_replayed_from_the_input_when_moving_is_dear() -> None:
     assert check_exact(case) > 0
 
 
-def test_a_dead_input_that_crosses_a_cut_is_held_or_moved_for_the_replay() -> None:
+def test_a_dead_input_that_crosses_a_cut_is_held_or_moved_for_the_recomputation() -> None:
     """Two blocks: `b` crosses the cut and backward does not want it, but what makes `c` again does."""
     ops = [*forward("a", "b", "c", "d", "e"), *backward("e", "d", "c", "a")]
     step = step_of(ops, rows=4, large=("c", "d"))
@@ -164,7 +164,7 @@ def test_a_dead_input_that_crosses_a_cut_is_held_or_moved_for_the_replay() -> No
         machine = row_machine(seed=seed)
         timeline = lowered(step, machine=machine, spare_pages=seed % 4)
         blocks = RecomputeBlocks(
-            cuts=np.array([0, 2, 5]), moment=np.array([8, 6]), of_recipe=np.array([0, 0, 1, 1, 1], np.int32)
+            cuts=np.array([0, 2, 5]), point=np.array([8, 6]), of_producer=np.array([0, 0, 1, 1, 1], np.int32)
         )
         goal = make_objective("energy", timeline=timeline, machine=machine)
         case = Case(step=step, timeline=timeline, machine=machine, blocks=blocks, objective=goal)

@@ -10,7 +10,7 @@ from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
 from tests.support.row_steps import lowered, random_step, row_machine
 
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.recomputation import places_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -21,7 +21,7 @@ from tmtrain.planning.programme.model import build_model
 from tmtrain.planning.programme.solve import bound_of
 from tmtrain.planning.questions.alternatives import Alternatives, Costs
 from tmtrain.planning.questions.fates import find_fates
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.partitions import find_options
 
 USED = 1e-5
@@ -45,24 +45,24 @@ def _step(seed: int) -> tuple[Timeline, Machine]:
 
 def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Iterator[Priced]:
     problem = build_problem(timeline)
-    remaking = find_options(timeline, problem)[0].remaking if recompute else Remaking()
+    candidates = find_options(timeline, problem)[0].candidates if recompute else RecomputeCandidates()
     goal = make_objective(objective, timeline=timeline, machine=machine)
-    model = build_model(problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking)
+    model = build_model(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
     solution = model.programme.solve()
     prices = Alternatives(
-        problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking,
+        problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates,
         bound=bound_of(model, solution.y),
     )  # fmt: skip
     x, columns = solution.x, model.programme.columns
     for gap, moved in zip(model.gaps.tolist(), x[columns["moved"]].tolist(), strict=True):
         share = moved * model.page_unit / int(problem.gaps.pages[gap])
         yield Priced(shares={"move": share, "keep": 1 - share}, costs=prices.of_gap(gap))
-    replayed, column = x[columns["replayed"]], columns["there"].start
-    maker = {unit: replay for replay, unit in remaking.makes}
-    for unit, pages in enumerate(remaking.unit_pages):
+    recomputed, column = x[columns["recomputed"]], columns["there"].start
+    maker = {unit: recomputation for recomputation, unit in candidates.makes}
+    for unit, pages in enumerate(candidates.unit_pages):
         stays = float(x[column]) * model.page_unit / pages
-        again = float(replayed[maker[unit]]) if unit in maker else 0.0
-        column += 1 + len(remaking.unit_moments[unit])
+        again = float(recomputed[maker[unit]]) if unit in maker else 0.0
+        column += 1 + len(candidates.unit_points[unit])
         yield Priced(
             shares={"move": 1 - stays, "keep": stays - again, "recompute": again}, costs=prices.of_unit(unit)
         )
@@ -100,21 +100,23 @@ def test_the_same_without_recomputation(objective: str, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
-    """What is moved or made again is away somewhere in its gap; all of it together is more than any slice lacks."""
+    """What is moved or recomputed is away somewhere in its gap; all of it together is more than any slice lacks."""
     timeline, machine = _step(seed)
     made, problem = plan(timeline, machine=machine), build_problem(timeline)
     fates = find_fates(made, timeline, problem, machine=machine)
     assert (fates.kept >= 0).all()
-    assert (fates.kept + fates.moved + fates.remade == problem.gaps.pages).all()
-    assert (problem.absent_pages(fates.moved + fates.remade) >= problem.over_pages).all()
-    assert bool(fates.remade.any()) == bool(len(made.replays)) or not made.replays.rows.any()
+    assert (fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all()
+    assert (problem.absent_pages(fates.moved + fates.recomputed) >= problem.over_pages).all()
+    assert (
+        bool(fates.recomputed.any()) == bool(len(made.recomputations)) or not made.recomputations.rows.any()
+    )
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_slices_of_the_step_are_found_again_among_replays(seed: int) -> None:
+def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) -> None:
     timeline, machine = _step(seed)
     made = plan(timeline, machine=machine)
-    longer = insert_replays(timeline, made.replays, machine=machine)
+    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
     places = places_of_slices(longer, of=timeline)
     assert len(places) == len(timeline.slices)
     assert np.array_equal(longer.slices.op[places], timeline.slices.op)

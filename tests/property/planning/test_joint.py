@@ -9,7 +9,7 @@ from tests.support.execution import execute
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.row_steps import RowStep, lowered, random_step, row_machine
 
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import bound_of, plan
@@ -38,20 +38,20 @@ def make_step(seed: int, *, pages_per_s: float | None = None) -> tuple[RowStep, 
 
 
 def check_policies(seed: int) -> int:
-    """Simulate every policy for every objective; return how many replays the plans for energy had."""
+    """Simulate every policy for every objective; return how many recomputations the plans for energy had."""
     _, timeline, machine = make_step(seed)
     bounds = {
         (name, recompute): bound_of(timeline, machine=machine, objective=name, recompute=recompute).value
         for name in OBJECTIVES
         for recompute in (False, True)
     }
-    replays = 0
+    recomputations = 0
     for policy in DEFAULT_POLICIES:
         if policy == "all-fast":
             continue
         for objective in OBJECTIVES if policy.startswith("tmtrain") else ("energy",):
             decision = make_policy(policy, objective=objective).decide(timeline, machine=machine)
-            replays += len(decision.plan.replays) if decision.plan is not None else 0
+            recomputations += len(decision.plan.recomputations) if decision.plan is not None else 0
             result = simulate(decision, machine=machine, policy=policy)
             got = {
                 "bytes": result.traffic_bytes, "writes": result.bytes_out, "time": result.step_time_s,
@@ -60,7 +60,7 @@ def check_policies(seed: int) -> int:
             for name, value in got.items():
                 bound = bounds[name, policy == "tmtrain"]
                 assert value >= bound * (1 - 1e-6) - 1e-6, (seed, policy, objective, name)
-    return replays
+    return recomputations
 
 
 def test_no_policy_goes_below_the_bound_of_its_class() -> None:
@@ -75,8 +75,8 @@ def test_no_policy_goes_below_the_bound_of_its_class_in_thousands_of_steps() -> 
 
 def optimum(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Placement:
     goal, problem = make_objective(objective, timeline=timeline, machine=machine), build_problem(timeline)
-    remaking = find_options(timeline, problem)[0].remaking if recompute else None
-    return solve(problem, timeline=timeline, machine=machine, objective=goal, remaking=remaking)
+    candidates = find_options(timeline, problem)[0].candidates if recompute else None
+    return solve(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -94,7 +94,7 @@ def test_another_freedom_and_another_page_cost_nothing(objective: str) -> None:
 
 def check_plan(step: RowStep, timeline: Timeline, machine: Machine, made: Plan) -> None:
     """Pieces follow one another, the memory holds at every slice, and the numbers are those of the step."""
-    longer = insert_replays(timeline, made.replays, machine=machine)
+    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
     T, moves, gaps = len(longer.slices), made.transfers, walk_gaps(longer)
     pages = lacking(longer, gaps) + longer.fast_pages
     by_start = {(gap.extent, gap.start): gap for gap in gaps}
@@ -122,11 +122,11 @@ def test_every_plan_holds_the_memory_and_computes_the_same() -> None:
         step, timeline, machine = make_step(seed)
         made = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
         check_plan(step, timeline, machine, made)
-        recomputed += len(made.replays) > 0
+        recomputed += len(made.recomputations) > 0
     assert recomputed > 30
 
 
-def test_a_plan_with_replays_is_close_to_its_bound() -> None:
+def test_a_plan_with_recomputations_is_close_to_its_bound() -> None:
     """Rows and pages are coarse here (2 to 4 rows), so rounding shows; the mean says that it is right on the whole."""
     gaps = []
     for seed in range(60):

@@ -1,4 +1,4 @@
-"""Rewritten steps compute the same numbers: every replay finds its rows, and backward reads what it read before."""
+"""Rewritten steps compute the same numbers: every recomputation finds its rows, and backward reads what it read before."""
 
 import random
 from dataclasses import replace
@@ -9,29 +9,29 @@ import pytest
 from tests.support.execution import execute
 from tests.support.row_steps import RowStep, lowered, random_step, row_machine
 
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.energy import compute_energy_j
-from tmtrain.lowering.recomputation import Replays, no_replays
+from tmtrain.lowering.recomputation import Recomputations, no_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.recomputation.blocks import find_blocks, storage_life
-from tmtrain.planning.recomputation.candidates import Remaking, find_remaking
-from tmtrain.planning.recomputation.choice import ROUNDINGS, _row_masks, choose_replays
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates, find_candidates
+from tmtrain.planning.recomputation.choice import ROUNDINGS, _row_masks, choose_recomputations
 from tmtrain.trace import Phase
 
 SHARES = (1.0, 0.26)
 """Whole operators; operators cut into a few slices."""
 
 
-def feasible_shares(remaking: Remaking, rng: random.Random) -> np.ndarray:
-    """Draw a share for every replay, then raise those whose result another one reads."""
-    possible = np.array(remaking.replay_possible, bool)
-    shares = np.array([rng.choice((0.0, 1.0, rng.random())) for _ in remaking.replay_recipe])
+def feasible_shares(candidates: RecomputeCandidates, rng: random.Random) -> np.ndarray:
+    """Draw a share for every recomputation, then raise those whose result another one reads."""
+    possible = np.array(candidates.recompute_possible, bool)
+    shares = np.array([rng.choice((0.0, 1.0, rng.random())) for _ in candidates.recompute_producer])
     for _ in range(len(shares) + 1):
-        for reader, source in remaking.reads_replay:
+        for reader, source in candidates.reads_recomputation:
             shares[source] = max(shares[source], shares[reader])
-        for reader, source in remaking.reads_replay:
+        for reader, source in candidates.reads_recomputation:
             shares[reader] *= possible[source]
         shares *= possible
     return shares
@@ -51,21 +51,21 @@ class Rewritten:
         )
         life = storage_life(self.before)
         blocks = find_blocks(self.before, life, holding=rng.choice((0.0, 0.25, 4.0, 50.0)))
-        remaking = find_remaking(self.before, build_problem(self.before), life=life, blocks=blocks)
-        shares = feasible_shares(remaking, rng)
-        self.replays: Replays = choose_replays(
-            remaking, shares, timeline=self.before, life=life, rounding=ROUNDINGS[0]
+        candidates = find_candidates(self.before, build_problem(self.before), life=life, blocks=blocks)
+        shares = feasible_shares(candidates, rng)
+        self.recomputations: Recomputations = choose_recomputations(
+            candidates, shares, timeline=self.before, life=life, rounding=ROUNDINGS[0]
         )
-        self.after: Timeline = insert_replays(self.before, self.replays, machine=self.machine)
+        self.after: Timeline = insert_recomputations(self.before, self.recomputations, machine=self.machine)
 
 
 def check_numbers(seed: int, *, slice_share: float) -> bool:
-    """Return whether anything was replayed."""
+    """Return whether anything was recomputed."""
     case = Rewritten(seed, slice_share=slice_share)
     before, after = execute(case.step, case.before), execute(case.step, case.after)
     for name, pages in before.gradients.items():
         np.testing.assert_array_equal(after.gradients[name], pages)
-    return len(case.replays) > 0
+    return len(case.recomputations) > 0
 
 
 @pytest.mark.parametrize("slice_share", SHARES)
@@ -80,7 +80,7 @@ def test_backward_reads_the_very_same_numbers_in_thousands_of_steps(slice_share:
         check_numbers(seed, slice_share=slice_share)
 
 
-def test_an_execution_notices_a_replay_that_makes_nothing() -> None:
+def test_an_execution_notices_a_recompute_that_makes_nothing() -> None:
     """The judge judges: without the results of one of the further slices something is read that is gone."""
     noticed, tried = 0, 0
     for seed in range(60):
@@ -98,14 +98,14 @@ def test_an_execution_notices_a_replay_that_makes_nothing() -> None:
         except AssertionError:
             noticed += 1
     assert tried > 40
-    assert noticed > 0.6 * tried, "what a replay makes may be dead, but rarely is"
+    assert noticed > 0.6 * tried, "what a recomputation makes may be dead, but rarely is"
 
 
-def test_no_replays_are_no_change() -> None:
+def test_no_recomputations_are_no_change() -> None:
     step = random_step(1)
     machine = row_machine()
     timeline = lowered(step, machine=machine, spare_pages=2)
-    assert insert_replays(timeline, no_replays(), machine=machine) is timeline
+    assert insert_recomputations(timeline, no_recomputations(), machine=machine) is timeline
 
 
 @pytest.mark.parametrize("slice_share", SHARES)
@@ -143,13 +143,17 @@ def check_frees(timeline: Timeline) -> None:
 
 
 def check_costs(case: Rewritten) -> None:
-    """Replays of all rows of a recipe cost at least what its operators cost, of a part at least that part."""
-    recipes, before = case.before.recipes, case.before.slices
+    """Recomputations of all rows of a producer cost at least what its operators cost, of a part at least that part."""
+    producers, before = case.before.producers, case.before.slices
     least_s = 0.0
-    for recipe, first, end, rows in zip(
-        case.replays.recipe, case.replays.first_row, case.replays.end_row, case.replays.rows, strict=True
+    for producer, first, end, rows in zip(
+        case.recomputations.producer,
+        case.recomputations.first_row,
+        case.recomputations.end_row,
+        case.recomputations.rows,
+        strict=True,
     ):
-        ops = recipes.op[recipes.op_ptr[recipe] : recipes.op_ptr[recipe + 1]]
+        ops = producers.op[producers.op_ptr[producer] : producers.op_ptr[producer + 1]]
         least_s += float(before.duration_s[np.isin(before.op, ops)].sum()) * (end - first) / rows
     assert case.after.compute_s - case.before.compute_s >= least_s * (1 - 1e-9)
     energy = compute_energy_j(case.after.slices, machine=case.machine)
@@ -157,21 +161,21 @@ def check_costs(case: Rewritten) -> None:
 
 
 def test_rows_are_nested_as_their_shares_are() -> None:
-    """Within a strip, of two replays the one with the larger share has all the rows of the other (Note [Nested rows])."""
+    """Within a strip, of two recomputations the one with the larger share has all the rows of the other (Note [Nested rows])."""
     compared = 0
     for seed in range(80):
         rng, step = random.Random(seed), random_step(seed)
         timeline = lowered(step, machine=row_machine(seed=seed), spare_pages=rng.randint(0, 9))
         life = storage_life(timeline)
         blocks = find_blocks(timeline, life, holding=0.25)
-        remaking = find_remaking(timeline, build_problem(timeline), life=life, blocks=blocks)
-        shares = feasible_shares(remaking, rng)
-        masks = _row_masks(remaking, shares, down=False)
+        candidates = find_candidates(timeline, build_problem(timeline), life=life, blocks=blocks)
+        shares = feasible_shares(candidates, rng)
+        masks = _row_masks(candidates, shares, down=False)
         order = np.argsort(shares, kind="stable").tolist()
         for small, large in pairwise(order):
-            if remaking.replay_strip[small] == remaking.replay_strip[large]:
-                none = np.zeros(remaking.replay_rows[small][2], bool)
-                less = masks.get(remaking.replay_recipe[small], none)
-                assert not (less & ~masks.get(remaking.replay_recipe[large], none)).any()
+            if candidates.recompute_strip[small] == candidates.recompute_strip[large]:
+                none = np.zeros(candidates.recompute_rows[small][2], bool)
+                less = masks.get(candidates.recompute_producer[small], none)
+                assert not (less & ~masks.get(candidates.recompute_producer[large], none)).any()
                 compared += less.any()
     assert compared > 40

@@ -52,8 +52,8 @@ def _bounds(timeline: Timeline, machine: Machine) -> dict[str, float]:
 def _check(result: Result, timeline: Timeline, bounds: dict[str, float]) -> None:
     resident = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
     assert (resident <= timeline.fast_bytes).all()
-    if result.replay_s:
-        return  # what is made again needs not be moved
+    if result.recompute_s:
+        return  # what is recomputed needs not be moved
     needed = {"time": result.step_time_s, "bytes": result.traffic_bytes, "energy": result.energy_j}
     for objective, got in needed.items():
         assert got >= bounds[objective] * (1 - 1e-9) - 1e-9, objective

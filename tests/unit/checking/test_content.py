@@ -1,4 +1,4 @@
-"""Each replay must find the content of the first run, row by row, and leave what the step needs."""
+"""Each recomputation must find the content of the first run, row by row, and leave what the step needs."""
 
 from itertools import pairwise
 
@@ -7,11 +7,11 @@ import pytest
 from tests.support.row_steps import Op, RowStep, lowered, row_machine, trace_of
 
 from tmtrain.checking.findings import Findings
-from tmtrain.checking.rules.content import check_content, read_recipes, sound_replays
+from tmtrain.checking.rules.content import check_content, read_producers, sound_recomputations
 from tmtrain.checking.rules.recompute_slices import check_slices
 from tmtrain.checking.rules.rows import ALL, RowVersions
 from tmtrain.checking.walk import walk
-from tmtrain.lowering import Replays, insert_replays
+from tmtrain.lowering import Recomputations, insert_recomputations
 from tmtrain.trace import Phase
 
 BACK = Phase.BACKWARD
@@ -33,32 +33,34 @@ MACHINE = row_machine()
 TIMELINE = lowered(STEP, machine=MACHINE, spare_pages=8)
 TRACE = trace_of(STEP)
 B, C = 0, 1
-"""Recipes, by what they make; C in two operators. There is none for a, which backward works on."""
+"""Producers, by what they make; C in two operators. There is none for a, which backward works on."""
 
 
-def found(*replays: tuple[int, int, int, int, int]) -> list[str]:
-    """Check replays (recipe, before slice, first row, end row, rows); return the rules they break."""
-    columns = np.array(replays, np.int64).reshape(-1, 5).T
-    table = Replays(
-        recipe=columns[0].astype(np.int32), before_slice=columns[1].astype(np.int32),
+def found(*recomputations: tuple[int, int, int, int, int]) -> list[str]:
+    """Check recomputations (producer, before slice, first row, end row, rows); return the rules they break."""
+    columns = np.array(recomputations, np.int64).reshape(-1, 5).T
+    table = Recomputations(
+        producer=columns[0].astype(np.int32), before_slice=columns[1].astype(np.int32),
         first_row=columns[2], end_row=columns[3], rows=columns[4],
     )  # fmt: skip
     findings = Findings()
-    sound = sound_replays(TIMELINE, table, found=findings)
-    book = read_recipes(TRACE, TIMELINE)
+    sound = sound_recomputations(TIMELINE, table, found=findings)
+    book = read_producers(TRACE, TIMELINE)
     check_content(TRACE, TIMELINE, walk(TIMELINE), book, sound, found=findings)
     if sound:
-        check_slices(TIMELINE, insert_replays(TIMELINE, table, machine=MACHINE), book, sound, found=findings)
+        check_slices(
+            TIMELINE, insert_recomputations(TIMELINE, table, machine=MACHINE), book, sound, found=findings
+        )
     return [violation.rule for violation in findings.violations]
 
 
-def test_the_recipes_are_these() -> None:
-    assert read_recipes(TRACE, TIMELINE).ops == [[1], [2, 3]]
-    assert TIMELINE.recipes.rows.tolist() == [4, 4]
+def test_the_producers_are_these() -> None:
+    assert read_producers(TRACE, TIMELINE).ops == [[1], [2, 3]]
+    assert TIMELINE.producers.rows.tolist() == [4, 4]
 
 
 @pytest.mark.parametrize(
-    "replays",
+    "recomputations",
     [
         [],
         [(B, 5, 0, 4, 4)],
@@ -67,21 +69,23 @@ def test_the_recipes_are_these() -> None:
         [(C, 5, 1, 2, 2)],
     ],
 )
-def test_replays_that_find_what_they_need(replays: list[tuple[int, int, int, int, int]]) -> None:
-    assert found(*replays) == []
+def test_recomputations_that_find_what_they_need(
+    recomputations: list[tuple[int, int, int, int, int]],
+) -> None:
+    assert found(*recomputations) == []
 
 
 def test_what_was_overwritten_meanwhile_is_no_input() -> None:
-    assert found((B, 7, 0, 4, 4)) == ["replay-input"]
+    assert found((B, 7, 0, 4, 4)) == ["recomputation-input"]
 
 
 def test_nothing_is_made_again_before_it_was_made() -> None:
-    assert set(found((B, 0, 0, 4, 4))) == {"replay-input"}
-    assert set(found((C, 3, 0, 4, 4))) == {"replay-input"}
+    assert set(found((B, 0, 0, 4, 4))) == {"recomputation-input"}
+    assert set(found((C, 3, 0, 4, 4))) == {"recomputation-input"}
 
 
-def test_rows_that_do_not_fit_the_recipe_are_none() -> None:
-    assert found((B, 5, 0, 2, 3)) == found((B, 5, 2, 2, 4)) == found((7, 5, 0, 4, 4)) == ["replay"]
+def test_rows_that_do_not_fit_the_producer_are_none() -> None:
+    assert found((B, 5, 0, 2, 3)) == found((B, 5, 2, 2, 4)) == found((7, 5, 0, 4, 4)) == ["recomputation"]
 
 
 def test_row_versions_split_and_join() -> None:

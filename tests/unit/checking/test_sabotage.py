@@ -13,15 +13,15 @@ from tmtrain.planning import plan
 from tmtrain.plans import Plan
 
 STEP = random_step(56)
-"""Replays of some and of all rows, of which one reads what another makes; transfers of clean and dirty pages."""
+"""Recomputations of some and of all rows, of which one reads what another makes; transfers of clean and dirty pages."""
 TRACE = trace_of(STEP)
 MACHINE = row_machine(seed=56, pages_per_s=0.3)
 TIMELINE = lowered(STEP, machine=MACHINE, spare_pages=0)
 T = len(TIMELINE.slices)
 GOOD = plan(TIMELINE, machine=MACHINE)
-FIRST, SECOND = do.chained_replays(GOOD, TIMELINE)
+FIRST, SECOND = do.chained_recomputations(GOOD, TIMELINE)
 DIRTY = do.dirty_transfer(GOOD, TIMELINE, MACHINE)
-STEP_SLICES = T + len(GOOD.replays)
+STEP_SLICES = T + len(GOOD.recomputations)
 ALL_TIMES = dict.fromkeys(
     ("write_slice", "written_slice", "leave_slice", "fetch_slice", "return_slice"), STEP_SLICES
 )
@@ -67,7 +67,11 @@ def _transfers() -> Iterator[tuple[str, Rule, Plan]]:
         GOOD, "transfers", DIRTY, return_slice=STEP_SLICES, fetch_slice=STEP_SLICES
     )  # fmt: skip
     yield "one page too many", "capacity", _one_page_too_many()
-    yield "away again after its replay", "class", do.leaving_after_a_replay(GOOD, TIMELINE, MACHINE)
+    yield (
+        "away again after its recomputation",
+        "class",
+        do.leaving_after_a_recomputation(GOOD, TIMELINE, MACHINE),
+    )
     yield "the back leaves first", "front", _the_back_leaves()
 
 
@@ -94,17 +98,25 @@ def _the_back_leaves() -> Plan:
     return do.take(GOOD, "transfers", others)
 
 
-def _replays() -> Iterator[tuple[str, Rule, Plan]]:
-    yield "one removed", "capacity", do.without(GOOD, "replays", FIRST)
-    yield "moved before its input is there", "replay-input", do.change(
-        GOOD, "replays", 0, before_slice=-int(GOOD.replays.before_slice[0])
+def _recomputations() -> Iterator[tuple[str, Rule, Plan]]:
+    yield "one removed", "capacity", do.without(GOOD, "recomputations", FIRST)
+    yield "moved before its input is there", "recomputation-input", do.change(
+        GOOD, "recomputations", 0, before_slice=-int(GOOD.recomputations.before_slice[0])
     )  # fmt: skip
-    yield "one row less", "prediction", do.change(GOOD, "replays", FIRST, end_row=-1)
-    yield "the order of two swapped", "capacity", do.swapped(GOOD, "replays", FIRST, SECOND)
-    yield "rows that are not there", "replay", do.change(GOOD, "replays", FIRST, end_row=1)
-    yield "rows that the recipe does not have", "replay", do.change(GOOD, "replays", FIRST, rows=3)
-    yield "a recipe that is not there", "replay", do.change(GOOD, "replays", FIRST, recipe=99)
-    yield "back in time", "replay", do.change(GOOD, "replays", SECOND, before_slice=-1)
+    yield "one row less", "prediction", do.change(GOOD, "recomputations", FIRST, end_row=-1)
+    yield "the order of two swapped", "capacity", do.swapped(GOOD, "recomputations", FIRST, SECOND)
+    yield "rows that are not there", "recomputation", do.change(GOOD, "recomputations", FIRST, end_row=1)
+    yield (
+        "rows that the producer does not have",
+        "recomputation",
+        do.change(GOOD, "recomputations", FIRST, rows=3),
+    )
+    yield (
+        "a producer that is not there",
+        "recomputation",
+        do.change(GOOD, "recomputations", FIRST, producer=99),
+    )
+    yield "back in time", "recomputation", do.change(GOOD, "recomputations", SECOND, before_slice=-1)
 
 
 def _claims() -> Iterator[tuple[str, Rule, Plan]]:
@@ -136,12 +148,12 @@ def _claims() -> Iterator[tuple[str, Rule, Plan]]:
     yield "fewer bytes out", "prediction", do.predicting(GOOD, bytes_out=said.bytes_out - PAGE)
     yield "faster than the link", "prediction", do.predicting(GOOD, step_time_s=said.step_time_s / 2)
     yield "fewer joules", "prediction", do.predicting(GOOD, energy_j=said.energy_j * (1 - 1e-6))
-    yield "replays for nothing", "prediction", do.predicting(GOOD, replay_s=0.0)
+    yield "recomputations for nothing", "prediction", do.predicting(GOOD, recompute_s=0.0)
     yield "better than possible", "proof", do.predicting(GOOD, step_time_s=1.0, bytes_in=0, bytes_out=0)
     yield "budget overrun", "write-budget", do.certified(GOOD, write_budget_bytes=float(said.bytes_out - 1))
 
 
-CASES = [*_transfers(), *_replays(), *_claims()]
+CASES = [*_transfers(), *_recomputations(), *_claims()]
 
 
 @pytest.mark.parametrize(("rule", "made"), [pytest.param(rule, made, id=name) for name, rule, made in CASES])

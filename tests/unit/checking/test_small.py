@@ -6,9 +6,9 @@ import numpy as np
 from tests.support.row_steps import Op, RowStep, lowered, row_machine, trace_of
 
 from tmtrain.checking.findings import Findings
-from tmtrain.checking.rules.content import check_content, read_recipes, sound_replays
+from tmtrain.checking.rules.content import check_content, read_producers, sound_recomputations
 from tmtrain.checking.walk import walk
-from tmtrain.lowering import Replays
+from tmtrain.lowering import Recomputations
 from tmtrain.trace import Phase
 
 STEP = RowStep(
@@ -24,18 +24,18 @@ TIMELINE = lowered(STEP, machine=row_machine(), spare_pages=8)
 
 
 def found(pieces: list[tuple[int, int, int]]) -> list[str]:
-    """Check replays (recipe, first row, end row) of 8 rows before backward, where a page holds two rows."""
+    """Check recomputations (producer, first row, end row) of 8 rows before backward, where a page holds two rows."""
     table = np.array(pieces, np.int64).reshape(-1, 3).T
-    recipes = replace(TIMELINE.recipes, rows=TIMELINE.recipes.rows * 2)
-    timeline, findings = replace(TIMELINE, recipes=recipes), Findings()
+    producers = replace(TIMELINE.producers, rows=TIMELINE.producers.rows * 2)
+    timeline, findings = replace(TIMELINE, producers=producers), Findings()
     count = len(pieces)
-    replays = Replays(
-        recipe=table[0].astype(np.int32), before_slice=np.full(count, 2, np.int32),
+    recomputations = Recomputations(
+        producer=table[0].astype(np.int32), before_slice=np.full(count, 2, np.int32),
         first_row=table[1], end_row=table[2], rows=np.full(count, 8),
     )  # fmt: skip
     trace = trace_of(STEP)
-    sound = sound_replays(timeline, replays, found=findings)
-    check_content(trace, timeline, walk(timeline), read_recipes(trace, timeline), sound, found=findings)
+    sound = sound_recomputations(timeline, recomputations, found=findings)
+    check_content(trace, timeline, walk(timeline), read_producers(trace, timeline), sound, found=findings)
     return [violation.rule for violation in findings.violations]
 
 
@@ -46,4 +46,4 @@ def test_what_was_made_may_be_read() -> None:
 
 def test_the_other_rows_are_lost() -> None:
     """As when a mask is made in pieces, and read whole between the first piece and the rest."""
-    assert found([(0, 0, 4), (1, 0, 8), (0, 4, 8)]) == ["replay-input"]
+    assert found([(0, 0, 4), (1, 0, 8), (0, 4, 8)]) == ["recomputation-input"]

@@ -129,7 +129,7 @@ def test_the_drive_is_kept_busy() -> None:
 
 
 def test_recomputation_has_its_section() -> None:
-    assert len(gpt2_ledger("30%").plan.replays)
+    assert len(gpt2_ledger("30%").plan.recomputations)
     section = make_deepspeed_config(gpt2_ledger("30%")).config["activation_checkpointing"]
     assert section["number_checkpoints"] == LAYERS
     assert "activation_checkpointing" not in make_deepspeed_config(example_ledger()).config

@@ -57,7 +57,7 @@ def test_one_slice_per_kernel_one_extent_per_tensor_and_the_step_is_a_cycle(tmp_
     weight = timeline.accesses.extent == 1
     assert timeline.accesses.writes[weight].tolist() == [False, True]
     assert timeline.accesses.next_slice[weight].tolist() == [3, 0]  # in the next step
-    assert len(timeline.recipes) == 0
+    assert len(timeline.producers) == 0
 
 
 def test_only_bytes_cost_energy(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_footprint_is_captures_but_for_what_a_missing_free_changes(observed:
 def test_the_road_takes_it_with_recomputation(observed: tuple[Path, Trace]) -> None:
     machine = load_machine("v4-slc")
     timeline = lower(import_trace(observed[0]), machine=machine, fast_bytes=12 * 4096)
-    assert len(timeline.recipes) > 0
+    assert len(timeline.producers) > 0
     results = {
         policy: simulate(
             make_policy(policy).decide(timeline, machine=machine), machine=machine, policy=policy

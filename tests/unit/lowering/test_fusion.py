@@ -98,9 +98,9 @@ def test_what_is_saved_is_taken_off_the_bytes_of_the_operators(name: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "objective"), [("bert", "bytes"), ("resnet", "energy")])
-def test_a_plan_with_replays_of_fused_operators_passes_the_checker(name: str, objective: str) -> None:
+def test_a_plan_with_recomputations_of_fused_operators_passes_the_checker(name: str, objective: str) -> None:
     trace, machine = tiny_trace(name), fusing()
     timeline = lower(trace, machine=machine, fast_bytes=int(0.4 * trace.footprint_bytes))
     made = plan(timeline, machine=machine, objective=objective)
-    assert len(made.replays) > 0
+    assert len(made.recomputations) > 0
     assert check_plan(trace, made, machine=machine).ok

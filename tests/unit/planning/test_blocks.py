@@ -1,4 +1,4 @@
-"""Note [Blocks]: where forward is cut, against every set of cuts; when the replays of a block run; bins of slices."""
+"""Note [Blocks]: where forward is cut, against every set of cuts; when the recomputations of a block run; bins of slices."""
 
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -9,9 +9,9 @@ from tests.support.instances import middle_timeline
 from tests.support.row_steps import Op, RowStep, lowered, row_machine
 
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.planning import blocks as blocks_module
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.bins import bin_edges
+from tmtrain.planning.recomputation import blocks as blocks_module
 from tmtrain.planning.recomputation.blocks import find_blocks, storage_life
 from tmtrain.trace import Phase
 
@@ -75,24 +75,24 @@ def test_no_block_spans_a_backward(holding: float) -> None:
     cuts = blocks.cuts.tolist()
     assert {0, 3, 5, 8} <= set(cuts)
     assert cuts == sorted(cuts)
-    for (first, end), moment in zip(pairwise(cuts), blocks.moment.tolist(), strict=True):
+    for (first, end), point in zip(pairwise(cuts), blocks.point.tolist(), strict=True):
         phases = {step.ops[t].phase == Phase.BACKWARD for t in range(first, end)}
         assert len(phases) == 1, "a block is of forward or of backward"
-        assert moment == -1 or end <= moment
-        if first < 3 and moment >= 0:
-            assert moment < 5, "the first half is made again in the first backward"
+        assert point == -1 or end <= point
+        if first < 3 and point >= 0:
+            assert point < 5, "the first half is recomputed in the first backward"
 
 
-def test_a_moment_is_the_first_need_of_what_is_made_and_used_up_in_the_block() -> None:
+def test_a_point_is_the_first_need_of_what_is_made_and_used_up_in_the_block() -> None:
     step = accumulating()
     timeline = timeline_of(step)
     blocks = find_blocks(timeline, storage_life(timeline), holding=0.0)
-    moments = {
-        first: moment
-        for (first, _), moment in zip(pairwise(blocks.cuts.tolist()), blocks.moment.tolist(), strict=True)
+    points = {
+        first: point
+        for (first, _), point in zip(pairwise(blocks.cuts.tolist()), blocks.point.tolist(), strict=True)
     }
-    assert (moments[0], moments[5]) == (3, 8)
-    assert (blocks.of_recipe >= 0).all()
+    assert (points[0], points[5]) == (3, 8)
+    assert (blocks.of_producer >= 0).all()
 
 
 def test_more_weight_on_holding_makes_more_blocks() -> None:

@@ -18,7 +18,7 @@ from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.problem.wear import life_of_writes, write_budget_of_life
 from tmtrain.planning.programme.solve import Limits, Placement
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.plans import Plan
 
 YEAR_S = 365 * 86400
@@ -104,7 +104,7 @@ def test_without_any_time_there_is_still_a_plan_and_its_gap_is_true(monkeypatch:
     assert made.certificate is not None
     assert solved.certificate is not None
     assert not made.certificate.recomputes
-    assert len(made.replays) == 0
+    assert len(made.recomputations) == 0
     assert made.certificate.bound.value <= solved.certificate.bound.value
     assert made.certificate.value >= solved.certificate.value
     assert made.certificate.value > made.certificate.bound.value
@@ -130,7 +130,7 @@ def test_a_bound_that_was_solved_stays_when_the_time_is_over_later(monkeypatch: 
 def test_a_solver_that_really_has_no_time_says_so() -> None:
     task = _task()
     with pytest.raises(TimeLimitError, match="takes longer than"):
-        task.solve(Remaking())
+        task.solve(RecomputeCandidates())
     assert issubclass(TimeLimitError, SolverError)
 
 

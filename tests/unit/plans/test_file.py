@@ -37,14 +37,14 @@ def same(one: object, other: object) -> bool:
 
 
 def recomputing_plan() -> Plan:
-    """A plan with replays of some rows."""
+    """A plan with recomputations of some rows."""
     machine = row_machine(seed=56, pages_per_s=0.3)
     return plan(lowered(random_step(56), machine=machine, spare_pages=0), machine=machine)
 
 
-def test_a_plan_with_replays_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_plan_with_recomputations_comes_back_bit_for_bit(tmp_path: Path) -> None:
     made = recomputing_plan()
-    assert len(made.replays) > 1
+    assert len(made.recomputations) > 1
     assert (made.transfers.first_page > 0).any()
     save_plan(made, tmp_path / "a.plan")
     assert same(load_plan(tmp_path / "a.plan"), made)
@@ -141,7 +141,7 @@ def test_a_missing_column_is_refused(saved: Path) -> None:
         load_plan(saved)
 
 
-@pytest.mark.parametrize("table", ["prices", "multipliers", "replays"])
+@pytest.mark.parametrize("table", ["prices", "multipliers", "recomputations"])
 def test_a_plan_without_one_of_its_tables_is_refused(saved: Path, table: str) -> None:
     old = read_bundle(saved, kind=KIND, version=VERSION)
     write_bundle(saved, replace(old, tables={k: v for k, v in old.tables.items() if k != table}))
@@ -151,14 +151,23 @@ def test_a_plan_without_one_of_its_tables_is_refused(saved: Path, table: str) ->
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("recipe", -1), ("before_slice", -1), ("first_row", -1), ("first_row", 4), ("end_row", 9), ("rows", 1)],
+    [
+        ("producer", -1),
+        ("before_slice", -1),
+        ("first_row", -1),
+        ("first_row", 4),
+        ("end_row", 9),
+        ("rows", 1),
+    ],
 )
-def test_a_replay_that_makes_no_sense_is_refused(tmp_path: Path, column: str, value: int) -> None:
+def test_a_recompute_that_makes_no_sense_is_refused(tmp_path: Path, column: str, value: int) -> None:
     made = recomputing_plan()
-    values = getattr(made.replays, column).copy()
+    values = getattr(made.recomputations, column).copy()
     values[0] = value
-    save_plan(replace(made, replays=replace(made.replays, **{column: values})), tmp_path / "a.plan")
-    with pytest.raises(FileFormatError, match="replay 0 is none"):
+    save_plan(
+        replace(made, recomputations=replace(made.recomputations, **{column: values})), tmp_path / "a.plan"
+    )
+    with pytest.raises(FileFormatError, match="recomputation 0 is none"):
         load_plan(tmp_path / "a.plan")
 
 
@@ -212,9 +221,9 @@ def test_a_plan_of_another_slicing_is_refused() -> None:
         check_plan_fits(replace(made, certificate=shorter), example_timeline())
 
 
-def test_replays_of_another_step_are_refused() -> None:
-    strange = replace(example_plan(), replays=recomputing_plan().replays)
-    with pytest.raises(InputError, match="replay 0 of the plan runs recipe"):
+def test_recomputations_of_another_step_are_refused() -> None:
+    strange = replace(example_plan(), recomputations=recomputing_plan().recomputations)
+    with pytest.raises(InputError, match="recomputation 0 of the plan runs producer"):
         check_plan_fits(strange, example_timeline())
 
 

@@ -11,8 +11,9 @@ from tests.support.simulated import Told, decided, in_pages, pages_per_second, s
 from tmtrain.errors import PolicyError, TimeLimitError
 from tmtrain.planning.placing.prediction import predict
 from tmtrain.planning.programme.programme import Programme
-from tmtrain.policies import autotm, placement
+from tmtrain.policies.planners import autotm
 from tmtrain.policies.planners.autotm import AutoTmAsync, AutoTmChoice
+from tmtrain.policies.shared import placement
 from tmtrain.policies.shared.placement import add_placement, solve_placement
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.simulation import simulate

@@ -1,4 +1,4 @@
-"""POET on steps small enough for paper: what is kept, paged, made again; a second and a joule per page computed on."""
+"""POET on steps small enough for paper: what is kept, paged, recomputed; a second and a joule per page computed on."""
 
 from dataclasses import replace
 
@@ -29,39 +29,43 @@ def _run(timeline: Timeline, machine: Machine) -> tuple[Decision, Result]:
 
 
 @pytest.mark.parametrize(
-    ("joules_per_page_moved", "pages_in", "pages_out", "replays"),
+    ("joules_per_page_moved", "pages_in", "pages_out", "recomputations"),
     # Room for 8: with t and u (6 pages) there is room for one of x and a (2 pages each). To page x, which is clean, is to
     # fetch 2 pages. To make a again is to read 2 pages and write 2: 4 joules, and x is needed for it.
     [pytest.param(1.0, 2, 0, 0, id="paging is cheap"), pytest.param(3.0, 0, 0, 1, id="computing is cheap")],
 )
 def test_what_costs_fewer_joules_is_done(
-    joules_per_page_moved: float, pages_in: int, pages_out: int, replays: int
+    joules_per_page_moved: float, pages_in: int, pages_out: int, recomputations: int
 ) -> None:
     machine = _machine(joules_per_page_moved=joules_per_page_moved)
     decision, result = _run(lowered(IDLE_STEP, machine=machine, spare_pages=2), machine)
     assert decision.plan is not None
-    assert len(decision.plan.replays) == replays
+    assert len(decision.plan.recomputations) == recomputations
     assert (result.bytes_in, result.bytes_out) == (pages_in * PAGE, pages_out * PAGE)
     # Making a again takes 4 s, one per page read or written.
-    assert result.replay_s == pytest.approx(4.0 * replays)
-    assert result.ideal_step_time_s == pytest.approx(result.step_time_s - result.stall_s - result.replay_s)
+    assert result.recompute_s == pytest.approx(4.0 * recomputations)
+    assert result.ideal_step_time_s == pytest.approx(result.step_time_s - result.stall_s - result.recompute_s)
 
 
 def test_nothing_is_done_where_everything_fits() -> None:
     machine = _machine(joules_per_page_moved=1.0)
     decision, result = _run(lowered(IDLE_STEP, machine=machine, spare_pages=4), machine)
     assert decision.plan is not None
-    assert (len(decision.plan.replays), len(decision.plan.transfers), result.traffic_bytes) == (0, 0, 0)
+    assert (len(decision.plan.recomputations), len(decision.plan.transfers), result.traffic_bytes) == (
+        0,
+        0,
+        0,
+    )
 
 
-def test_replays_find_their_inputs_in_any_step() -> None:
-    """The engine refutes a replay that reads what is gone; some of these steps replay in chains, some page as well."""
-    replayed = paged = 0
+def test_recomputations_find_their_inputs_in_any_step() -> None:
+    """The engine refutes a recomputation that reads what is gone; some of these steps recomputation in chains, some page as well."""
+    recomputed = paged = 0
     for seed in range(40):
         machine = _machine(joules_per_page_moved=2.0)
         decision, result = _run(lowered(random_step(seed), machine=machine, spare_pages=1), machine)
         assert decision.plan is not None
-        replayed += len(decision.plan.replays) > 0
+        recomputed += len(decision.plan.recomputations) > 0
         paged += result.traffic_bytes > 0
-    assert replayed > 5
+    assert recomputed > 5
     assert paged > 5

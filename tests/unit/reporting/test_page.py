@@ -79,7 +79,7 @@ def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> No
     page = write_report(folder).read_text()
     for group in load_fates(folder / "runs/made-up-small.example.12.5%.tmtrain.fates").groups:
         assert f"<td>{group.role}</td><td>{group.module}</td>" in page
-        assert f"<td>{format_bytes(group.bytes)}</td>" in page or group.remade_bytes
+        assert f"<td>{format_bytes(group.bytes)}</td>" in page or group.recomputed_bytes
     shutil.rmtree(folder / "runs/made-up-small.example.12.5%.tmtrain.fates")
     assert _figures(write_report(folder).read_text()).count("prices") == 1
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tmtrain.errors import FlashError, InputError
 from tmtrain.runtime.tier.flash import FlashFile
-from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, give_back, interior, open_up, view
+from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, interior, page_in, page_out, view
 
 MIB = 1 << 20
 
@@ -33,8 +33,8 @@ def test_pages_given_back_are_filled_again_in_place(flash: FlashFile) -> None:
     array, span = _block(1)
     before, address = array.copy(), array.ctypes.data
     flash.write(view(span), offset=0)
-    give_back(span)
-    open_up(span)
+    page_out(span)
+    page_in(span)
     assert not np.array_equal(array, before)  # the system took the pages: they are zeros now
     flash.read(view(span), offset=0)
     assert np.array_equal(array, before)
@@ -46,17 +46,17 @@ def test_the_edges_of_a_storage_outside_its_whole_pages_stay(flash: FlashFile) -
     head, tail = span.address - array.ctypes.data, span.end - array.ctypes.data
     edges = array[:head].tobytes(), array[tail:].tobytes()
     flash.write(view(span), offset=0)
-    give_back(span)
+    page_out(span)
     assert (array[:head].tobytes(), array[tail:].tobytes()) == edges
-    open_up(span)
+    page_in(span)
 
 
 def test_touching_what_is_out_ends_the_process_instead_of_reading_zeros() -> None:
     program = (
         "import numpy as np\n"
-        "from tmtrain.runtime.tier.pages import Span, give_back, interior\n"
+        "from tmtrain.runtime.tier.pages import Span, page_out, interior\n"
         "a = np.ones(1 << 20, np.uint8)\n"
-        "give_back(interior(Span(a.ctypes.data, a.nbytes)))\n"
+        "page_out(interior(Span(a.ctypes.data, a.nbytes)))\n"
         "print('read', a.sum(), flush=True)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

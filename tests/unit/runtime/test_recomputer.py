@@ -1,4 +1,4 @@
-"""What is dropped is made again, bit for bit, whenever it is dropped and whatever happens meanwhile."""
+"""What is dropped is recomputed, bit for bit, whenever it is dropped and whatever happens meanwhile."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -21,139 +21,139 @@ SIDE = 512
 
 
 @pytest.fixture
-def residence(tmp_path: Path) -> Iterator[ResidencyMode]:
+def residency(tmp_path: Path) -> Iterator[ResidencyMode]:
     keep_large_blocks_apart()
     torch.manual_seed(0)
     flash = FlashFile(tmp_path, size_bytes=64 * MIB)
     tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
     made = ResidencyMode(tier)
     made.begin_step(StepObserver())
-    made.remaker.noted = frozenset(range(100_000))
+    made.recomputer.noted = frozenset(range(100_000))
     yield made
-    made.remaker.end_step()
+    made.recomputer.end_step()
     tier.close()
 
 
-def _tier(residence: ResidencyMode) -> Tier:
-    return residence._tier  # pyright: ignore[reportPrivateUsage]
+def _tier(residency: ResidencyMode) -> Tier:
+    return residency._tier  # pyright: ignore[reportPrivateUsage]
 
 
-def _drop(residence: ResidencyMode, tensor: torch.Tensor) -> bool:
-    return residence.remaker.drop(storage_key(tensor.untyped_storage()))
+def _drop(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
+    return residency.recomputer.drop(storage_key(tensor.untyped_storage()))
 
 
-def _is_away(residence: ResidencyMode, tensor: torch.Tensor) -> bool:
+def _is_away(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
     key = storage_key(tensor.untyped_storage())
-    return any(block.state.value == "away" for block in _tier(residence).blocks_of(key))
+    return any(block.state.value == "away" for block in _tier(residency).blocks_of(key))
 
 
 def test_what_is_dropped_leaves_memory_unwritten_and_is_made_when_it_is_touched(
-    residence: ResidencyMode,
+    residency: ResidencyMode,
 ) -> None:
     start = torch.randn(SIDE, SIDE)
-    with residence:
+    with residency:
         hidden = start.mul(2).relu()
         expected = hidden.clone()
-        used = _tier(residence).used_bytes
-        assert _drop(residence, hidden)
-        assert MIB - 2 * PAGE_BYTES <= used - _tier(residence).used_bytes <= MIB  # whole pages
-        assert _is_away(residence, hidden)
+        used = _tier(residency).used_bytes
+        assert _drop(residency, hidden)
+        assert MIB - 2 * PAGE_BYTES <= used - _tier(residency).used_bytes <= MIB  # whole pages
+        assert _is_away(residency, hidden)
         assert torch.equal(hidden, expected)
-        assert not _is_away(residence, hidden)
-    assert residence.remaker.replays == 2  # the product died with its name
-    assert _tier(residence).mover.moved.bytes_out == 0
+        assert not _is_away(residency, hidden)
+    assert residency.recomputer.recomputations == 2  # the product died with its name
+    assert _tier(residency).mover.moved.bytes_out == 0
 
 
 def test_the_same_noise_is_drawn_again_and_the_generator_goes_on_where_it_was(
-    residence: ResidencyMode,
+    residency: ResidencyMode,
 ) -> None:
     start = torch.ones(SIDE, SIDE)
-    with residence:
+    with residency:
         noisy = torch.nn.functional.dropout(start, 0.5)
         expected = noisy.clone()
-        assert _drop(residence, noisy)
+        assert _drop(residency, noisy)
         before = torch.get_rng_state()
         assert torch.equal(noisy, expected)
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_before_something_is_overwritten_whatever_is_made_from_it_is_made(residence: ResidencyMode) -> None:
+def test_before_something_is_overwritten_whatever_is_made_from_it_is_made(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
-    with residence:
+    with residency:
         hidden = start.exp()
         expected = hidden.clone()
-        assert _drop(residence, hidden)
+        assert _drop(residency, hidden)
         start.zero_()
-        assert not _is_away(residence, hidden)
+        assert not _is_away(residency, hidden)
         assert torch.equal(hidden, expected)
-        assert not _drop(residence, hidden)  # its source is gone
+        assert not _drop(residency, hidden)  # its source is gone
 
 
-def test_what_others_are_made_from_outlives_its_name(residence: ResidencyMode) -> None:
+def test_what_others_are_made_from_outlives_its_name(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
-    with residence:
+    with residency:
         product = start.mul(3)
         hidden = product.tanh()
         expected = hidden.clone()
         start.zero_()
-        assert _drop(residence, hidden)
+        assert _drop(residency, hidden)
         del product
-        tenants = len(_tier(residence))
+        managed_storages = len(_tier(residency))
         assert torch.equal(hidden, expected)
-        assert len(_tier(residence)) == tenants - 1  # the product is gone now
+        assert len(_tier(residency)) == managed_storages - 1  # the product is gone now
 
 
-def test_of_a_chain_all_may_be_dropped_in_any_order(residence: ResidencyMode) -> None:
+def test_of_a_chain_all_may_be_dropped_in_any_order(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)):
-        with residence:
+        with residency:
             one = start.sin()
             two = one @ start
             three = two.sigmoid()
             chain = [one, two, three]
             expected = [tensor.clone() for tensor in chain]
             for place in order:
-                assert _drop(residence, chain[place])
-            residence.remaker.make([storage_key(three.untyped_storage())])
-            assert not any(_is_away(residence, tensor) for tensor in chain)  # made on the way
+                assert _drop(residency, chain[place])
+            residency.recomputer.make([storage_key(three.untyped_storage())])
+            assert not any(_is_away(residency, tensor) for tensor in chain)  # made on the way
             assert all(map(torch.equal, chain, expected))
 
 
 def test_those_further_on_are_made_too_before_the_source_of_all_is_overwritten(
-    residence: ResidencyMode,
+    residency: ResidencyMode,
 ) -> None:
     start = torch.randn(SIDE, SIDE)
-    with residence:
+    with residency:
         near = start.sin()
         far = near.exp()
         expected = far.clone()
-        assert _drop(residence, far)
-        assert _drop(residence, near)
+        assert _drop(residency, far)
+        assert _drop(residency, near)
         start.zero_()
         near.zero_()
         is_same = torch.equal(far, expected)
     assert is_same
 
 
-def test_what_is_shared_with_others_is_no_source(residence: ResidencyMode) -> None:
+def test_what_is_shared_with_others_is_no_source(residency: ResidencyMode) -> None:
     array = torch.randn(SIDE, SIDE).numpy()
-    with residence:
+    with residency:
         hidden = torch.from_numpy(array).mul(2)
-        assert not _drop(residence, hidden)
-        assert not _is_away(residence, hidden)
+        assert not _drop(residency, hidden)
+        assert not _is_away(residency, hidden)
 
 
-def test_at_the_end_of_a_step_nothing_is_missing(residence: ResidencyMode) -> None:
-    with residence:
+def test_at_the_end_of_a_step_nothing_is_missing(residency: ResidencyMode) -> None:
+    with residency:
         start = torch.randn(SIDE, SIDE)
         hidden, lost = start.cos(), start.exp()
         expected = start.cos()
-        assert _drop(residence, hidden)
-        assert _drop(residence, lost)
+        assert _drop(residency, hidden)
+        assert _drop(residency, lost)
         del lost
-    replays = residence.remaker.replays
-    residence.remaker.end_step()
-    assert residence.remaker.replays == replays + 1
+    recomputations = residency.recomputer.recomputations
+    residency.recomputer.end_step()
+    assert residency.recomputer.recomputations == recomputations + 1
     assert torch.equal(hidden, expected)
 
 
@@ -191,7 +191,7 @@ def _programme(seed: int, *, after_each: Callable[[list[torch.Tensor]], None]) -
 
 @pytest.mark.parametrize("seed", range(25))
 def test_random_programmes_compute_the_same_whatever_is_dropped_when(
-    residence: ResidencyMode, seed: int
+    residency: ResidencyMode, seed: int
 ) -> None:
     expected = _programme(seed, after_each=lambda _: None)
     dice = random.Random(-seed)
@@ -201,9 +201,9 @@ def test_random_programmes_compute_the_same_whatever_is_dropped_when(
         nonlocal dropped
         for tensor in tensors:
             if dice.random() < 0.4:
-                dropped += _drop(residence, tensor)
+                dropped += _drop(residency, tensor)
 
-    with residence:
+    with residency:
         found = _programme(seed, after_each=drop_some)
         assert all(map(torch.equal, found, expected))
     assert dropped > 5

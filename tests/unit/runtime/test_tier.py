@@ -312,7 +312,7 @@ def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
     tier.begin(5, [0])
     tier.keep(0)
     tier.keep(0)
-    assert tier.free_bytes == tier.budget_bytes - tier._tenants[0].bytes  # pyright: ignore[reportPrivateUsage]
+    assert tier.free_bytes == tier.budget_bytes - tier._managed[0].bytes  # pyright: ignore[reportPrivateUsage]
     for now in range(6, 20):
         tier.begin(now, [1 + now % 4])
         for block in tier.blocks_of(0):

@@ -1,7 +1,7 @@
-"""Blocks of forward, given their cuts: which recipes may be replayed in each, and when.
+"""Blocks of forward, given their cuts: which producers may be recomputed in each, and when.
 
-From the statement of the class in `tmtrain.planning.programme.certificate`: all replays of a block run at its moment, just before the
-step first needs again something that was made in the block, by a recipe, and used in no other. A recipe belongs to a block
+From the statement of the class in `tmtrain.planning.programme.certificate`: all recomputations of a block run at its recompute point, just before the
+step first needs again something that was made in the block, by a producer, and used in no other. A producer belongs to a block
 if all of its operators do and its inputs are not overwritten before the moment.
 
 Storages of less than `SMALL_BYTES` are taken to be there always.
@@ -29,15 +29,15 @@ class Life:
     needed: int = -1
     """First slice after `last_forward` that needs its content; -1 if none does in this step."""
     is_made: bool = False
-    """By a recipe."""
+    """By a producer."""
     is_small: bool = False
     survives: bool = False
-    """Outlives the step: no operator of it made the content, which replays find there as they find weights."""
+    """Outlives the step: no operator of it made the content, which recomputations find there as they find weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uses:
-    """What a recipe needs and makes, small storages left out."""
+    """What a producer needs and makes, small storages left out."""
 
     inputs: dict[int, bool]
     """Storage -> follows the rows."""
@@ -51,11 +51,11 @@ class CheckedBlocks:
     cuts: list[int]
     lives: list[Life]
     uses: list[Uses]
-    """Of each recipe."""
-    moments: list[int]
+    """Of each producer."""
+    points: list[int]
     """Of each block; -1 where nothing of it is needed again."""
-    recipes: dict[int, list[int]]
-    """Block -> the recipes that may be replayed in it, in the order of the table; blocks in order of their first."""
+    producers: dict[int, list[int]]
+    """Block -> the producers that may be recomputed in it, in the order of the table; blocks in order of their first."""
 
     def is_inside(self, storage: int, block: int) -> bool:
         """Whether `storage` is made in `block` and used nowhere else in forward."""
@@ -73,17 +73,17 @@ def read_blocks(timeline: Timeline, walked: Walk, cuts: list[int]) -> CheckedBlo
         cuts: First slice of each block, ascending from 0, and the end of the last.
     """
     lives = _lives(timeline, walked)
-    uses = [_uses(timeline, recipe, lives) for recipe in range(len(timeline.recipes))]
-    moments = [_moment(lives, cuts[block], cuts[block + 1]) for block in range(len(cuts) - 1)]
+    uses = [_uses(timeline, producer, lives) for producer in range(len(timeline.producers))]
+    points = [_point(lives, cuts[block], cuts[block + 1]) for block in range(len(cuts) - 1)]
     return CheckedBlocks(
-        cuts=cuts, lives=lives, uses=uses, moments=moments,
-        recipes=_recipes_of_blocks(timeline, cuts, moments, [[lives[s] for s in use.results] for use in uses]),
+        cuts=cuts, lives=lives, uses=uses, points=points,
+        producers=_producers_of_blocks(timeline, cuts, points, [[lives[s] for s in use.results] for use in uses]),
     )  # fmt: skip
 
 
 def _lives(timeline: Timeline, walked: Walk) -> list[Life]:
-    recipes, storage = timeline.recipes, timeline.extents.storage.tolist()
-    touched = recipes.touch_storage.tolist()
+    producers, storage = timeline.producers, timeline.extents.storage.tolist()
+    touched = producers.touch_storage.tolist()
     lives = [Life() for _ in range(max([*storage, *touched], default=-1) + 1)]
     forward = [phase in (Phase.FORWARD, Phase.LOSS) for phase in timeline.slices.phase.tolist()]
     extents = timeline.extents
@@ -102,17 +102,20 @@ def _lives(timeline: Timeline, walked: Walk) -> list[Life]:
                 life.needed = t
     for life in lives:
         life.is_small = life.pages * timeline.page_bytes < SMALL_BYTES
-    for s, writes in zip(touched, recipes.touch_writes.tolist(), strict=True):
+    for s, writes in zip(touched, producers.touch_writes.tolist(), strict=True):
         if writes:
             lives[s].is_made = True
     return lives
 
 
-def _uses(timeline: Timeline, recipe: int, lives: list[Life]) -> Uses:
-    recipes = timeline.recipes
-    begin, end = recipes.touch_ptr[recipes.op_ptr[[recipe, recipe + 1]]].tolist()
-    storages, follows = recipes.touch_storage[begin:end].tolist(), recipes.touch_follows[begin:end].tolist()
-    writes = recipes.touch_writes[begin:end].tolist()
+def _uses(timeline: Timeline, producer: int, lives: list[Life]) -> Uses:
+    producers = timeline.producers
+    begin, end = producers.touch_ptr[producers.op_ptr[[producer, producer + 1]]].tolist()
+    storages, follows = (
+        producers.touch_storage[begin:end].tolist(),
+        producers.touch_follows[begin:end].tolist(),
+    )
+    writes = producers.touch_writes[begin:end].tolist()
     results = {s for s, w in zip(storages, writes, strict=True) if w}
     inputs: dict[int, bool] = {}
     for s, f in zip(storages, follows, strict=True):
@@ -121,7 +124,7 @@ def _uses(timeline: Timeline, recipe: int, lives: list[Life]) -> Uses:
     return Uses(inputs=inputs, results={s for s in results if not lives[s].is_small})
 
 
-def _moment(lives: list[Life], begin: int, end: int) -> int:
+def _point(lives: list[Life], begin: int, end: int) -> int:
     needed = [
         life.needed
         for life in lives
@@ -134,17 +137,17 @@ def _moment(lives: list[Life], begin: int, end: int) -> int:
     return min(needed, default=-1)
 
 
-def _recipes_of_blocks(
-    timeline: Timeline, cuts: list[int], moments: list[int], results: list[list[Life]]
+def _producers_of_blocks(
+    timeline: Timeline, cuts: list[int], points: list[int], results: list[list[Life]]
 ) -> dict[int, list[int]]:
-    recipes, op = timeline.recipes, timeline.slices.op
+    producers, op = timeline.producers, timeline.slices.op
     found: dict[int, list[int]] = defaultdict(list)
-    for recipe in range(len(recipes)):
-        ops = recipes.op[recipes.op_ptr[recipe] : recipes.op_ptr[recipe + 1]].tolist()
+    for producer in range(len(producers)):
+        ops = producers.op[producers.op_ptr[producer] : producers.op_ptr[producer + 1]].tolist()
         first, end = int(op.searchsorted(ops[0])), int(op.searchsorted(ops[-1], side="right"))
-        for block, moment in enumerate(moments):
+        for block, point in enumerate(points):
             inside = cuts[block] <= first < cuts[block + 1] and end <= cuts[block + 1]
-            inside &= all(life.last_forward < cuts[block + 1] for life in results[recipe])
-            if inside and moment >= 0 and int(recipes.valid_until_op[recipe]) > int(op[moment]):
-                found[block].append(recipe)
+            inside &= all(life.last_forward < cuts[block + 1] for life in results[producer])
+            if inside and point >= 0 and int(producers.valid_until_op[producer]) > int(op[point]):
+                found[block].append(producer)
     return found

@@ -5,9 +5,9 @@ then takes the value between its limits that is cheapest at that cost. `columns_
 
     moved                 pages of a gap that leave and come back
     there                 pages of a unit that need no fetch (first), and that are there at each of its moments
-    replayed              share of a replay that runs
+    recomputed              share of a recomputation that runs
     written               pages that an epoch has written by a gap
-    written for replays   pages of units that only replays read
+    written for recomputations   pages of units that only recomputations read
     absent, ahead, late   pages that are away at a slice; that have come early, or not gone yet, at the end of a bin
     in, out, stall        pages read and written and time waited in a bin
     out k, owed k, waiting k   of each class of patience
@@ -39,7 +39,7 @@ def columns_least(facts: ProgrammeFacts, layout: Layout, y: RowPrices) -> float:
     """Return the least that all columns cost together at the multipliers `y`."""
     columns = _Columns(facts, layout, y)
     families = (
-        columns.moved(), columns.there(), columns.replayed(), columns.written(), columns.written_for_replays(),
+        columns.moved(), columns.there(), columns.recomputed(), columns.written(), columns.written_for_recomputations(),
         columns.absent(), columns.ahead(), columns.late(), columns.link(), columns.queues(),
     )  # fmt: skip
     return sum(column.least for family in families for column in family)
@@ -94,13 +94,13 @@ class _Columns:
     def there(self) -> Iterator[Column]:
         """A unit that may leave counts as away, and due at its end; what is there takes that back."""
         f, y = self._f, self._y
-        made, read = self._paid_by_replays()
+        made, read = self._paid_by_recomputations()
         written = {u: y.unit_dirty[row] for row, (_, units) in enumerate(self._layout.groups) for u in units}
         loose = {u: y.loose_dirty[row] for row, u in enumerate(self._layout.loose)}
         order = 0
         for number, unit in enumerate(f.reuse.units):
-            size, last = f.unit_size[number], len(unit.moments)
-            times = [unit.start + 1, *unit.moments, unit.end]
+            size, last = f.unit_size[number], len(unit.points)
+            times = [unit.start + 1, *unit.points, unit.end]
             for index in range(last + 1):
                 cost = paid = 0.0
                 if index == 0:
@@ -120,7 +120,7 @@ class _Columns:
                 yield Column(cost - paid, 0.0, size)
             order += last
 
-    def _paid_by_replays(self) -> tuple[defaultdict[int, float], defaultdict[tuple[int, int], float]]:
+    def _paid_by_recomputations(self) -> tuple[defaultdict[int, float], defaultdict[tuple[int, int], float]]:
         """What "makes" pays for each unit, and "reads" for each moment of it."""
         made: defaultdict[int, float] = defaultdict(float)
         read: defaultdict[tuple[int, int], float] = defaultdict(float)
@@ -128,29 +128,29 @@ class _Columns:
             made[unit] += self._y.makes[row]
         for row, (_, parts) in enumerate(self._f.reuse.reads):
             for part in parts:
-                read[part.unit, part.moment] += self._y.reads[row] * part.share / self._f.unit_size[part.unit]
+                read[part.unit, part.point] += self._y.reads[row] * part.share / self._f.unit_size[part.unit]
         return made, read
 
-    def replayed(self) -> Iterator[Column]:
+    def recomputed(self) -> Iterator[Column]:
         """Costs time and joules; needs its inputs; what it makes is away until its moment; the link runs on meanwhile."""
         f, y, reuse = self._f, self._y, self._f.reuse
-        paid = [0.0] * len(reuse.replays)
-        for row, (replay, unit) in enumerate(reuse.makes):
-            away = self._away(reuse.units[unit].start + 1, reuse.units[unit].moments[0])
-            paid[replay] += f.unit_size[unit] * (away - y.makes[row])
-        for row, (replay, _) in enumerate(reuse.reads):
-            paid[replay] -= y.reads[row]
-        for row, (replay, other) in enumerate(reuse.chains):
-            paid[replay] -= y.chains[row]
+        paid = [0.0] * len(reuse.recomputations)
+        for row, (recomputation, unit) in enumerate(reuse.makes):
+            away = self._away(reuse.units[unit].start + 1, reuse.units[unit].points[0])
+            paid[recomputation] += f.unit_size[unit] * (away - y.makes[row])
+        for row, (recomputation, _) in enumerate(reuse.reads):
+            paid[recomputation] -= y.reads[row]
+        for row, (recomputation, other) in enumerate(reuse.chains):
+            paid[recomputation] -= y.chains[row]
             paid[other] += y.chains[row]
         rate = min(f.read_rate, f.shared_rate)
-        for number, replay in enumerate(reuse.replays):
-            b, seconds = f.bin_of(replay.moment), f.replay_s[number]
+        for number, recomputation in enumerate(reuse.recomputations):
+            b, seconds = f.bin_of(recomputation.point), f.recompute_s[number]
             paid[number] -= (
                 seconds / f.second * (y.read_channel[b] + y.write_channel[b] + y.shared_channel[b])
             )
-            paid[number] += rate * seconds * self._in_time_after(replay.moment)
-            cost = f.prices.second * seconds + f.prices.joule * f.replay_j[number]
+            paid[number] += rate * seconds * self._in_time_after(recomputation.point)
+            cost = f.prices.second * seconds + f.prices.joule * f.recompute_j[number]
             yield Column(cost - paid[number], 0.0, 0.0 if number in reuse.impossible else 1.0)
 
     def written(self) -> Iterator[Column]:
@@ -180,7 +180,7 @@ class _Columns:
         stocked = _stocked(self._y.waiting[k], begin, end, wraps=row.gone >= self._f.T)
         return stocked - self._y.owed[k][begin]
 
-    def written_for_replays(self) -> Iterator[Column]:
+    def written_for_recomputations(self) -> Iterator[Column]:
         """Final when made, gone after the last use in forward."""
         f, y = self._f, self._y
         for row, number in enumerate(self._layout.loose):

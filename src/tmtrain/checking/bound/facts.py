@@ -70,8 +70,8 @@ class ProgrammeFacts:
     due_whole: list[float]
     """What would be due at each slice, were all units away."""
     written: list[Written]
-    replay_s: list[float]
-    replay_j: list[float]
+    recompute_s: list[float]
+    recompute_j: list[float]
     read_rate: float
     """Units of pages per second."""
     write_rate: float
@@ -99,7 +99,7 @@ def gather_facts(
     over = _over(timeline, walked)
     chosen = _chosen(walked, reuse, over)
     sizes = [unit.pages / per for unit in reuse.units]
-    seconds, joules = _replay_costs(timeline, reuse, machine)
+    seconds, joules = _recompute_costs(timeline, reuse, machine)
     return ProgrammeFacts(
         T=T, B=B, edges=edges, page_unit=per, unit_bytes=unit_bytes,
         second=max(timeline.compute_s / B, 1e-12),
@@ -109,7 +109,7 @@ def gather_facts(
             pages / per - away for pages, away in zip(over, _away(walked, reuse, sizes, per=per), strict=True)
         ],
         due_whole=_units_due(reuse, sizes, T), written=_written(walked, reuse, chosen, edges),
-        replay_s=seconds, replay_j=joules,
+        recompute_s=seconds, recompute_j=joules,
         read_rate=machine.read_bytes_per_s / unit_bytes, write_rate=machine.write_bytes_per_s / unit_bytes,
         shared_rate=machine.shared_bytes_per_s / unit_bytes, prices=prices,
     )  # fmt: skip
@@ -199,13 +199,13 @@ def _written(walked: Walk, reuse: Reuse, chosen: list[int], edges: list[int]) ->
     return rows
 
 
-def _replay_costs(timeline: Timeline, reuse: Reuse, machine: Machine) -> tuple[list[float], list[float]]:
-    """Seconds and joules of each replay, as a share of its recipe's operators run whole."""
-    recipes, count = timeline.recipes, len(timeline.recipes.op)
-    work = slice_work(recipes.loads, machine, share=np.ones(count), dims=np.ones((count, 4)))
+def _recompute_costs(timeline: Timeline, reuse: Reuse, machine: Machine) -> tuple[list[float], list[float]]:
+    """Seconds and joules of each recomputation, as a share of its producer's operators run whole."""
+    producers, count = timeline.producers, len(timeline.producers.op)
+    work = slice_work(producers.loads, machine, share=np.ones(count), dims=np.ones((count, 4)))
     seconds, joules = work.duration_s.tolist(), work_energy_j(work, machine=machine).tolist()
-    bounds = recipes.op_ptr.tolist()
-    shares = [(r.recipe, (r.end - r.first) / r.rows) for r in reuse.replays]
+    bounds = producers.op_ptr.tolist()
+    shares = [(r.producer, (r.end - r.first) / r.rows) for r in reuse.recomputations]
     return (
         [sum(seconds[bounds[r] : bounds[r + 1]]) * share for r, share in shares],
         [sum(joules[bounds[r] : bounds[r + 1]]) * share for r, share in shares],

@@ -31,7 +31,7 @@ def prices_of(objective: str, timeline: Timeline, *, machine: Machine) -> Prices
 
     Args:
         objective: One of `OBJECTIVES`, or a mix of them.
-        timeline: The step without replays.
+        timeline: The step without recomputations.
         machine: Powers and energies.
 
     Raises:

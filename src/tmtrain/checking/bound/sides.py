@@ -3,12 +3,12 @@
 The families, and what each row asks of every plan of the class (legend in `tmtrain.checking.bound.facts`; pages in units):
 
     order            what is there at a unit's moment is there at the next
-    makes            rows made again need no fetch
-    reads, chains    a replay finds its input: in a unit, or made by another replay
+    makes            rows recomputed need no fetch
+    reads, chains    a recomputation finds its input: in a unit, or made by another recomputation
     written before   what an epoch has written by one gap is written by the next
     dirty            what leaves in a gap has been written
-    unit dirty       what leaves of units has been written, or is made again
-    loose dirty      the same of units that only replays read
+    unit dirty       what leaves of units has been written, or is recomputed
+    loose dirty      the same of units that only recomputations read
     wear             at most the budget is written
     absence          what is away at t: what was at t - 1, what leaves, what returns
     room             at the end of a bin the capacity also holds what has come early and what has not gone yet
@@ -77,7 +77,7 @@ def lay_out(facts: ProgrammeFacts) -> Layout:
             groups.setdefault(unit.gaps, []).append(number)
     due = {gaps[g].end for g in facts.chosen}
     for unit in units:
-        due.update(unit.moments, [unit.end] if unit.end >= 0 else [])
+        due.update(unit.points, [unit.end] if unit.end >= 0 else [])
     return Layout(
         dirty={g: row for row, g in enumerate(g for g in facts.chosen if g in writing)},
         groups=list(groups.items()),
@@ -105,7 +105,7 @@ def price_rows(
     budget = [] if write_budget_bytes is None else [write_budget_bytes / facts.unit_bytes]
     classes = range(NUM_CLASSES)
     prices = RowPrices(
-        order=y.take("order", [0.0] * sum(len(unit.moments) for unit in reuse.units)),
+        order=y.take("order", [0.0] * sum(len(unit.points) for unit in reuse.units)),
         makes=y.take("makes", [0.0] * len(reuse.makes)),
         reads=y.take("reads", [0.0] * len(reuse.reads)),
         chains=y.take("chains", [0.0] * len(reuse.chains)),

@@ -1,9 +1,9 @@
-"""Units and replays of a certificate's class, in the order in which its multipliers are stored.
+"""Units and recomputations of a certificate's class, in the order in which its multipliers are stored.
 
 A *unit* is some rows of a storage from its last use in forward to its first need in backward: the piece about which keep,
-move or recompute is decided. First in the file come, storage by storage in the order in which replays ask for them, those
-that replays of other blocks read: the extents of the storage. Then, block by block and group by group, those that the
-block's own replays can make: the storage cut into the *strips* of its group. A group is recipes whose rows are the same
+move or recompute is decided. First in the file come, storage by storage in the order in which recomputations ask for them, those
+that recomputations of other blocks read: the extents of the storage. Then, block by block and group by group, those that the
+block's own recomputations can make: the storage cut into the *strips* of its group. A group is producers whose rows are the same
 rows; a strip ends where an extent of something made in the group does.
 """
 
@@ -32,30 +32,30 @@ class Unit:
     final: int
     """Slice that made it."""
     end: int
-    """Slice of the first need in backward; -1: only replays read it."""
-    moments: tuple[int, ...]
-    """Slices before which replays may read or make it."""
+    """Slice of the first need in backward; -1: only recomputations read it."""
+    points: tuple[int, ...]
+    """Slices before which recomputations may read or make it."""
     gaps: tuple[int, ...]
     """Gaps of the step that it stands for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitReplay:
-    """A recipe over the rows of one strip."""
+class UnitRecomputation:
+    """A producer over the rows of one strip."""
 
-    recipe: int
+    producer: int
     first: int
     end: int
     rows: int
-    moment: int
+    point: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitPart:
-    """Rows of a replay that lie in a unit."""
+    """Rows of a recomputation that lie in a unit."""
 
     unit: int
-    moment: int
+    point: int
     """Index into the unit's moments."""
     share: float
 
@@ -66,26 +66,26 @@ class Reuse:
 
     units: list[Unit] = field(default_factory=list[Unit])
     free: set[int] = field(default_factory=set[int])
-    """Gaps of small storages that recipes make: away for nothing."""
-    replays: list[UnitReplay] = field(default_factory=list[UnitReplay])
+    """Gaps of small storages that producers make: away for nothing."""
+    recomputations: list[UnitRecomputation] = field(default_factory=list[UnitRecomputation])
     impossible: set[int] = field(default_factory=set[int])
-    """Replays that lack an input for good."""
+    """Recomputations that lack an input for good."""
     makes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """(replay, unit)."""
+    """(recomputation, unit)."""
     reads: list[tuple[int, list[UnitPart]]] = field(default_factory=list[tuple[int, list[UnitPart]]])
     chains: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    """(replay, replay whose result it reads)."""
+    """(recomputation, recomputation whose result it reads)."""
 
 
 def find_reuse(timeline: Timeline, walked: Walk, blocks: CheckedBlocks) -> Reuse:
-    """List units, replays and ties of a class that recomputes."""
+    """List units, recomputations and ties of a class that recomputes."""
     return _UnitFinder(timeline, walked, blocks).find()
 
 
 class _UnitFinder:
     def __init__(self, timeline: Timeline, walked: Walk, blocks: CheckedBlocks) -> None:
         self._blocks, self._walked, self._out = blocks, walked, Reuse()
-        self._rows: list[int] = timeline.recipes.rows.tolist()
+        self._rows: list[int] = timeline.producers.rows.tolist()
         self._runs: list[list[tuple[int, int, int]]] = [[] for _ in blocks.lives]
         """Of each storage: (extent, first page, end page)."""
         extents = timeline.extents
@@ -99,15 +99,15 @@ class _UnitFinder:
             if self._is_between_phases(gap, storages[gap.extent])
         }
         self._maker: dict[int, int] = {}
-        recipes = timeline.recipes
-        entries = recipes.op_ptr.tolist()
-        for recipe in range(len(recipes)):
-            begin, end = recipes.touch_ptr[[entries[recipe], entries[recipe + 1]]].tolist()
+        producers = timeline.producers
+        entries = producers.op_ptr.tolist()
+        for producer in range(len(producers)):
+            begin, end = producers.touch_ptr[[entries[producer], entries[producer + 1]]].tolist()
             for touch in range(begin, end):
-                if recipes.touch_writes[touch]:
-                    self._maker[int(recipes.touch_storage[touch])] = recipe
+                if producers.touch_writes[touch]:
+                    self._maker[int(producers.touch_storage[touch])] = producer
         self._units_of: dict[int, list[int | None]] = {}
-        self._replays_of: dict[int, list[int]] = {}
+        self._recomputations_of: dict[int, list[int]] = {}
 
     def _is_between_phases(self, gap: Gap, storage: int) -> bool:
         """From forward to backward of the same step."""
@@ -116,31 +116,31 @@ class _UnitFinder:
         return begins_in_forward and 0 <= life.needed <= gap.end > max(gap.start, life.last_forward)
 
     def find(self) -> Reuse:
-        for storage, moments in self._read_across().items():
-            self._add_stored(storage, sorted(moments))
-        for block, recipes in self._blocks.recipes.items():
-            for group in self._groups(block, recipes):
+        for storage, points in self._read_across().items():
+            self._add_stored(storage, sorted(points))
+        for block, producers in self._blocks.producers.items():
+            for group in self._groups(block, producers):
                 self._add_group(block, group)
-            for recipe in recipes:
-                for strip in range(len(self._replays_of[recipe])):
-                    self._tie(block, recipe, strip)
-        usable = {recipe for recipes in self._blocks.recipes.values() for recipe in recipes}
-        for storage, recipe in self._maker.items():
-            if self._blocks.lives[storage].is_small and recipe in usable:
+            for producer in producers:
+                for strip in range(len(self._recomputations_of[producer])):
+                    self._tie(block, producer, strip)
+        usable = {producer for producers in self._blocks.producers.values() for producer in producers}
+        for storage, producer in self._maker.items():
+            if self._blocks.lives[storage].is_small and producer in usable:
                 self._out.free |= {self._gap_of[e] for e, _, _ in self._runs[storage] if e in self._gap_of}
         return self._out
 
     def _read_across(self) -> dict[int, set[int]]:
-        """Return the storages that replays read row by row from outside their block, and at which moments."""
+        """Return the storages that recomputations read row by row from outside their block, and at which moments."""
         found: dict[int, set[int]] = {}
-        for block, recipes in self._blocks.recipes.items():
-            for recipe in recipes:
-                for storage, follows in self._blocks.uses[recipe].inputs.items():
+        for block, producers in self._blocks.producers.items():
+            for producer in producers:
+                for storage, follows in self._blocks.uses[producer].inputs.items():
                     if follows and not self._blocks.is_inside(storage, block):
-                        found.setdefault(storage, set()).add(self._blocks.moments[block])
+                        found.setdefault(storage, set()).add(self._blocks.points[block])
         return found
 
-    def _add_stored(self, storage: int, moments: list[int]) -> None:
+    def _add_stored(self, storage: int, points: list[int]) -> None:
         life, numbers = self._blocks.lives[storage], list[int | None]()
         for extent, first, end in self._runs[storage]:
             gap = self._gap_of.get(extent)
@@ -150,7 +150,7 @@ class _UnitFinder:
                 start, back = life.last_forward, -1
             else:
                 continue
-            useful = tuple(m for m in moments if start < m and (m <= back or back < 0))
+            useful = tuple(m for m in points if start < m and (m <= back or back < 0))
             if useful:
                 gaps = () if gap is None else (gap,)
                 numbers.append(self._add_unit(storage, (first, end), (start, back), useful, gaps))
@@ -161,56 +161,56 @@ class _UnitFinder:
         storage: int,
         run: tuple[int, int],
         span: tuple[int, int],
-        moments: tuple[int, ...],
+        points: tuple[int, ...],
         gaps: tuple[int, ...],
     ) -> int:
         unit = Unit(
             first_page=run[0], pages=run[1] - run[0], start=span[0], final=self._blocks.lives[storage].born,
-            end=span[1], moments=moments, gaps=gaps,
+            end=span[1], points=points, gaps=gaps,
         )  # fmt: skip
         self._out.units.append(unit)
         return len(self._out.units) - 1
 
-    def _groups(self, block: int, recipes: list[int]) -> list[list[int]]:
-        """Part recipes into groups that hand rows to one another inside the block; by first member."""
-        group = {recipe: {recipe} for recipe in recipes}
-        for recipe in recipes:
-            for storage, follows in self._blocks.uses[recipe].inputs.items():
+    def _groups(self, block: int, producers: list[int]) -> list[list[int]]:
+        """Part producers into groups that hand rows to one another inside the block; by first member."""
+        group = {producer: {producer} for producer in producers}
+        for producer in producers:
+            for storage, follows in self._blocks.uses[producer].inputs.items():
                 maker = self._maker.get(storage, -1)
                 if follows and maker in group and self._blocks.is_inside(storage, block):
-                    union = group[recipe] | group[maker]
+                    union = group[producer] | group[maker]
                     for member in union:
                         group[member] = union
-        return [sorted(group[r]) for r in recipes if r == min(group[r])]
+        return [sorted(group[r]) for r in producers if r == min(group[r])]
 
     def _add_group(self, block: int, group: list[int]) -> None:
-        moment, rows = self._blocks.moments[block], self._count_rows(group)
+        point, rows = self._blocks.points[block], self._count_rows(group)
         made = [
             storage
-            for recipe in group
-            for storage in sorted(self._blocks.uses[recipe].results)
+            for producer in group
+            for storage in sorted(self._blocks.uses[producer].results)
             if self._blocks.is_inside(storage, block)
         ]
         strips = self._strips(made, rows)
-        for recipe in group:
-            self._replays_of[recipe] = []
+        for producer in group:
+            self._recomputations_of[producer] = []
             for first, end in strips:
-                self._replays_of[recipe].append(len(self._out.replays))
-                self._out.replays.append(
-                    UnitReplay(recipe=recipe, first=first, end=end, rows=rows, moment=moment)
+                self._recomputations_of[producer].append(len(self._out.recomputations))
+                self._out.recomputations.append(
+                    UnitRecomputation(producer=producer, first=first, end=end, rows=rows, point=point)
                 )
         for storage in made:
             if self._blocks.lives[storage].needed >= 0:
                 pages = self._blocks.lives[storage].pages
                 self._units_of[storage] = [
-                    self._add_strip(storage, pages * a // rows, pages * b // rows, moment) for a, b in strips
+                    self._add_strip(storage, pages * a // rows, pages * b // rows, point) for a, b in strips
                 ]
 
     def _count_rows(self, group: list[int]) -> int:
         """Return the most equal pieces that all members can be cut into, none finer than a page of a result."""
-        results = [storage for recipe in group for storage in self._blocks.uses[recipe].results]
+        results = [storage for producer in group for storage in self._blocks.uses[producer].results]
         most = min([MOST_ROWS, *(self._blocks.lives[storage].pages for storage in results)])
-        common = gcd(*(self._rows[recipe] for recipe in group))
+        common = gcd(*(self._rows[producer] for producer in group))
         return max(rows for rows in range(1, most + 1) if common % rows == 0)
 
     def _strips(self, made: list[int], rows: int) -> list[tuple[int, int]]:
@@ -235,7 +235,7 @@ class _UnitFinder:
             for _, first, end in self._runs[storage]
         )
 
-    def _add_strip(self, storage: int, first: int, end: int, moment: int) -> int | None:
+    def _add_strip(self, storage: int, first: int, end: int, point: int) -> int | None:
         gaps = tuple(
             self._gap_of[extent]
             for extent, a, b in self._runs[storage]
@@ -244,38 +244,38 @@ class _UnitFinder:
         if not gaps or end <= first:
             return None
         span = min(self._walked.gaps[g].start for g in gaps), max(self._walked.gaps[g].end for g in gaps)
-        return self._add_unit(storage, (first, end), span, (moment,), gaps)
+        return self._add_unit(storage, (first, end), span, (point,), gaps)
 
-    def _tie(self, block: int, recipe: int, strip: int) -> None:
-        replay, uses = self._replays_of[recipe][strip], self._blocks.uses[recipe]
+    def _tie(self, block: int, producer: int, strip: int) -> None:
+        recomputation, uses = self._recomputations_of[producer][strip], self._blocks.uses[producer]
         for storage in sorted(uses.results):
             if self._blocks.is_inside(storage, block) and storage in self._units_of:
                 unit = self._units_of[storage][strip]
                 if unit is not None:
-                    self._out.makes.append((replay, unit))
+                    self._out.makes.append((recomputation, unit))
         for storage, follows in uses.inputs.items():
             if self._blocks.is_inside(storage, block):
-                self._tie_inside(replay, strip, storage, follows=follows)
+                self._tie_inside(recomputation, strip, storage, follows=follows)
             elif follows:
-                self._tie_across(replay, storage)
+                self._tie_across(recomputation, storage)
 
-    def _tie_inside(self, replay: int, strip: int, storage: int, *, follows: bool) -> None:
-        """The input was made in the block: it is there, or made again; the same rows, or all where it does not follow."""
-        made_by = self._replays_of.get(self._maker.get(storage, -1))
+    def _tie_inside(self, recomputation: int, strip: int, storage: int, *, follows: bool) -> None:
+        """The input was made in the block: it is there, or recomputed; the same rows, or all where it does not follow."""
+        made_by = self._recomputations_of.get(self._maker.get(storage, -1))
         same = follows and made_by is not None and strip < len(made_by)
         if self._blocks.lives[storage].needed >= 0:
             units = self._units_of.get(storage, [])
             for unit in [units[strip]] if same and units else units:
                 if unit is not None:
-                    self._out.reads.append((replay, [UnitPart(unit=unit, moment=0, share=1.0)]))
+                    self._out.reads.append((recomputation, [UnitPart(unit=unit, point=0, share=1.0)]))
         elif made_by is None:
-            self._out.impossible.add(replay)
+            self._out.impossible.add(recomputation)
         else:
-            self._out.chains += [(replay, other) for other in ([made_by[strip]] if same else made_by)]
+            self._out.chains += [(recomputation, other) for other in ([made_by[strip]] if same else made_by)]
 
-    def _tie_across(self, replay: int, storage: int) -> None:
+    def _tie_across(self, recomputation: int, storage: int) -> None:
         """The input comes from outside the block: its rows lie in these parts of these units."""
-        rows, pages = self._out.replays[replay], self._blocks.lives[storage].pages
+        rows, pages = self._out.recomputations[recomputation], self._blocks.lives[storage].pages
         low, high = pages * rows.first / rows.rows, pages * rows.end / rows.rows
         parts: list[UnitPart] = []
         for number in self._units_of.get(storage, []):
@@ -283,8 +283,8 @@ class _UnitFinder:
                 continue
             unit = self._out.units[number]
             common = min(high, unit.first_page + unit.pages) - max(low, unit.first_page)
-            if common > 0 and rows.moment in unit.moments:
-                index = unit.moments.index(rows.moment)
-                parts.append(UnitPart(unit=number, moment=index, share=common / (high - low)))
+            if common > 0 and rows.point in unit.points:
+                index = unit.points.index(rows.point)
+                parts.append(UnitPart(unit=number, point=index, share=common / (high - low)))
         if sum(part.share for part in parts) > NEARLY_ALL:
-            self._out.reads.append((replay, parts))
+            self._out.reads.append((recomputation, parts))

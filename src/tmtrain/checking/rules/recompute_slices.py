@@ -1,9 +1,9 @@
-"""Whether the step with the replays in it has their slices, where the plan wants them, touching the pages of their rows."""
+"""Whether the step with the recomputations in it has their slices, where the plan wants them, touching the pages of their rows."""
 
 from itertools import pairwise
 
 from tmtrain.checking.findings import Findings
-from tmtrain.checking.rules.content import RecipeBook, Replay, RowTouch
+from tmtrain.checking.rules.content import ProducerBook, Recomputation, RowTouch
 from tmtrain.lowering import Timeline
 
 _Run = tuple[int, int, int]
@@ -11,47 +11,63 @@ _Run = tuple[int, int, int]
 
 
 def check_slices(
-    timeline: Timeline, longer: Timeline, book: RecipeBook, replays: list[Replay], *, found: Findings
+    timeline: Timeline,
+    longer: Timeline,
+    book: ProducerBook,
+    recomputations: list[Recomputation],
+    *,
+    found: Findings,
 ) -> set[int]:
-    """Compare `longer`, the step with `replays`, with what each replay must touch; return where its replays stand."""
+    """Compare `longer`, the step with `recomputations`, with what each recomputation must touch; return where its recomputations stand."""
     reader = _Reader(longer)
     of_op = _slices_of_operators(timeline)
     pages = _storage_pages(timeline)
     original = _Reader(timeline)
     places: set[int] = set()
-    for replay in replays:
-        for op, touches in zip(book.ops[replay.recipe], book.touches[replay.recipe], strict=True):
-            for wanted in _wanted(replay, touches, of_op.get(op, []), original, pages):
-                place = replay.before + len(places)
+    for recomputation in recomputations:
+        for op, touches in zip(
+            book.ops[recomputation.producer], book.touches[recomputation.producer], strict=True
+        ):
+            for wanted in _wanted(recomputation, touches, of_op.get(op, []), original, pages):
+                place = recomputation.before + len(places)
                 places.add(place)
                 if place >= len(longer.slices) or int(longer.slices.op[place]) != op:
-                    where = f"slice {place} should be operator {op} of replay {replay.row}"
-                    found.add("replay-slice", where, 1, "slices")
+                    where = f"slice {place} should be operator {op} of recomputation {recomputation.row}"
+                    found.add("recomputation-slice", where, 1, "slices")
                     continue
                 missing = sum(reader.missing(place, run) for run in wanted)
                 if missing:
-                    where = f"slice {place} (replay {replay.row}, operator {op}) does not touch all pages of its rows"
-                    found.add("replay-slice", where, missing)
+                    where = f"slice {place} (recomputation {recomputation.row}, operator {op}) does not touch all pages of its rows"
+                    found.add("recomputation-slice", where, missing)
     extra = len(longer.slices) - len(timeline.slices) - len(places)
     if extra:
         found.add(
-            "replay-slice", "the step has other slices than its own and the replays'", abs(extra), "slices"
+            "recomputation-slice",
+            "the step has other slices than its own and the recomputations'",
+            abs(extra),
+            "slices",
         )
     return places
 
 
 def _wanted(
-    replay: Replay, touches: list[RowTouch], slices: list[int], original: "_Reader", pages: dict[int, int]
+    recomputation: Recomputation,
+    touches: list[RowTouch],
+    slices: list[int],
+    original: "_Reader",
+    pages: dict[int, int],
 ) -> list[list[_Run]]:
-    """Return the page runs that each slice of one operator of a replay must touch."""
-    if replay.is_whole:
+    """Return the page runs that each slice of one operator of a recomputation must touch."""
+    if recomputation.is_whole:
         storages = {touch.storage for touch in touches}
         return [[run for run in original.runs(t) if run[0] in storages] for t in slices]
     runs: list[_Run] = []
     for touch in touches:
         total = pages.get(touch.storage, 0)
-        if touch.follows and total >= replay.rows:
-            first, end = (total * row // replay.rows for row in (replay.first, replay.end))
+        if touch.follows and total >= recomputation.rows:
+            first, end = (
+                total * row // recomputation.rows for row in (recomputation.first, recomputation.end)
+            )
             runs.append((touch.storage, first, end))
         elif not (touch.follows and touch.writes):  # what cannot be cut is made by whichever piece makes it
             runs.append((touch.storage, 0, total))

@@ -95,15 +95,15 @@ def _sound_moves(
 
 
 def check_class(
-    timeline: Timeline, walked: Walk, transfers: Transfers, replays: set[int], *, found: Findings
+    timeline: Timeline, walked: Walk, transfers: Transfers, recomputations: set[int], *, found: Findings
 ) -> None:
-    """Rule 3c of the class: what the step has made and a replay had stays until the step has used it.
+    """Rule 3c of the class: what the step has made and a recomputation had stays until the step has used it.
 
     Args:
-        timeline: The step with its replays.
+        timeline: The step with its recomputations.
         walked: The same, walked.
         transfers: Well-formed.
-        replays: Slices that are replays.
+        recomputations: Slices that are recomputations.
         found: Where to note what leaves.
     """
     extents = timeline.extents
@@ -111,8 +111,8 @@ def check_class(
         zip(transfers.extent.tolist(), transfers.leave_slice.tolist(), strict=True)
     ):
         number, _ = _before(walked.accesses[extent], leave, walked.num_slices)
-        if walked.accesses[extent][number].slice in replays and not extents.persistent[extent]:
-            where = f"transfer {row} takes pages of storage {extents.storage[extent]} away between a replay and their use"
+        if walked.accesses[extent][number].slice in recomputations and not extents.persistent[extent]:
+            where = f"transfer {row} takes pages of storage {extents.storage[extent]} away between a recomputation and their use"
             found.add("class", where, int(transfers.pages[row]))
 
 

@@ -1,4 +1,4 @@
-"""Whether the prediction is what the transfers and replays say, and the value what the prediction says."""
+"""Whether the prediction is what the transfers and recomputations say, and the value what the prediction says."""
 
 from tmtrain.checking.bound.prices import computing, prices_of
 from tmtrain.checking.findings import Findings
@@ -23,7 +23,9 @@ def check_prediction(
     bytes_in, bytes_out = moved.pages_in * page, moved.pages_out * page
     _compare("bytes in", said.bytes_in, bytes_in, "bytes", found=found)
     _compare("bytes out", said.bytes_out, bytes_out, "bytes", found=found)
-    _compare("seconds of replays", said.replay_s, longer.compute_s - timeline.compute_s, "s", found=found)
+    _compare(
+        "seconds of recomputations", said.recompute_s, longer.compute_s - timeline.compute_s, "s", found=found
+    )
     least = max(
         longer.compute_s,
         bytes_in / machine.read_bytes_per_s,
@@ -44,7 +46,7 @@ def check_prediction(
 def objective_value(
     plan: Plan, timeline: Timeline, longer: Timeline, *, objective: str, machine: Machine
 ) -> float:
-    """Return the objective of the step that `plan` predicts; `longer` is `timeline` with its replays."""
+    """Return the objective of the step that `plan` predicts; `longer` is `timeline` with its recomputations."""
     prices = prices_of(objective, timeline, machine=machine)
     said = plan.prediction
     return (

@@ -25,7 +25,7 @@ class CheckSummary:
     """What the certificate claims."""
     gap: float | None
     peak_bytes: int
-    random_replays: int
+    random_recomputations: int
     violations: tuple[Violation, ...]
 
     shown = 20
@@ -42,8 +42,11 @@ class CheckSummary:
         if self.gap is not None:
             yield "gap", percent(self.gap)
         yield "fast memory in use", f"{format_bytes(self.peak_bytes)} at its peak"
-        if self.random_replays:
-            yield "random replays", f"{self.random_replays:,}: need the generator state of the first run"
+        if self.random_recomputations:
+            yield (
+                "random recomputations",
+                f"{self.random_recomputations:,}: need the generator state of the first run",
+            )
 
 
 def summarise_check(report: CheckReport) -> CheckSummary:
@@ -56,6 +59,6 @@ def summarise_check(report: CheckReport) -> CheckSummary:
         stored_bound=report.stored_bound,
         gap=report.gap,
         peak_bytes=report.peak_bytes,
-        random_replays=report.random_replays,
+        random_recomputations=report.random_recomputations,
         violations=report.violations,
     )

@@ -9,9 +9,9 @@ from tmtrain.units import format_bytes, format_seconds
 MOST = 12
 """Storages told in full; a glob may fit thousands."""
 _DONE = {"keep": "kept", "move": "moved", "recompute": "recomputed"}
-_NO_RECIPE = "impossible: nothing in the step makes the same bits again"
+_NO_PRODUCER = "impossible: nothing in the step makes the same bits again"
 _OUT_OF_PLACE = (
-    "not offered here: others are made again from it, across a cut between blocks, or its inputs are gone"
+    "not offered here: others are recomputed from it, across a cut between blocks, or its inputs are gone"
 )
 _ALIKE = 0.01
 """Costs that differ by less are the same: pages are whole, prices are not."""
@@ -47,7 +47,7 @@ def _gap(gap: GapStory, storage: StorageStory, unit: str) -> Iterator[tuple[str,
     yield "  the plan", ", ".join(done)
     for fate, parts in (("keep", gap.keep), ("move", gap.move), ("recompute", gap.recompute)):
         if parts is None:
-            yield f"  to {fate}", _OUT_OF_PLACE if storage.has_recipe else _NO_RECIPE
+            yield f"  to {fate}", _OUT_OF_PLACE if storage.has_producer else _NO_PRODUCER
         else:
             yield f"  to {fate}", _amount(sum(parts.values()), unit) + _parts(parts, unit)
     yield "  so", _verdict(gap, max(amounts, key=lambda fate: amounts[fate]))
@@ -65,7 +65,9 @@ def _amount(value: float, unit: str) -> str:
 def _parts(parts: dict[str, float], unit: str) -> str:
     told = [f"{name} {_amount(part, unit)}" for name, part in parts.items() if part]
     return (
-        f" = {', '.join(told)}".replace(", saved to replays -", ", less what replays save by reading it ")
+        f" = {', '.join(told)}".replace(
+            ", saved to recomputations -", ", less what recomputations save by reading it "
+        )
         if told
         else ""
     )

@@ -44,7 +44,7 @@ class PlanSummary:
     certificate: Proof | None
     transfers: int
     """Absences of pieces of extents, between one access and the next."""
-    replays: int
+    recomputations: int
     """Operators, or pieces of them, that run again."""
     slices: int
     extents: int
@@ -61,8 +61,11 @@ class PlanSummary:
         yield "energy", quantity(expected.energy_j, "J")
         yield "bytes in, out", f"{format_bytes(expected.bytes_in)}, {format_bytes(expected.bytes_out)}"
         yield "transfers", f"{self.transfers:,} of {self.extents:,} extents over {self.slices:,} slices"
-        if self.replays:
-            yield "recomputation", f"{self.replays:,} replays, {format_seconds(expected.replay_s)}"
+        if self.recomputations:
+            yield (
+                "recomputation",
+                f"{self.recomputations:,} recomputations, {format_seconds(expected.recompute_s)}",
+            )
         if self.certificate is not None:
             yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
             yield "lower bound", f"{self._amount(self.certificate.bound)} {self._covers(self.certificate)}"
@@ -103,7 +106,7 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
             write_budget_bytes=proof.write_budget_bytes,
         ),
         transfers=len(plan.transfers),
-        replays=len(plan.replays),
+        recomputations=len(plan.recomputations),
         slices=len(scene.timeline.slices),
         extents=len(scene.timeline.extents),
         out=out,

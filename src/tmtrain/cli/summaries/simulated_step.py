@@ -21,15 +21,15 @@ class SimulatedStep:
     """With what dead content writes that the program still holds."""
 
 
-def simulated_step(route: "PlannedStep") -> SimulatedStep:
+def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
     """Simulate the recorded step under its plan."""
     from tmtrain.runtime.following.held import held_bytes_out
 
-    decision = follow(route.plan, route.timeline, machine=route.machine)
-    result = simulate(decision, machine=route.machine, policy="tmtrain")
+    decision = follow(planned_step.plan, planned_step.timeline, machine=planned_step.machine)
+    result = simulate(decision, machine=planned_step.machine, policy="tmtrain")
     taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    place = places_of_slices(decision.timeline, of=route.timeline)
-    held = held_bytes_out(route, taken_bytes=taken[place])
+    place = places_of_slices(decision.timeline, of=planned_step.timeline)
+    held = held_bytes_out(planned_step, taken_bytes=taken[place])
     return SimulatedStep(
         step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
     )

@@ -24,7 +24,7 @@ class StepSummary:
     step_time_s: float
     ideal_step_time_s: float
     """Compute alone, everything resident."""
-    replay_s: float
+    recompute_s: float
     stall_s: float
     bytes_in: int
     bytes_out: int
@@ -46,10 +46,10 @@ class StepSummary:
         """Yield labels and values as people read them."""
         slowdown = self.step_time_s / self.ideal_step_time_s
         yield "step time", f"{format_seconds(self.step_time_s)}, {slowdown:.2f} x ideal"
-        if self.replay_s:
+        if self.recompute_s:
             yield (
                 "recomputation",
-                f"{format_seconds(self.replay_s)} ({percent(self.replay_s / self.step_time_s)})",
+                f"{format_seconds(self.recompute_s)} ({percent(self.recompute_s / self.step_time_s)})",
             )
         yield "waiting", f"{format_seconds(self.stall_s)} ({percent(self.stall_s / self.step_time_s)})"
         yield "bytes in, out", f"{format_bytes(self.bytes_in)}, {format_bytes(self.bytes_out)}"
@@ -84,7 +84,7 @@ def summarise_step(
         footprint_bytes=scene.timeline.footprint_bytes,
         step_time_s=result.step_time_s,
         ideal_step_time_s=result.ideal_step_time_s,
-        replay_s=result.replay_s,
+        recompute_s=result.recompute_s,
         stall_s=result.stall_s,
         bytes_in=result.bytes_in,
         bytes_out=result.bytes_out,

@@ -86,8 +86,8 @@ class RunSummary:
         if last.energy_j is not None:
             watts = quantity(last.energy_j / last.step_time_s, "W")
             yield "energy", f"{quantity(last.energy_j, 'J')} of the processors a step, {watts}"
-        if last.replays:
-            yield "computed twice", f"{last.replays} operators a step"
+        if last.recomputations:
+            yield "computed twice", f"{last.recomputations} operators a step"
         yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"
         yield (
             "beside it",
@@ -165,14 +165,14 @@ def run_summary(
             if checkpoint is not None and (number == steps or number % (save_every or steps) == 0):
                 tell(f"{target}: save to {checkpoint}")
                 training.save(checkpoint)
-        measured, route = training.result, training.route
-    if route is None or not measured.steady:
+        measured, planned_step = training.result, training.planned_step
+    if planned_step is None or not measured.steady:
         return RunSummary(
             foreseen=foreseen, measured=measured,
             simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
             written_bytes_per_day=None, drive_life_s=None,
         )  # fmt: skip
-    simulated, per_day = simulated_step(route), measured.written_bytes_per_day
+    simulated, per_day = simulated_step(planned_step), measured.written_bytes_per_day
     return RunSummary(
         foreseen=foreseen,
         measured=measured,

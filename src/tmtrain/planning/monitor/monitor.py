@@ -67,7 +67,7 @@ class _Trial:
 class Monitor:
     """Steers one run; `plan` is for the first step, `next_plan` returns every later one.
 
-    What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_replays`); what is kept and moved is steered.
+    What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_recomputations`); what is kept and moved is steered.
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import Replays, no_replays
+from tmtrain.lowering.recomputation import Recomputations, no_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.placing.realise import realise
@@ -24,8 +24,8 @@ def make_plan(
     objective: str,
     pace: Pace | None = None,
     stall_s: float = 0.0,
-    replays: Replays | None = None,
-    replay_s: float = 0.0,
+    recomputations: Recomputations | None = None,
+    recompute_s: float = 0.0,
     transfers: Transfers | None = None,
 ) -> Plan:
     """Turn a feasible placement, ours or a rival's, into a plan without certificate.
@@ -33,13 +33,13 @@ def make_plan(
     Args:
         problem: The gaps of `timeline`.
         moved: Whole pages per gap.
-        timeline: The step, with the replays in it.
+        timeline: The step, with the recomputations in it.
         machine: Rates and energies.
         objective: What the placement is good for.
         pace: How the link was planned.
         stall_s: Seconds of waiting foreseen.
-        replays: What was put into the step.
-        replay_s: Seconds of them.
+        recomputations: What was put into the step.
+        recompute_s: Seconds of them.
         transfers: The placement as a rival schedules it; by default it is scheduled like ours.
     """
     if transfers is None:
@@ -50,10 +50,10 @@ def make_plan(
         machine_fingerprint=timeline.machine_fingerprint,
         fast_bytes=timeline.fast_bytes,
         objective=objective,
-        replays=no_replays() if replays is None else replays,
+        recomputations=no_recomputations() if recomputations is None else recomputations,
         transfers=transfers,
         prediction=predict(
-            problem, moved, timeline=timeline, machine=machine, stall_s=stall_s, replay_s=replay_s
+            problem, moved, timeline=timeline, machine=machine, stall_s=stall_s, recompute_s=recompute_s
         ),
         certificate=None,
     )
@@ -66,7 +66,7 @@ def predict(
     timeline: Timeline,
     machine: Machine,
     stall_s: float = 0.0,
-    replay_s: float = 0.0,
+    recompute_s: float = 0.0,
 ) -> Prediction:
     """Predict one steady step of a placement that moves `moved[g]` pages in gap g and waits `stall_s` seconds."""
     gaps = problem.gaps
@@ -83,7 +83,7 @@ def predict(
         bytes_out=bytes_out,
         step_time_s=step_time_s,
         energy_j=energy.value(step_time_s=step_time_s, bytes_in=bytes_in, bytes_out=bytes_out),
-        replay_s=replay_s,
+        recompute_s=recompute_s,
     )
 
 

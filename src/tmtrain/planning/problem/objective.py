@@ -77,7 +77,7 @@ def make_objective(text: str, *, timeline: Timeline, machine: Machine) -> Object
 
     Args:
         text: "energy", "time", "bytes", "writes", or weights such as "energy:1,time:0.5".
-        timeline: The step without replays: the references of a mix are its own.
+        timeline: The step without recomputations: the references of a mix are its own.
         machine: Energies and powers.
 
     Raises:

@@ -1,9 +1,9 @@
 """The planning problem as a linear programme.
 
-Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q replay, e epoch, t slice, b bin of slices)
+Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q recomputation, e epoch, t slice, b bin of slices)
     x_g       pages of gap g that are absent: moved out and fetched back (gaps that no unit stands for)
-    A_u, P_uj pages of unit u that need no fetch; that are there at its j-th moment: see Note [Nested rows]
-    R_q       share of replay q that runs
+    A_u, P_uj pages of unit u that need no fetch; that are there at its j-th recompute point: see Note [Nested rows]
+    R_q       share of recomputation q that runs
     w_e       pages written to flash in epoch e; flash then serves every gap of the epoch
     absent_t  pages absent while slice t runs
     in_b, out_b, stall_b   pages read and written, seconds waited, while the slices of bin b run
@@ -14,12 +14,12 @@ Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q replay, 
 
 ::
 
-    minimise   price of a second * (compute + replays + stalls) + price in * fetched + price out * written + replay joules
+    minimise   price of a second * (compute + recomputations + stalls) + price in * fetched + price out * written + recomputation joules
     [Absence]  absent_t = absent_{t-1} + what leaves before t - what returns before t                      (cyclic)
     [Capacity] absent_t >= over_t, and at the end of a bin: absent_t >= over_t + ahead_b + late_b
     [Rows]     R_q size <= A_u <= P_u1 <= P_u2 ... ; R_q <= P_uj of its inputs, R_q <= R_q' of those made by q'
     [Dirty]    w_e >= x_g for its gaps, sum of w_e >= size - A_u over the units and epochs of the same pages
-    [Link]     in_b, out_b and their sum take no longer than the compute, replays and stalls of bin b
+    [Link]     in_b, out_b and their sum take no longer than the compute, recomputations and stalls of bin b
     [Reads]    ahead_b = ahead_{b-1} + in_b - what is due in b,  >= 0                                     (cyclic)
     [In time]  ahead_{b-1} + what the read channel can carry in the stalls of b and before slice t >= what is due in b by t
     [Writes]   owed_kb = owed_k,b-1 + what becomes final in b - out_kb,  >= 0;  late_kb >= owed_kb - waiting_kb, 0  (cyclic)
@@ -28,8 +28,8 @@ Legend (pages in units of `UNIT`-ths of the fast tier; g gap, u unit, q replay, 
 Note [Relaxations]
     Every plan of the class in `tmtrain.planning.programme.certificate` gives a solution no dearer than itself, so the optimum is a lower
     bound. What the programme leaves out only makes it cheaper: where within a bin a transfer runs; which of the queued
-    pages goes first; the memory of intermediate results inside a replay and of the pages in flight between bin ends; the
-    weights that a replay reads; one page more or less (shares are real numbers).
+    pages goes first; the memory of intermediate results inside a recomputation and of the pages in flight between bin ends; the
+    weights that a recomputation reads; one page more or less (shares are real numbers).
 
 Note [Patience]
     Which of the owed pages is written first is not part of the programme. If all were alike, it could write patient pages
@@ -52,7 +52,7 @@ from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.problem.problem import Problem
 from tmtrain.planning.programme.bins import bin_edges
 from tmtrain.planning.programme.programme import Programme
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.plans.plan import Bound
 from tmtrain.ragged import lay_flat
 
@@ -76,8 +76,8 @@ class Model:
     page_bytes: int
     second: float
     """Seconds per unit of the stall columns."""
-    replay_s: NDArray[np.float64]
-    """Seconds of each replay."""
+    recompute_s: NDArray[np.float64]
+    """Seconds of each recomputation."""
     gaps: NDArray[np.int64]
     """Gaps that have a column of their own."""
     edges: NDArray[np.int64]
@@ -100,7 +100,7 @@ def build_model(
     timeline: Timeline,
     machine: Machine,
     objective: Objective,
-    remaking: Remaking | None = None,
+    candidates: RecomputeCandidates | None = None,
     write_budget_bytes: float | None = None,
 ) -> Model:
     """Write the planning problem down.
@@ -110,19 +110,19 @@ def build_model(
         timeline: The step.
         machine: Rates of the link.
         objective: Prices.
-        remaking: What may be recomputed; None: keep or move only.
+        recomputing: What may be recomputed; None: keep or move only.
         write_budget_bytes: Most bytes written per step.
     """
-    builder = _Builder(problem, timeline, machine, objective, remaking or Remaking())
+    builder = _Builder(problem, timeline, machine, objective, candidates or RecomputeCandidates())
     builder.add_moves()
     builder.add_units()
-    builder.add_replays()
+    builder.add_recomputations()
     builder.add_writes(write_budget_bytes)
     builder.add_capacity()
     builder.add_link()
     return Model(
         programme=builder.programme, page_unit=builder.page_unit, page_bytes=timeline.page_bytes,
-        second=builder.second, replay_s=builder.replay_s, gaps=builder.gap_numbers, edges=builder.edges,
+        second=builder.second, recompute_s=builder.recompute_s, gaps=builder.gap_numbers, edges=builder.edges,
     )  # fmt: skip
 
 
@@ -144,20 +144,20 @@ class _ColumnStretch:
         )
 
 
-def replay_costs(
-    timeline: Timeline, machine: Machine, remaking: Remaking
+def recompute_costs(
+    timeline: Timeline, machine: Machine, candidates: RecomputeCandidates
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the seconds and joules of each replay, were it one uncut piece of its recipe's operators."""
-    recipes, count = timeline.recipes, len(timeline.recipes.op)
+    """Return the seconds and joules of each recomputation, were it one uncut piece of its producer's operators."""
+    producers, count = timeline.producers, len(timeline.producers.op)
     if not count:
         return np.zeros(0), np.zeros(0)
-    work = slice_work(recipes.loads, machine, share=np.ones(count), dims=np.ones((count, 4)))
+    work = slice_work(producers.loads, machine, share=np.ones(count), dims=np.ones((count, 4)))
     joules = work_energy_j(work, machine=machine)
-    recipe = np.array(remaking.replay_recipe, np.int64)
-    share = np.array([(b - a) / n for a, b, n in remaking.replay_rows])
-    first = recipes.op_ptr[:-1]
-    return np.add.reduceat(work.duration_s, first)[recipe] * share, np.add.reduceat(joules, first)[
-        recipe
+    producer = np.array(candidates.recompute_producer, np.int64)
+    share = np.array([(b - a) / n for a, b, n in candidates.recompute_rows])
+    first = producers.op_ptr[:-1]
+    return np.add.reduceat(work.duration_s, first)[producer] * share, np.add.reduceat(joules, first)[
+        producer
     ] * share
 
 
@@ -174,14 +174,19 @@ class _Builder:
     """One method per family of columns and rows; run them in the order of `build_model`."""
 
     def __init__(
-        self, problem: Problem, timeline: Timeline, machine: Machine, objective: Objective, remaking: Remaking
+        self,
+        problem: Problem,
+        timeline: Timeline,
+        machine: Machine,
+        objective: Objective,
+        candidates: RecomputeCandidates,
     ) -> None:
         self.programme = Programme(constant=objective.constant + objective.per_second * timeline.compute_s)
         self.page_unit = max(timeline.fast_pages / UNIT, 1.0)
         self.edges = bin_edges(timeline, problem.over_pages)
         self.second = max(timeline.compute_s / (len(self.edges) - 1), 1e-12)
         self._problem, self._timeline, self._machine = problem, timeline, machine
-        self._objective, self._remaking = objective, remaking
+        self._objective, self._candidates = objective, candidates
         self._T, self._B = problem.num_slices, len(self.edges) - 1
         self._unit_bytes = self.page_unit * timeline.page_bytes
         self._price_in = objective.per_byte_in * self._unit_bytes
@@ -193,10 +198,10 @@ class _Builder:
         )
         self._tie_break = TIE_BREAK * dearest
         covered = _covers_lack(problem)
-        covered[remaking.replaced_gaps] = False
-        covered[remaking.free_gaps] = False
+        covered[candidates.replaced_gaps] = False
+        covered[candidates.free_gaps] = False
         self.gap_numbers = np.flatnonzero(covered)
-        self._total = float(problem.gaps.pages.sum() + sum(remaking.unit_pages)) / self.page_unit
+        self._total = float(problem.gaps.pages.sum() + sum(candidates.unit_pages)) / self.page_unit
         self._absences: list[_ColumnStretch] = []
         self._waiting: list[tuple[_ColumnStretch, NDArray[np.int64]]] = []
         """Pages to be written that are still counted as present, and their classes."""
@@ -222,18 +227,18 @@ class _Builder:
 
     def add_units(self) -> None:
         """A_u and P_uj, in order of units: A, then the moments."""
-        remaking, per = self._remaking, self.page_unit
-        size = np.array(remaking.unit_pages, np.float64) / per
-        start, end = np.array(remaking.unit_start, np.int64), np.array(remaking.unit_end, np.int64)
+        candidates, per = self._candidates, self.page_unit
+        size = np.array(candidates.unit_pages, np.float64) / per
+        start, end = np.array(candidates.unit_start, np.int64), np.array(candidates.unit_end, np.int64)
         must = end >= 0
-        moments = np.array([len(m) for m in remaking.unit_moments], np.int64)
-        first = np.concatenate([[0], np.cumsum(moments + 1)])
-        unit = np.repeat(np.arange(len(size)), moments + 1)
+        points = np.array([len(m) for m in candidates.unit_points], np.int64)
+        first = np.concatenate([[0], np.cumsum(points + 1)])
+        unit = np.repeat(np.arange(len(size)), points + 1)
         is_stay = np.zeros(len(unit), bool)
         is_stay[first[:-1]] = True
         is_last = np.zeros(len(unit), bool)
         is_last[first[1:] - 1] = True
-        # A page that stays, or is made again, is not fetched; where only replays read, what is there at the end came in.
+        # A page that stays, or is recomputed, is not fetched; where only recomputations read, what is there at the end came in.
         cost = np.where(is_stay, -self._price_in, 0.0) + np.where(is_last & ~must[unit], self._price_in, 0.0)
         nudge = np.where(is_stay, -self._longest_first(start, np.where(must, end, start))[unit], 0.0)
         self.programme.constant += float(self._price_in * size[must].sum())
@@ -244,7 +249,7 @@ class _Builder:
         self.programme.put(order, columns[~is_stay], 1.0)
         self.programme.put(order, columns[~is_stay] - 1, -1.0)
         at = np.concatenate(
-            [[s, *m] for s, m in zip(start.tolist(), remaking.unit_moments, strict=True)] or [[]]
+            [[s, *m] for s, m in zip(start.tolist(), candidates.unit_points, strict=True)] or [[]]
         )
         begins = np.where(is_stay, at + 1, at).astype(np.int64)
         ends = np.roll(begins, -1)
@@ -258,39 +263,39 @@ class _Builder:
         change = np.zeros(self._T + 1)
         np.add.at(change, start[must] + 1, size[must])
         np.subtract.at(change, end[must], size[must])
-        gaps, free = self._problem.gaps, np.array(remaking.free_gaps, np.int64)
+        gaps, free = self._problem.gaps, np.array(candidates.free_gaps, np.int64)
         np.add.at(change, gaps.start[free] + 1, gaps.pages[free] / per)
         np.subtract.at(change, gaps.end[free], gaps.pages[free] / per)
         self._absent_whole = np.cumsum(change)[: self._T]
 
-    def add_replays(self) -> None:
+    def add_recomputations(self) -> None:
         """R_q, its cost, and [Rows]."""
-        remaking, programme = self._remaking, self.programme
-        seconds, joules = replay_costs(self._timeline, self._machine, remaking)
-        self.replay_s = seconds
-        self._replay_moment = np.array(remaking.replay_moment, np.int64)
+        candidates, programme = self._candidates, self.programme
+        seconds, joules = recompute_costs(self._timeline, self._machine, candidates)
+        self.recompute_s = seconds
+        self._recompute_point = np.array(candidates.recompute_point, np.int64)
         self._R = programme.add_columns(
-            "replayed", len(seconds), upper=np.array(remaking.replay_possible, np.float64),
+            "recomputed", len(seconds), upper=np.array(candidates.recompute_possible, np.float64),
             cost=self._objective.per_second * seconds + self._objective.per_joule * joules,
         )  # fmt: skip
-        makes = np.array(remaking.makes, np.int64).reshape(-1, 2)
+        makes = np.array(candidates.makes, np.int64).reshape(-1, 2)
         q, u = makes.T
         size = self._unit_size[u]
         rows = programme.add_rows("makes", len(q), lower=0.0, upper=np.inf)
         programme.put(rows, self._stay[u], 1.0)
         programme.put(rows, self._R[q], -size)
-        moment = np.array([m[0] for m in remaking.unit_moments], np.int64)
-        start = np.array(remaking.unit_start, np.int64)
-        # A row that is made again is away from the last use on; `add_units` counts it as kept.
+        point = np.array([m[0] for m in candidates.unit_points], np.int64)
+        start = np.array(candidates.unit_start, np.int64)
+        # A row that is recomputed is away from the last use on; `add_units` counts it as kept.
         self._absences.append(
-            _ColumnStretch(self._R[q], start[u] + 1, moment[u], np.zeros(len(q), bool), size)
+            _ColumnStretch(self._R[q], start[u] + 1, point[u], np.zeros(len(q), bool), size)
         )
-        rows = programme.add_rows("reads", len(remaking.reads_units), lower=0.0, upper=np.inf)
-        for row, (replay, parts) in zip(rows.tolist(), remaking.reads_units, strict=True):
-            programme.put(row, self._R[replay], -1.0)
+        rows = programme.add_rows("reads", len(candidates.reads_units), lower=0.0, upper=np.inf)
+        for row, (recomputation, parts) in zip(rows.tolist(), candidates.reads_units, strict=True):
+            programme.put(row, self._R[recomputation], -1.0)
             for unit, index, share in parts:
                 programme.put(row, self._first_there[unit] + 1 + index, share / self._unit_size[unit])
-        chains = np.array(remaking.reads_replay, np.int64).reshape(-1, 2)
+        chains = np.array(candidates.reads_recomputation, np.int64).reshape(-1, 2)
         rows = programme.add_rows("chains", len(chains), lower=0.0, upper=np.inf)
         programme.put(rows, self._R[chains[:, 1]], 1.0)
         programme.put(rows, self._R[chains[:, 0]], -1.0)
@@ -301,7 +306,7 @@ class _Builder:
         One column per gap: pages written by its start, growing from gap to gap of an epoch; the last one is w_e.
         """
         gaps, programme, T = self._problem.gaps, self.programme, self._T
-        unit_gaps = np.array([g for u in self._remaking.unit_gaps for g in u], np.int64)
+        unit_gaps = np.array([g for u in self._candidates.unit_gaps for g in u], np.int64)
         dirty = np.unique(np.concatenate([self.gap_numbers, unit_gaps]))
         dirty = dirty[gaps.epoch[dirty] >= 0]
         final = gaps.last_write[dirty].astype(np.int64)
@@ -336,7 +341,7 @@ class _Builder:
             programme.put(wear, np.concatenate(self._w), 1.0)
 
     def _add_dirty(self, column_of: NDArray[np.int64]) -> None:
-        """[Dirty]: what a gap moves is written by its start; of units, what is neither kept nor made again."""
+        """[Dirty]: what a gap moves is written by its start; of units, what is neither kept nor recomputed."""
         programme = self.programme
         moves = np.flatnonzero(column_of[self.gap_numbers] >= 0)
         rows = programme.add_rows("dirty", len(moves), lower=0.0, upper=np.inf)
@@ -344,7 +349,7 @@ class _Builder:
         programme.put(rows, self._x[moves], -1.0)
         # Several units may share a gap, or one may have several.
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for u, members in enumerate(self._remaking.unit_gaps):
+        for u, members in enumerate(self._candidates.unit_gaps):
             if members and (column_of[list(members)] >= 0).all():
                 groups[members].append(u)
         size = np.array([float(self._unit_size[units].sum()) for units in groups.values()])
@@ -359,11 +364,11 @@ class _Builder:
         return np.searchsorted(np.array(PATIENCE) * self._B, bins, side="left")
 
     def _add_loose_writes(self) -> None:
-        """What is away only between forward and the replays that read it is written for them alone."""
-        remaking, programme = self._remaking, self.programme
-        loose = [u for u, gaps in enumerate(remaking.unit_gaps) if not gaps]
+        """What is away only between forward and the recomputations that read it is written for them alone."""
+        candidates, programme = self._candidates, self.programme
+        loose = [u for u, gaps in enumerate(candidates.unit_gaps) if not gaps]
         own = programme.add_columns(
-            "written for replays",
+            "written for recomputations",
             len(loose),
             upper=self._unit_size[loose],
             cost=self._price_out,
@@ -373,8 +378,8 @@ class _Builder:
         programme.put(rows, own, 1.0)
         programme.put(rows, self._last[loose], -1.0)
         programme.put(rows, self._stay[loose], 1.0)
-        final = np.array(remaking.unit_final, np.int64)[loose]
-        start = np.array(remaking.unit_start, np.int64)[loose]
+        final = np.array(candidates.unit_final, np.int64)[loose]
+        start = np.array(candidates.unit_start, np.int64)[loose]
         patience = self._patience(final, start)
         self._w.append(own)
         self._final.append((final, own, 1.0, patience))
@@ -418,13 +423,13 @@ class _Builder:
             ("write", machine.write_bytes_per_s, (went,)),
             ("shared", machine.shared_bytes_per_s, (came, went)),
         )
-        busy = self._bin_of(self._replay_moment)
+        busy = self._bin_of(self._recompute_point)
         for name, rate, moved in channels:
             rows = programme.add_rows(f"{name} channel", B, lower=-np.inf, upper=seconds / second)
             for columns in moved:
                 programme.put(rows, columns, self._unit_bytes / rate / second)
             programme.put(rows, stall, -1.0)
-            programme.put(rows[busy], self._R, -self.replay_s / second)
+            programme.put(rows[busy], self._R, -self.recompute_s / second)
         due = np.add.reduceat(self._due_in_slice, self.edges[:-1])
         rows = programme.add_rows("reads ahead", B, lower=-due, upper=-due)
         self._carry(rows, self._ahead)
@@ -458,9 +463,9 @@ class _Builder:
                 columns,
                 np.full(len(t), -sign * scale),
             )
-        moment = self._replay_moment
-        first = np.searchsorted(at, moment)
-        self._put_ranges(rows, first, row_end[self._bin_of(moment)], self._R, rate * self.replay_s * scale)
+        point = self._recompute_point
+        first = np.searchsorted(at, point)
+        self._put_ranges(rows, first, row_end[self._bin_of(point)], self._R, rate * self.recompute_s * scale)
 
     def _put_ranges(
         self,

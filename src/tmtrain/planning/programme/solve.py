@@ -1,4 +1,4 @@
-"""Solves the planning problem and reads the answer: pages per gap, shares of replays, the pace of the link, the bound.
+"""Solves the planning problem and reads the answer: pages per gap, shares of recomputations, the pace of the link, the bound.
 
 Note [Longest gaps]
     The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide: a page
@@ -21,7 +21,7 @@ from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.programme.pace import Pace
 from tmtrain.planning.programme.programme import Solution
 from tmtrain.planning.programme.rounding import to_whole_pages
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.plans.plan import Bound
 from tmtrain.units import format_bytes
 
@@ -48,7 +48,7 @@ class Placement:
     moved: NDArray[np.int64]
     """Whole pages moved per gap, shape (gaps,); feasible where nothing is recomputed."""
     shares: NDArray[np.float64]
-    """Of each replay, shape (replays,)."""
+    """Of each recomputation, shape (recomputations,)."""
     optimum: float
     """Of the programme, before rounding, in objective units."""
     stall_s: float
@@ -63,10 +63,10 @@ def solve(
     timeline: Timeline,
     machine: Machine,
     objective: Objective,
-    remaking: Remaking | None = None,
+    candidates: RecomputeCandidates | None = None,
     limits: Limits | None = None,
 ) -> Placement:
-    """Find the pages to move in every gap and, with `remaking`, the replays to run.
+    """Find the pages to move in every gap and, with `candidates`, the recomputations to run.
 
     Raises:
         TimeLimitError: HiGHS takes longer than the limits allow.
@@ -75,7 +75,7 @@ def solve(
     """
     limits = limits or Limits()
     model = build_model(
-        problem, timeline=timeline, machine=machine, objective=objective, remaking=remaking,
+        problem, timeline=timeline, machine=machine, objective=objective, candidates=candidates,
         write_budget_bytes=limits.write_budget_bytes,
     )  # fmt: skip
     try:
@@ -94,7 +94,7 @@ def _hurry(model: Model, solution: Solution, *, time_limit_s: float | None) -> S
     programme = model.programme
     seconds = np.zeros(programme.num_columns)
     seconds[programme.columns["stall"]] = model.second
-    seconds[programme.columns["replayed"]] = model.replay_s
+    seconds[programme.columns["recomputed"]] = model.recompute_s
     return programme.settle(solution, cost=seconds, time_limit_s=time_limit_s)
 
 
@@ -104,7 +104,7 @@ def _read(model: Model, solution: Solution, problem: Problem) -> Placement:
     exact[model.gaps] = x[columns["moved"]] * model.page_unit
     return Placement(
         moved=to_whole_pages(problem, exact),
-        shares=x[columns["replayed"]],
+        shares=x[columns["recomputed"]],
         optimum=solution.value,
         stall_s=float(x[columns["stall"]].sum()) * model.second,
         pace=Pace(

@@ -6,11 +6,11 @@ Note [Prices of fates]
     optimal plan gives it no fate that is dearer than another. The costs below are sums of what the programme charges the
     columns (`Programme.charges`) that stand for a page of the piece:
 
-    keep       the memory all along, less what replays pay because it is there when they read it
+    keep       the memory all along, less what recomputations pay because it is there when they read it
     move       a page to be written and one to be in when the gap ends; or, if that is cheaper, in before the moment of a
-               replay that reads it and kept from then on
-    recompute  seconds and joules of the replay, the inputs that it reads, and the memory from its moment on; where a
-               replay makes several results, they share it by what each of them saves
+               recomputation that reads it and kept from then on
+    recompute  seconds and joules of the recomputation, the inputs that it reads, and the memory from its moment on; where a
+               recomputation makes several results, they share it by what each of them saves
 
     A transfer that fits beside the computation costs no time, so its price is that of its joules; where the link is busy
     the price of a page to be in, or out, tells how much the step waits for it.
@@ -24,8 +24,8 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.problem.problem import Problem
-from tmtrain.planning.programme.model import Model, build_model, replay_costs
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.programme.model import Model, build_model, recompute_costs
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.plans.plan import Bound
 
 _MEMORY = ("absence", "room")
@@ -65,7 +65,7 @@ class Alternatives:
         timeline: Timeline,
         machine: Machine,
         objective: Objective,
-        remaking: Remaking,
+        candidates: RecomputeCandidates,
         bound: Bound,
         write_budget_bytes: float | None = None,
     ) -> None:
@@ -73,10 +73,10 @@ class Alternatives:
 
         Args:
             problem: Its gaps.
-            timeline: The step without replays.
+            timeline: The step without recomputations.
             machine: As planned for.
             objective: What the bound is for.
-            remaking: What may be recomputed.
+            recomputing: What may be recomputed.
             bound: Whose multipliers are the prices.
             write_budget_bytes: As planned with.
 
@@ -84,22 +84,24 @@ class Alternatives:
             InputError: the bound is of another problem.
         """
         model = build_model(
-            problem, timeline=timeline, machine=machine, objective=objective, remaking=remaking,
+            problem, timeline=timeline, machine=machine, objective=objective, candidates=candidates,
             write_budget_bytes=write_budget_bytes,
         )  # fmt: skip
-        self._model, self._remaking, self._objective = model, remaking, objective
+        self._model, self._candidates, self._objective = model, candidates, objective
         self._y = model.prices(bound)
         self._charges = model.programme.charges(self._y)
-        self._seconds, self._joules = replay_costs(timeline, machine, remaking)
+        self._seconds, self._joules = recompute_costs(timeline, machine, candidates)
         self._paid = np.concatenate([[0.0], np.cumsum(bound.capacity_price)])
         self._column = np.full(len(problem.gaps), -1)
         self._column[model.gaps] = np.arange(*_range(model, "moved"))
-        moments = np.array([len(m) for m in remaking.unit_moments], np.int64)
-        self._first = model.programme.columns["there"].start + np.concatenate([[0], np.cumsum(moments + 1)])
-        self._maker = {unit: (replay, row) for row, (replay, unit) in enumerate(remaking.makes)}
-        self._made_pages = np.zeros(len(remaking.replay_recipe))
-        for replay, unit in remaking.makes:
-            self._made_pages[replay] += remaking.unit_pages[unit]
+        points = np.array([len(m) for m in candidates.unit_points], np.int64)
+        self._first = model.programme.columns["there"].start + np.concatenate([[0], np.cumsum(points + 1)])
+        self._maker = {
+            unit: (recomputation, row) for row, (recomputation, unit) in enumerate(candidates.makes)
+        }
+        self._made_pages = np.zeros(len(candidates.recompute_producer))
+        for recomputation, unit in candidates.makes:
+            self._made_pages[recomputation] += candidates.unit_pages[unit]
 
     def of_gap(self, gap: int) -> Costs:
         """Price a gap that no unit stands for; one that lacks no memory is kept for nothing."""
@@ -113,46 +115,49 @@ class Alternatives:
     def of_unit(self, unit: int) -> Costs:
         """Price a unit."""
         columns = list(range(int(self._first[unit]), int(self._first[unit + 1])))
-        keep = {"memory": self._sum(columns, *_MEMORY), "saved to replays": self._sum(columns, *_INPUTS)}
+        keep = {
+            "memory": self._sum(columns, *_MEMORY),
+            "saved to recomputations": self._sum(columns, *_INPUTS),
+        }
         at_end = {"fetch": -self._sum(columns, *_FETCH), "write": -self._write(columns)}
         moves = [at_end] + [self._early(at_end, columns[j:]) for j in range(1, len(columns))]
         move = min(moves, key=lambda parts: sum(parts.values()))
         return Costs(keep=_rid(keep), move=_rid(move), recompute=self._recompute(unit, keep))
 
-    def _early(self, at_end: dict[str, float], moments: list[int]) -> dict[str, float]:
+    def _early(self, at_end: dict[str, float], points: list[int]) -> dict[str, float]:
         """Move, but be back before a moment and stay from then on."""
         return {
-            "fetch": at_end["fetch"] + self._sum(moments, *_FETCH),
-            "write": at_end["write"] + self._write(moments),
-            "memory": self._sum(moments, *_MEMORY),
-            "saved to replays": self._sum(moments, *_INPUTS),
+            "fetch": at_end["fetch"] + self._sum(points, *_FETCH),
+            "write": at_end["write"] + self._write(points),
+            "memory": self._sum(points, *_MEMORY),
+            "saved to recomputations": self._sum(points, *_INPUTS),
         }
 
     def _recompute(self, unit: int, keep: dict[str, float]) -> dict[str, float] | None:
         if unit not in self._maker:
             return None
-        replay, row = self._maker[unit]
-        if not self._remaking.replay_possible[replay]:
+        recomputation, row = self._maker[unit]
+        if not self._candidates.recompute_possible[recomputation]:
             return None
-        column = self._model.programme.columns["replayed"].start + replay
+        column = self._model.programme.columns["recomputed"].start + recomputation
         reduced = sum(float(part[column]) for part in self._charges.values())
-        # What it costs beside keeping: less by the price of "as much is there as is made", more by what the replay loses.
+        # What it costs beside keeping: less by the price of "as much is there as is made", more by what the recomputation loses.
         row_price = float(self._y[self._model.programme.rows["makes"].start + row]) / self._model.page_unit
-        total = sum(keep.values()) - row_price + reduced / self._made_pages[replay]
-        start, moment = self._remaking.unit_start[unit], self._remaking.unit_moments[unit][0]
-        hold = keep["memory"] - float(self._paid[moment] - self._paid[start + 1])
+        total = sum(keep.values()) - row_price + reduced / self._made_pages[recomputation]
+        start, point = self._candidates.unit_start[unit], self._candidates.unit_points[unit][0]
+        hold = keep["memory"] - float(self._paid[point] - self._paid[start + 1])
         parts = {
-            "joules": self._objective.per_joule * float(self._joules[replay]),
-            "seconds": self._objective.per_second * float(self._seconds[replay]),
+            "joules": self._objective.per_joule * float(self._joules[recomputation]),
+            "seconds": self._objective.per_second * float(self._seconds[recomputation]),
             "inputs": sum(float(self._charges[name][column]) for name in _INPUTS if name in self._charges),
         }
         parts["link"] = reduced - sum(parts.values()) - sum(
             float(self._charges[name][column]) for name in (*_MEMORY, *_TIES) if name in self._charges
         )  # fmt: skip
         whole = sum(parts.values())
-        share = (total - hold - keep["saved to replays"]) / whole if whole else 0.0
+        share = (total - hold - keep["saved to recomputations"]) / whole if whole else 0.0
         shared = {name: part * share for name, part in parts.items()}
-        return _rid(shared | {"memory": hold, "saved to replays": keep["saved to replays"]})
+        return _rid(shared | {"memory": hold, "saved to recomputations": keep["saved to recomputations"]})
 
     def _idle_move(self) -> dict[str, float]:
         """Moving where nobody waits for it: the prices of the machine."""

@@ -15,7 +15,7 @@ from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.planning.questions.alternatives import Alternatives, Costs
 from tmtrain.planning.questions.fates import Fates, find_fates
-from tmtrain.planning.recomputation.candidates import Remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.partitions import options_of
 from tmtrain.plans.file import check_plan_fits
 from tmtrain.plans.plan import Plan
@@ -45,7 +45,7 @@ class GapStory:
     wraps: bool
     """Round the end of the step."""
     lasts_s: float
-    """Of computation, replays and waiting apart."""
+    """Of computation, recomputations and waiting apart."""
     kept_bytes: int
     moved_bytes: int
     recomputed_bytes: int
@@ -76,7 +76,7 @@ class StorageStory:
     role: str
     module: str
     bytes: int
-    has_recipe: bool
+    has_producer: bool
     """Operators of the step can make it again; whether they may at this place is another matter (`tmtrain.planning.recomputation.blocks`)."""
     gaps: tuple[GapStory, ...]
 
@@ -101,7 +101,7 @@ def explain(plan: Plan, tensor: str, *, trace: Trace, timeline: Timeline, machin
         plan: With a certificate.
         tensor: Name of a storage, path of a module, or a glob over either.
         trace: The step.
-        timeline: As planned for, without replays.
+        timeline: As planned for, without recomputations.
         machine: As planned for.
 
     Raises:
@@ -162,22 +162,22 @@ class _Teller:
                 "the plan has no prices: it was made without a certificate, or the solver was out of time; "
                 "plan anew with a longer --time-limit"
             )
-        remaking = Remaking()
+        candidates = RecomputeCandidates()
         if proof.recomputes:
-            remaking = options_of(proof.cuts, timeline, self._problem).remaking
-        self._remaking = remaking
+            candidates = options_of(proof.cuts, timeline, self._problem).candidates
+        self._candidates = candidates
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)
         self._prices = Alternatives(
-            self._problem, timeline=timeline, machine=machine, remaking=remaking, bound=proof.bound,
+            self._problem, timeline=timeline, machine=machine, candidates=candidates, bound=proof.bound,
             objective=make_objective(plan.objective, timeline=timeline, machine=machine),
             write_budget_bytes=proof.write_budget_bytes,
         )  # fmt: skip
         self._units_of: dict[int, list[int]] = defaultdict(list)
-        for unit, gaps in enumerate(remaking.unit_gaps):
+        for unit, gaps in enumerate(candidates.unit_gaps):
             for gap in gaps:
                 self._units_of[gap].append(unit)
-        recipes = timeline.recipes
-        self._made = set(recipes.touch_storage[recipes.touch_writes].tolist())
+        producers = timeline.producers
+        self._made = set(producers.touch_storage[producers.touch_writes].tolist())
         self._clock = np.concatenate([[0.0], np.cumsum(timeline.slices.duration_s)])
 
     def tell(self, storage: int) -> StorageStory:
@@ -193,7 +193,7 @@ class _Teller:
             role=Role(int(table.role[storage])).name.lower().replace("_", " "),
             module=table.module[storage],
             bytes=int(table.bytes[storage]),
-            has_recipe=storage in self._made,
+            has_producer=storage in self._made,
             gaps=tuple(self._story(np.array(members)) for members in together.values()),
         )
 
@@ -211,7 +211,7 @@ class _Teller:
             lasts_s=float(self._clock[end] - self._clock[start + 1] + (self._clock[-1] if wraps else 0.0)),
             kept_bytes=int(self._fates.kept[members].sum()) * page,
             moved_bytes=int(self._fates.moved[members].sum()) * page,
-            recomputed_bytes=int(self._fates.remade[members].sum()) * page,
+            recomputed_bytes=int(self._fates.recomputed[members].sum()) * page,
             keep=_added([(pages, cost.keep) for pages, cost in costs]),
             move=_added([(pages, cost.move) for pages, cost in costs]),
             recompute=_added([(pages, cost.recompute or {}) for pages, cost in costs]) if possible else None,
@@ -222,7 +222,7 @@ class _Teller:
         units = self._units_of.get(gap, [])
         if not units:
             return self._prices.of_gap(gap)
-        priced = [(self._remaking.unit_pages[unit], self._prices.of_unit(unit)) for unit in units]
+        priced = [(self._candidates.unit_pages[unit], self._prices.of_unit(unit)) for unit in units]
         whole = sum(pages for pages, _ in priced)
         shares = [(pages / whole, cost) for pages, cost in priced]
         possible = all(cost.recompute is not None for _, cost in shares)

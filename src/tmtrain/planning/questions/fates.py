@@ -1,6 +1,6 @@
 """What a plan does with each gap of the step: which of its pages it keeps, moves, and recomputes.
 
-A plan speaks of the step with its replays in it. Gaps are those of the step without them: a content that is needed again is
+A plan speaks of the step with its recomputations in it. Gaps are those of the step without them: a content that is needed again is
 the same content, whether it waited, travelled or was made anew.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import insert_replays, places_of_slices
+from tmtrain.lowering.recomputation import insert_recomputations, places_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Problem
@@ -27,7 +27,7 @@ class Fates:
     kept: NDArray[np.int64]
     moved: NDArray[np.int64]
     """Away and fetched back before the gap ends, be it only for a part of it."""
-    remade: NDArray[np.int64]
+    recomputed: NDArray[np.int64]
 
 
 def find_fates(plan: Plan, timeline: Timeline, problem: Problem, *, machine: Machine) -> Fates:
@@ -35,7 +35,7 @@ def find_fates(plan: Plan, timeline: Timeline, problem: Problem, *, machine: Mac
 
     Args:
         plan: Made for `timeline`.
-        timeline: The step without replays.
+        timeline: The step without recomputations.
         problem: Its gaps.
         machine: As planned for.
 
@@ -44,25 +44,25 @@ def find_fates(plan: Plan, timeline: Timeline, problem: Problem, *, machine: Mac
     >>> from tmtrain.planning.problem.problem import build_problem
     >>> problem = build_problem(example_timeline())
     >>> fates = find_fates(example_plan(), example_timeline(), problem, machine=load_machine("v4-slc"))
-    >>> bool((fates.kept + fates.moved + fates.remade == problem.gaps.pages).all())
+    >>> bool((fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all())
     True
     """
     finder = _FateFinder(plan, timeline, problem, machine)
-    remade, moved = finder.remade(), finder.moved()
-    again = _count(remade, len(problem.gaps))
-    # What is made again and then moves on its way to its next use is made again.
-    for gap in moved.keys() & remade.keys():
-        moved[gap] += remade[gap]
+    recomputed, moved = finder.recomputed(), finder.moved()
+    again = _count(recomputed, len(problem.gaps))
+    # What is recomputed and then moves on its way to its next use is recomputed.
+    for gap in moved.keys() & recomputed.keys():
+        moved[gap] += recomputed[gap]
     away = _count(moved, len(problem.gaps))
-    both = np.array(sorted(moved.keys() & remade.keys()), np.int64)
+    both = np.array(sorted(moved.keys() & recomputed.keys()), np.int64)
     away[both] -= again[both]
-    return Fates(kept=problem.gaps.pages - away - again, moved=away, remade=again)
+    return Fates(kept=problem.gaps.pages - away - again, moved=away, recomputed=again)
 
 
 class _FateFinder:
     def __init__(self, plan: Plan, timeline: Timeline, problem: Problem, machine: Machine) -> None:
         self._plan, self._timeline = plan, timeline
-        self._longer = insert_replays(timeline, plan.replays, machine=machine)
+        self._longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
         self._gaps = problem.gaps
         self._place = places_of_slices(self._longer, of=timeline)
         self._order = np.lexsort((self._gaps.start, self._gaps.extent))
@@ -90,7 +90,7 @@ class _FateFinder:
         moves, longer, own = self._plan.transfers, self._longer, self._timeline.extents
         parent = _parents(longer, self._timeline)
         first = longer.extents.first_page[moves.extent] + moves.first_page
-        # The first slice of the step without replays that runs while the pages are away.
+        # The first slice of the step without recomputations that runs while the pages are away.
         away_at = np.searchsorted(self._place, moves.leave_slice % len(longer.slices)) % len(self._place)
         found: Runs = defaultdict(list)
         for extent, page, pages, t in zip(
@@ -102,20 +102,25 @@ class _FateFinder:
                 found[gap].append((begin, begin + pages))
         return found
 
-    def remade(self) -> Runs:
-        replays, recipes, own = self._plan.replays, self._timeline.recipes, self._timeline.extents
+    def recomputed(self) -> Runs:
+        recomputations, producers, own = (
+            self._plan.recomputations,
+            self._timeline.producers,
+            self._timeline.extents,
+        )
         first_of = np.searchsorted(own.storage, np.arange(int(own.storage.max(initial=-1)) + 2))
         found: Runs = defaultdict(list)
-        for row in range(len(replays)):
-            recipe, t = int(replays.recipe[row]), int(replays.before_slice[row])
-            low, high = (int(recipes.touch_ptr[recipes.op_ptr[recipe + i]]) for i in (0, 1))
+        for row in range(len(recomputations)):
+            producer, t = int(recomputations.producer[row]), int(recomputations.before_slice[row])
+            low, high = (int(producers.touch_ptr[producers.op_ptr[producer + i]]) for i in (0, 1))
             for storage in {
-                int(recipes.touch_storage[i]) for i in range(low, high) if recipes.touch_writes[i]
+                int(producers.touch_storage[i]) for i in range(low, high) if producers.touch_writes[i]
             }:
                 extents = range(int(first_of[storage]), int(first_of[storage + 1]))
                 pages = sum(int(own.pages[e]) for e in extents)
                 begin, end = (
-                    int(pages * r[row] // replays.rows[row]) for r in (replays.first_row, replays.end_row)
+                    int(pages * r[row] // recomputations.rows[row])
+                    for r in (recomputations.first_row, recomputations.end_row)
                 )
                 for extent in extents:
                     a, b = int(own.first_page[extent]), int(own.first_page[extent] + own.pages[extent])

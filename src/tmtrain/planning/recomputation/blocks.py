@@ -1,9 +1,9 @@
-"""Blocks: stretches of forward whose storages are made again together, and the moment in backward when that happens.
+"""Blocks: stretches of forward whose storages are recomputed together, and the moment in backward when that happens.
 
 Note [Blocks]
     Forward is cut where few bytes cross from what is before to what is after: between layers, between attention and
-    feed-forward. Inside a block any chain of replays is allowed; what crosses a cut is kept or moved, never made again
-    from beyond it. All replays of a block run at its *moment*, just before backward first needs something that was made
+    feed-forward. Inside a block any chain of recomputations is allowed; what crosses a cut is kept or moved, never recomputed
+    from beyond it. All recomputations of a block run at its *moment*, just before backward first needs something that was made
     in it, as activation checkpointing does.
 
     A cut costs the bytes that cross it (they may have to be moved), a block costs the memory that its storages hold from
@@ -45,14 +45,14 @@ class RecomputeBlocks:
 
     cuts: NDArray[np.int64]
     """First slice of each block, ascending, and the end of the last one."""
-    moment: NDArray[np.int64]
-    """Of each block: slice before which its replays run; -1 where backward needs nothing of it."""
-    of_recipe: NDArray[np.int32]
-    """Block of each recipe; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs do
+    point: NDArray[np.int64]
+    """Of each block: slice before which its recomputations run; -1 where backward needs nothing of it."""
+    of_producer: NDArray[np.int32]
+    """Block of each producer; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs do
     not last until the moment."""
 
     def __len__(self) -> int:
-        return len(self.moment)
+        return len(self.point)
 
 
 def storage_life(timeline: Timeline) -> StorageLife:
@@ -81,53 +81,53 @@ def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float) -> Rec
         life: Its `storage_life`.
         holding: Weight of the memory that a block holds; 0 makes one block of everything, more makes more blocks.
     """
-    end = int(_span_of_recipes(timeline)[1].max(initial=0))
+    end = int(_span_of_producers(timeline)[1].max(initial=0))
     cuts = _choose_cuts(timeline, life, _made_by(timeline), end=end, holding=holding)
     return blocks_between(cuts, timeline, life)
 
 
 def blocks_between(cuts: NDArray[np.int64], timeline: Timeline, life: StorageLife) -> RecomputeBlocks:
     """Return the blocks that these `cuts` make."""
-    recipes, T = timeline.recipes, len(timeline.slices)
-    starts, ends = _span_of_recipes(timeline)
+    producers, T = timeline.producers, len(timeline.slices)
+    starts, ends = _span_of_producers(timeline)
     block = np.searchsorted(cuts, starts, side="right") - 1
     inside = ends <= cuts[np.minimum(block + 1, len(cuts) - 1)]
-    moment = _moments(timeline, life, _made_by(timeline), cuts)
+    point = _points(timeline, life, _made_by(timeline), cuts)
     at = (
-        np.where(block >= 0, moment[np.minimum(block, len(moment) - 1)], -1)
-        if len(moment)
+        np.where(block >= 0, point[np.minimum(block, len(point) - 1)], -1)
+        if len(point)
         else np.full(len(block), -1)
     )
-    lasts = recipes.valid_until_op > timeline.slices.op[np.clip(at, 0, T - 1)] if T else inside
+    lasts = producers.valid_until_op > timeline.slices.op[np.clip(at, 0, T - 1)] if T else inside
     usable = inside & (at >= 0) & lasts & ~_makes_what_crosses(timeline, life, cuts, block)
-    return RecomputeBlocks(cuts=cuts, moment=moment, of_recipe=np.where(usable, block, -1).astype(np.int32))
+    return RecomputeBlocks(cuts=cuts, point=point, of_producer=np.where(usable, block, -1).astype(np.int32))
 
 
 def _makes_what_crosses(
     timeline: Timeline, life: StorageLife, cuts: NDArray[np.int64], block: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Recipes with a result that later blocks use: it is kept or moved, and they do not run again for others of theirs."""
-    recipes = timeline.recipes
-    owner = np.repeat(np.arange(len(recipes)), np.diff(recipes.touch_ptr[recipes.op_ptr]))
-    owner, storage = owner[recipes.touch_writes], recipes.touch_storage[recipes.touch_writes]
+    """Producers with a result that later blocks use: it is kept or moved, and they do not run again for others of theirs."""
+    producers = timeline.producers
+    owner = np.repeat(np.arange(len(producers)), np.diff(producers.touch_ptr[producers.op_ptr]))
+    owner, storage = owner[producers.touch_writes], producers.touch_storage[producers.touch_writes]
     end = cuts[np.minimum(block[owner] + 1, len(cuts) - 1)]
     crosses = (life.last_forward[storage] >= end) & (life.pages[storage] * timeline.page_bytes >= SMALL_BYTES)
-    return np.isin(np.arange(len(recipes)), owner[crosses])
+    return np.isin(np.arange(len(producers)), owner[crosses])
 
 
-def _span_of_recipes(timeline: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first slice of each recipe, and the slice after its last one."""
-    recipes, op = timeline.recipes, timeline.slices.op
-    starts = np.searchsorted(op, recipes.op[recipes.op_ptr[:-1]])
-    return starts, np.searchsorted(op, recipes.op[recipes.op_ptr[1:] - 1], side="right")
+def _span_of_producers(timeline: Timeline) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first slice of each producer, and the slice after its last one."""
+    producers, op = timeline.producers, timeline.slices.op
+    starts = np.searchsorted(op, producers.op[producers.op_ptr[:-1]])
+    return starts, np.searchsorted(op, producers.op[producers.op_ptr[1:] - 1], side="right")
 
 
 def _made_by(timeline: Timeline) -> NDArray[np.bool_]:
-    """Whether each storage is made by some recipe."""
-    recipes = timeline.recipes
+    """Whether each storage is made by some producer."""
+    producers = timeline.producers
     count = int(timeline.extents.storage.max(initial=-1)) + 1
-    made = np.zeros(max(count, int(recipes.touch_storage.max(initial=-1)) + 1), bool)
-    made[recipes.touch_storage[recipes.touch_writes]] = True
+    made = np.zeros(max(count, int(producers.touch_storage.max(initial=-1)) + 1), bool)
+    made[producers.touch_storage[producers.touch_writes]] = True
     return made[:count]
 
 
@@ -189,7 +189,7 @@ def _cheapest(
     return places[chosen[::-1]]
 
 
-def _moments(
+def _points(
     timeline: Timeline, life: StorageLife, made: NDArray[np.bool_], cuts: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     T = len(timeline.slices)
@@ -199,6 +199,6 @@ def _moments(
     counts[counts] &= (
         life.last_forward[counts] < cuts[block[counts] + 1]
     )  # what crosses the cut belongs to the next block
-    moment = np.full(len(cuts) - 1, T)
-    np.minimum.at(moment, block[counts], life.needed[counts])
-    return np.where(moment < T, moment, -1)
+    point = np.full(len(cuts) - 1, T)
+    np.minimum.at(point, block[counts], life.needed[counts])
+    return np.where(point < T, point, -1)

@@ -1,4 +1,4 @@
-"""What may be recomputed in a step: a partition of forward into blocks, and the replays in them."""
+"""What may be recomputed in a step: a partition of forward into blocks, and the recomputations in them."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from tmtrain.planning.recomputation.blocks import (
     find_blocks,
     storage_life,
 )
-from tmtrain.planning.recomputation.candidates import Remaking, find_remaking
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates, find_candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Partition:
 
     life: StorageLife
     blocks: RecomputeBlocks
-    remaking: Remaking
+    candidates: RecomputeCandidates
 
 
 def find_options(timeline: Timeline, problem: Problem) -> list[Partition]:
@@ -42,5 +42,5 @@ def options_of(cuts: NDArray[np.int64], timeline: Timeline, problem: Problem) ->
 
 
 def _options(blocks: RecomputeBlocks, timeline: Timeline, problem: Problem, life: StorageLife) -> Partition:
-    remaking = find_remaking(timeline, problem, life=life, blocks=blocks)
-    return Partition(life=life, blocks=blocks, remaking=remaking)
+    candidates = find_candidates(timeline, problem, life=life, blocks=blocks)
+    return Partition(life=life, blocks=blocks, candidates=candidates)

@@ -1,4 +1,4 @@
-"""Swap the tensors with the most time between two uses, triggered by accesses, and make again what is dearer to swap.
+"""Swap the tensors with the most time between two uses, triggered by accesses, and recompute what is dearer to swap.
 
 Source: Capuchin (Peng et al., ASPLOS 2020). A first, passive iteration swaps on demand and measures when each tensor is
 accessed. Of every pair of consecutive accesses of a tensor, the free time FT runs from the end of a swap-out begun at
@@ -7,12 +7,12 @@ memory are swapped by decreasing FT, those without overhead first, until enough 
 the swap is compared with that of recomputation, by MSPS, the bytes saved per second of recomputation, and the smaller
 one is taken. A tensor leaves after its evicted-access; its swap-in is triggered by the access (in-trigger) just before
 the swap-in has to start, and 5 % of its time earlier in each iteration in which it came late. One swap at a time per
-direction. What is recomputed is made again at its back-access, by its operators.
+direction. What is recomputed is recomputed at its back-access, by its operators.
 
 Read so: as a direction carries one swap at a time, swaps count as free of overhead, by decreasing FT, up to a multiple
 of the step's time in transfers (`LINK_STEPS`). Beyond, a swap costs the time of its transfers; what takes less time to
-make again is made again, by decreasing MSPS, and the rest is swapped. What a replay reads comes back for it, if it is
-away: from flash, or made again with it, earlier than at its own back-access (the lineage); it then stays, which costs
+recompute is recomputed, by decreasing MSPS, and the rest is swapped. What a recomputation reads comes back for it, if it is
+away: from flash, or recomputed with it, earlier than at its own back-access (the lineage); it then stays, which costs
 room instead of time, so MSPS is not corrected. Simplified: instead of tensor by tensor, triggers are moved for all
 alike, by the multiples of the swap time in `LEADS`, and instead of being kept out of the peak by rule, swap-ins wait
 for room. In its favour: the fastest of these settings counts; enough is saved when every slice fits; what is swapped on
@@ -31,7 +31,13 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Gaps
 from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.recomputable import Kitchen, Remake, carry_out, find_remakes, sum_over_recipes
+from tmtrain.policies.shared.recomputable import (
+    Kitchen,
+    TensorRecompute,
+    carry_out,
+    find_recomputes,
+    sum_over_producers,
+)
 from tmtrain.policies.shared.scheduled import FetchSchedule, ScheduledPager, empty_schedule
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 
@@ -42,7 +48,7 @@ LINK_STEPS = (np.inf, 1.0, 0.0)
 compared with recomputation."""
 
 
-_Offer = TypeVar("_Offer", int, Remake)
+_Offer = TypeVar("_Offer", int, TensorRecompute)
 
 
 class Capuchin(Policy):
@@ -55,13 +61,13 @@ class Capuchin(Policy):
         self._link_steps = link_steps
 
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
-        """Choose the pairs, put the replays into the step, and schedule the swaps."""
+        """Choose the pairs, put the recomputations into the step, and schedule the swaps."""
         tensors = find_tensors(timeline, machine=machine)
         choice = choose(tensors, link_steps=self._link_steps)
         swapped = choice.swapped
-        if choice.remade:
-            remade = carry_out(tensors, swapped, choice.remade)
-            tensors, swapped = remade.tensors, remade.moved
+        if choice.recomputed:
+            recomputed = carry_out(tensors, swapped, choice.recomputed)
+            tensors, swapped = recomputed.tensors, recomputed.moved
         step, gaps = tensors.timeline, tensors.problem.gaps.of(swapped)
         lead_s = self._lead * np.asarray(gaps.pages * step.page_bytes / machine.read_bytes_per_s, np.float64)
         pager = ScheduledPager(step, schedule=_schedule(gaps, lead_s, tensors.clock_s()))
@@ -69,7 +75,7 @@ class Capuchin(Policy):
             timeline=step,
             knowledge=Knowledge.LAST_USE,
             pager=pager,
-            replay_s=step.compute_s - timeline.compute_s,
+            recompute_s=step.compute_s - timeline.compute_s,
         )
 
     def variants(self) -> tuple[Policy, ...]:
@@ -84,12 +90,12 @@ class CapuchinChoice:
 
     swapped: NDArray[np.bool_]
     """Shape (gaps,)."""
-    remade: list[Remake]
+    recomputed: list[TensorRecompute]
     """In order of the slices that they run before."""
 
 
 def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
-    """Return which pairs are swapped and which tensors are made again, as few as let every slice fit.
+    """Return which pairs are swapped and which tensors are recomputed, as few as let every slice fit.
 
     Args:
         tensors: The step.
@@ -103,21 +109,21 @@ def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
     hidden = (free_s[order] >= 0) & (busy_s <= link_steps * tensors.timeline.compute_s)
     pick.until_it_fits(pick.swap, order[hidden].tolist())
     if link_steps < np.inf and not pick.fits():
-        pick.until_it_fits(pick.remake, _cheaper_remakes(tensors))
+        pick.until_it_fits(pick.recompute, _cheaper_recomputes(tensors))
     pick.until_it_fits(pick.swap, order[~hidden].tolist())
     return pick.choice()
 
 
-def _cheaper_remakes(tensors: Tensors) -> list[Remake]:
-    """Return what takes less time to make again than to swap, by decreasing MSPS."""
-    remakes = find_remakes(tensors)
-    made = [list(remake.makes) for remake in remakes]
+def _cheaper_recomputes(tensors: Tensors) -> list[TensorRecompute]:
+    """Return what takes less time to recompute than to swap, by decreasing MSPS."""
+    recomputes = find_recomputes(tensors)
+    made = [list(recompute.makes) for recompute in recomputes]
     saved = np.array([tensors.periods.pages[periods].sum() for periods in made], np.float64)
-    seconds = sum_over_recipes(tensors.timeline.slices.duration_s, remakes, tensors.timeline)
+    seconds = sum_over_producers(tensors.timeline.slices.duration_s, recomputes, tensors.timeline)
     machine, page = tensors.machine, tensors.timeline.page_bytes
     swap_s = saved * page * (1 / machine.write_bytes_per_s + 1 / machine.read_bytes_per_s)
     order = np.argsort(seconds / saved, kind="stable")
-    return [remakes[r] for r in order[seconds[order] < swap_s[order]].tolist()]
+    return [recomputes[r] for r in order[seconds[order] < swap_s[order]].tolist()]
 
 
 class _Pick:
@@ -130,10 +136,10 @@ class _Pick:
         leave, due = tensors.span_of_gaps()
         self._leave: list[int] = leave.tolist()
         self._due: list[int] = due.tolist()
-        """Slice at which each gap ends, or at which the first replay reads what it is about."""
+        """Slice at which each gap ends, or at which the first recomputation reads what it is about."""
         self._swapped = np.zeros(len(self._pages), bool)
-        self._maker: dict[int, Remake] = {}
-        """Of each period that is remade, its remake."""
+        self._maker: dict[int, TensorRecompute] = {}
+        """Of each period that is recomputed, its recompute."""
         self._gaps_of = _gaps_of_periods(tensors)
 
     def fits(self) -> bool:
@@ -148,18 +154,18 @@ class _Pick:
             take(offer)
 
     def swap(self, gap: int) -> None:
-        """Swap an extent over a gap, unless it is made again at its end."""
+        """Swap an extent over a gap, unless it is recomputed at its end."""
         if not self._swapped[gap] and int(self._tensors.period_of_gap[gap]) not in self._maker:
             self._swapped[gap] = True
             self._change(gap, self._leave[gap], self._due[gap], -1)
 
-    def remake(self, remake: Remake) -> None:
+    def recompute(self, recompute: TensorRecompute) -> None:
         """Make tensors again, unless some are taken; what the operators read is there by then."""
-        taken = [gap for period in remake.makes for gap in self._gaps_of[period]]
-        if self._swapped[taken].any() or any(period in self._maker for period in remake.makes):
+        taken = [gap for period in recompute.makes for gap in self._gaps_of[period]]
+        if self._swapped[taken].any() or any(period in self._maker for period in recompute.makes):
             return
         due = min(self._due[gap] for gap in taken)
-        moved = remake if due >= remake.before else self._kitchen.earlier(remake, due)
+        moved = recompute if due >= recompute.before else self._kitchen.earlier(recompute, due)
         if moved is None or not self._can_read(moved):
             return
         self._note(moved)
@@ -169,32 +175,34 @@ class _Pick:
 
     def choice(self) -> CapuchinChoice:
         """Return what was chosen."""
-        remade = {(remake.before, remake.recipe): remake for remake in self._maker.values()}
-        return CapuchinChoice(swapped=self._swapped, remade=[remade[key] for key in sorted(remade)])
+        recomputed = {(recompute.before, recompute.producer): recompute for recompute in self._maker.values()}
+        return CapuchinChoice(
+            swapped=self._swapped, recomputed=[recomputed[key] for key in sorted(recomputed)]
+        )
 
-    def _can_read(self, remake: Remake) -> bool:
-        """Whether what is away by replays can be made again early enough."""
-        makers = [self._maker[p] for p in remake.needs if p in self._maker]
-        later = [maker for maker in makers if maker.before > remake.before]
-        earlier = [self._kitchen.earlier(maker, remake.before) for maker in later]
+    def _can_read(self, recompute: TensorRecompute) -> bool:
+        """Whether what is away by recomputations can be recomputed early enough."""
+        makers = [self._maker[p] for p in recompute.needs if p in self._maker]
+        later = [maker for maker in makers if maker.before > recompute.before]
+        earlier = [self._kitchen.earlier(maker, recompute.before) for maker in later]
         return all(maker is not None and self._can_read(maker) for maker in earlier)
 
-    def _read(self, remake: Remake) -> None:
-        """What the replay reads is back by then, and what makes it runs by then, too."""
-        for period in remake.needs:
+    def _read(self, recompute: TensorRecompute) -> None:
+        """What the recomputation reads is back by then, and what makes it runs by then, too."""
+        for period in recompute.needs:
             maker = self._maker.get(period)
-            if maker is not None and maker.before > remake.before:
-                moved = self._kitchen.earlier(maker, remake.before)
+            if maker is not None and maker.before > recompute.before:
+                moved = self._kitchen.earlier(maker, recompute.before)
                 assert moved is not None
                 self._note(moved)
                 for made in moved.makes:
-                    self._return(made, remake.before)
+                    self._return(made, recompute.before)
                 self._read(moved)
-            self._return(period, remake.before)
+            self._return(period, recompute.before)
 
-    def _note(self, remake: Remake) -> None:
-        for period in remake.makes:
-            self._maker[period] = remake
+    def _note(self, recompute: TensorRecompute) -> None:
+        for period in recompute.makes:
+            self._maker[period] = recompute
 
     def _return(self, period: int, before: int) -> None:
         """What is away over `period` is back at slice `before`."""

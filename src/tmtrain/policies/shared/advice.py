@@ -9,7 +9,7 @@ writes of dirty pages are the engine's, the same for all.
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import Replays
+from tmtrain.lowering.recomputation import Recomputations
 from tmtrain.planning import make_plan
 from tmtrain.planning.placing.realise import earliest_with_slack
 from tmtrain.plans import Transfers
@@ -25,7 +25,7 @@ def advise(
     fetch: NDArray[np.int64],
     name: str,
     write: NDArray[np.int64] | None = None,
-    replays: Replays | None = None,
+    recomputations: Recomputations | None = None,
     ideal_s: float | None = None,
 ) -> Decision:
     """Turn the chosen periods into advice.
@@ -39,19 +39,19 @@ def advise(
         name: Of the policy.
         write: Slice from which on each period's tensor may be written already, if its content is final; by default it is
             written when it leaves.
-        replays: What has been put into the step, if the policy recomputes.
+        recomputations: What has been put into the step, if the policy recomputes.
         ideal_s: Seconds of the step without them.
     """
     moved = tensors.moved_pages(chosen)
-    replay_s = 0.0 if ideal_s is None else tensors.timeline.compute_s - ideal_s
+    recompute_s = 0.0 if ideal_s is None else tensors.timeline.compute_s - ideal_s
     plan = make_plan(
         tensors.problem,
         moved,
         timeline=tensors.timeline,
         machine=tensors.machine,
         objective=name,
-        replays=replays,
-        replay_s=replay_s,
+        recomputations=recomputations,
+        recompute_s=recompute_s,
         transfers=_transfers(tensors, chosen, fetch, write),
     )
     return Decision(
@@ -59,7 +59,7 @@ def advise(
         knowledge=Knowledge.LAST_USE,
         plan=plan,
         pager=Rescue(tensors.timeline),
-        replay_s=replay_s,
+        recompute_s=recompute_s,
     )
 
 

@@ -1,6 +1,6 @@
-"""Which tensors can be made again at the end of an inactive period, and the step in which they are.
+"""Which tensors can be recomputed at the end of an inactive period, and the step in which they are.
 
-What planners of whole tensors with recomputation share: a recipe (`tmtrain.lowering.producers`) runs again right before a
+What planners of whole tensors with recomputation share: a producer (`tmtrain.lowering.producers`) runs again right before a
 tensor's next use in backward, where what it reads is there.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering import insert_replays
-from tmtrain.lowering.recomputation import Replays, places_of_slices
+from tmtrain.lowering import insert_recomputations
+from tmtrain.lowering.recomputation import Recomputations, places_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
@@ -19,10 +19,10 @@ from tmtrain.trace import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remake:
-    """A recipe that can run again before a slice."""
+class TensorRecompute:
+    """A producer that can run again before a slice."""
 
-    recipe: int
+    producer: int
     before: int
     makes: tuple[int, ...]
     """Periods of its results that end there, or are cut short there."""
@@ -30,44 +30,44 @@ class Remake:
     """Periods of its inputs that last longer: they must not be spent away."""
 
 
-def find_remakes(tensors: Tensors) -> list[Remake]:
-    """Return which recipes can make which results again at the end of an inactive period in backward."""
+def find_recomputes(tensors: Tensors) -> list[TensorRecompute]:
+    """Return which producers can make which results again at the end of an inactive period in backward."""
     periods, T = tensors.periods, tensors.num_slices
     kitchen = Kitchen(tensors)
-    found: dict[tuple[int, int], Remake] = {}
+    found: dict[tuple[int, int], TensorRecompute] = {}
     in_backward = (periods.end < T) & (tensors.timeline.slices.phase[periods.end % T] == Phase.BACKWARD)
     for p in np.flatnonzero(in_backward).tolist():
-        recipe, before = kitchen.maker.get(int(periods.storage[p]), -1), int(periods.end[p])
-        if recipe >= 0 and (recipe, before) not in found:
-            remake = kitchen.remake(recipe, before)
-            if remake is not None:
-                found[recipe, before] = remake
-    return sorted(found.values(), key=lambda remake: (remake.before, remake.recipe))
+        producer, before = kitchen.maker.get(int(periods.storage[p]), -1), int(periods.end[p])
+        if producer >= 0 and (producer, before) not in found:
+            recompute = kitchen.recompute(producer, before)
+            if recompute is not None:
+                found[producer, before] = recompute
+    return sorted(found.values(), key=lambda recompute: (recompute.before, recompute.producer))
 
 
 class Kitchen:
-    """Recipes, and which storages are there when one is to run again."""
+    """Producers, and which storages are there when one is to run again."""
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
-        self._recipes = tensors.timeline.recipes
+        self._producers = tensors.timeline.producers
         self._contents = _Contents(tensors.timeline)
         self._periods_of: dict[int, list[int]] = {}
         for p, storage in enumerate(tensors.periods.storage.tolist()):
             self._periods_of.setdefault(storage, []).append(p)
         self.maker = {
-            storage: recipe
-            for recipe in range(len(self._recipes))
-            for storage in self._touched(recipe, writes=True)
+            storage: producer
+            for producer in range(len(self._producers))
+            for storage in self._touched(producer, writes=True)
         }
-        """The recipe of each storage that has one."""
+        """The producer of each storage that has one."""
 
-    def remake(self, recipe: int, before: int) -> Remake | None:
-        """Return what running `recipe` before that slice means; None where inputs are gone or results are still in use."""
-        if self._recipes.valid_until_op[recipe] <= self._tensors.timeline.slices.op[before]:
+    def recompute(self, producer: int, before: int) -> TensorRecompute | None:
+        """Return what running `producer` before that slice means; None where inputs are gone or results are still in use."""
+        if self._producers.valid_until_op[producer] <= self._tensors.timeline.slices.op[before]:
             return None
-        results = self._touched(recipe, writes=True)
-        inputs = self._touched(recipe, writes=False) - results
+        results = self._touched(producer, writes=True)
+        inputs = self._touched(producer, writes=False) - results
         if not all(self._contents.are_whole(storage, before) for storage in inputs):
             return None
         periods = self._tensors.periods
@@ -78,16 +78,18 @@ class Kitchen:
         whole = {int(periods.storage[p]) for p in makes}
         if not all(self._contents.are_whole(storage, before) for storage in whole):
             return None
-        return Remake(recipe=recipe, before=before, makes=tuple(makes), needs=self._needs(inputs, before))
+        return TensorRecompute(
+            producer=producer, before=before, makes=tuple(makes), needs=self._needs(inputs, before)
+        )
 
-    def earlier(self, remake: Remake, before: int) -> Remake | None:
-        """Return the remake run at an earlier slice, its results being there from then on; None if they are in use then."""
-        starts = self._tensors.periods.start[list(remake.makes)]
+    def earlier(self, recompute: TensorRecompute, before: int) -> TensorRecompute | None:
+        """Return the recompute run at an earlier slice, its results being there from then on; None if they are in use then."""
+        starts = self._tensors.periods.start[list(recompute.makes)]
         if (starts >= before).any():
             return None
-        results = self._touched(remake.recipe, writes=True)
-        inputs = self._touched(remake.recipe, writes=False) - results
-        return replace(remake, before=before, needs=self._needs(inputs, before))
+        results = self._touched(recompute.producer, writes=True)
+        inputs = self._touched(recompute.producer, writes=False) - results
+        return replace(recompute, before=before, needs=self._needs(inputs, before))
 
     def _needs(self, inputs: set[int], before: int) -> tuple[int, ...]:
         return tuple(p for storage in inputs for p in self._periods_at(storage, before, ends=False))
@@ -100,13 +102,13 @@ class Kitchen:
             return [p for p in mine if periods.end[p] == t]
         return [p for p in mine if any(periods.start[p] < u < periods.end[p] for u in (t, t + T))]
 
-    def _touched(self, recipe: int, *, writes: bool) -> set[int]:
-        """Return the storages that a recipe makes, or reads."""
-        recipes = self._recipes
-        first, end = recipes.op_ptr[recipe], recipes.op_ptr[recipe + 1]
-        rows = slice(int(recipes.touch_ptr[first]), int(recipes.touch_ptr[end]))
-        flags = recipes.touch_writes[rows] if writes else recipes.touch_reads[rows]
-        return set(recipes.touch_storage[rows][flags].tolist())
+    def _touched(self, producer: int, *, writes: bool) -> set[int]:
+        """Return the storages that a producer makes, or reads."""
+        producers = self._producers
+        first, end = producers.op_ptr[producer], producers.op_ptr[producer + 1]
+        rows = slice(int(producers.touch_ptr[first]), int(producers.touch_ptr[end]))
+        flags = producers.touch_writes[rows] if writes else producers.touch_reads[rows]
+        return set(producers.touch_storage[rows][flags].tolist())
 
 
 class _Contents:
@@ -148,51 +150,53 @@ class _Contents:
         return lasts >= (t if before >= 0 else t + T)
 
 
-def sum_over_recipes(
-    of_slice: NDArray[np.float64], remakes: list[Remake], timeline: Timeline
+def sum_over_producers(
+    of_slice: NDArray[np.float64], recomputes: list[TensorRecompute], timeline: Timeline
 ) -> NDArray[np.float64]:
-    """Return what each remake takes of something that slices take, say seconds; shape (remakes,)."""
-    recipes = timeline.recipes
+    """Return what each recompute takes of something that slices take, say seconds; shape (recomputes,)."""
+    producers = timeline.producers
     of_operator = np.bincount(timeline.slices.op, weights=of_slice)
-    ranges = [slice(recipes.op_ptr[r.recipe], recipes.op_ptr[r.recipe + 1]) for r in remakes]
-    return np.array([of_operator[recipes.op[ops]].sum() for ops in ranges], np.float64)
+    ranges = [slice(producers.op_ptr[r.producer], producers.op_ptr[r.producer + 1]) for r in recomputes]
+    return np.array([of_operator[producers.op[ops]].sum() for ops in ranges], np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remade:
-    """The step with replays in it."""
+class Recomputed:
+    """The step with recomputations in it."""
 
     tensors: Tensors
-    replays: Replays
+    recomputations: Recomputations
     moved: NDArray[np.bool_]
     """Its gaps that are spent on flash, shape (gaps,)."""
 
 
-def carry_out(tensors: Tensors, moved: NDArray[np.bool_], made: list[Remake]) -> Remade:
-    """Put replays into the step and find the gaps that are spent on flash again in it.
+def carry_out(tensors: Tensors, moved: NDArray[np.bool_], made: list[TensorRecompute]) -> Recomputed:
+    """Put recomputations into the step and find the gaps that are spent on flash again in it.
 
-    A gap in which a replay reads the tensor ends there.
+    A gap in which a recomputation reads the tensor ends there.
 
     Args:
-        tensors: The step without replays.
+        tensors: The step without recomputations.
         moved: Its gaps that are spent on flash, shape (gaps,).
-        made: In order of `Remake.before`.
+        made: In order of `TensorRecompute.before`.
     """
     timeline, machine = tensors.timeline, tensors.machine
-    rows = timeline.recipes.rows[[remake.recipe for remake in made]]
-    replays = Replays(
-        recipe=np.array([remake.recipe for remake in made], np.int32),
-        before_slice=np.array([remake.before for remake in made], np.int32),
+    rows = timeline.producers.rows[[recompute.producer for recompute in made]]
+    recomputations = Recomputations(
+        producer=np.array([recompute.producer for recompute in made], np.int32),
+        before_slice=np.array([recompute.before for recompute in made], np.int32),
         first_row=np.zeros(len(made), np.int64),
         end_row=rows,
         rows=rows,
     )
-    longer = find_tensors(insert_replays(timeline, replays, machine=machine), machine=machine)
+    longer = find_tensors(insert_recomputations(timeline, recomputations, machine=machine), machine=machine)
     place = places_of_slices(longer.timeline, of=timeline)
     gaps, there = tensors.problem.gaps.of(moved), longer.problem.gaps
     wanted = set(zip(gaps.extent.tolist(), place[gaps.start].tolist(), strict=True))
     keys = zip(_parents(longer.timeline, timeline)[there.extent].tolist(), there.start.tolist(), strict=True)
-    return Remade(tensors=longer, replays=replays, moved=np.array([key in wanted for key in keys], bool))
+    return Recomputed(
+        tensors=longer, recomputations=recomputations, moved=np.array([key in wanted for key in keys], bool)
+    )
 
 
 def _parents(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:

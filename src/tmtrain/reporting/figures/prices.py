@@ -68,13 +68,15 @@ def rent(series: FateSeries, *, edges: NDArray[np.float64]) -> NDArray[np.float6
 
 def _fates(axes: Axes, series: FateSeries, edges: NDArray[np.float64]) -> None:
     at = np.minimum(np.searchsorted(series.end_s, (edges[1:] + edges[:-1]) / 2), len(series.end_s) - 1)
-    stack = np.cumsum([series.kept_bytes[at], series.moved_bytes[at], series.remade_bytes[at]], axis=0) / _GIB
+    stack = (
+        np.cumsum([series.kept_bytes[at], series.moved_bytes[at], series.recomputed_bytes[at]], axis=0) / _GIB
+    )
     for (label, colour), top in reversed(list(zip(FATE_COLOURS.items(), stack, strict=True))):
         axes.stairs(top, edges, fill=True, color=colour, lw=0, label=label)
     axes.set_title("contents that wait for their next use", pad=6)
     axes.set_ylabel("GiB")
     axes.set_xlim(0, edges[-1])
-    axes.set_xlabel("time of computation, without replays and waiting")
+    axes.set_xlabel("time of computation, without recomputations and waiting")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.xaxis.set_major_locator(MaxNLocator(10))
     _phases(axes, series, labelled=False)

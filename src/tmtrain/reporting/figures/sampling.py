@@ -39,7 +39,7 @@ def mean_rate(
     """Spread each `amount` evenly over its interval and return the mean rate in each bin (amount per second).
 
     Intervals may overlap; the sum of rate times bin width is the whole amount where the bins cover them. An
-    interval without length counts in full at its moment.
+    interval without length counts in full at its recompute point.
 
     >>> at = lambda *values: np.array(values, float)
     >>> mean_rate(at(0, 1), end=at(2, 3), amount=at(4, 2), edges=at(0, 1, 2, 4)).tolist()

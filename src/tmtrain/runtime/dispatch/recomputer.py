@@ -2,11 +2,11 @@
 
 A *content* is what a storage holds from one write to the next. Operators that the plan may run again are noted as they run:
 arguments, state of the generator, and which contents they read and make. Content whose maker is known may be dropped: its
-pages are given back, and nothing is written. It is made again when the plan says so, or as soon as an operator touches it,
-whichever comes first: its maker runs on the same contents, which may have to be made again before, and the result is copied
+pages are given back, and nothing is written. It is recomputed when the plan says so, or as soon as an operator touches it,
+whichever comes first: its maker runs on the same contents, which may have to be recomputed before, and the result is copied
 to where it was.
 
-What is dropped can always be made again, whatever step this turns out to be. So
+What is dropped can always be recomputed, whatever step this turns out to be. So
 
 * content that others are to be made from keeps its storage alive, even if the program lets go of it;
 * before an operator writes to it, those others are made.
@@ -92,7 +92,7 @@ class Recomputer:
         """
         self.noted: frozenset[int] = frozenset()
         """Operators of the step to note."""
-        self.replays = 0
+        self.recomputations = 0
         """Operators run again so far."""
         self._tier = tier
         self._quietly = quietly
@@ -168,7 +168,7 @@ class Recomputer:
         self._make([self._dropped[key] for key in keys if key in self._dropped])
 
     def drop(self, key: int) -> bool:
-        """Drop what that storage holds, if it can be made again; return whether that was so."""
+        """Drop what that storage holds, if it can be recomputed; return whether that was so."""
         content = self._current.get(key)
         if content is None or content.maker is None or key in self._dropped or key not in self._tier:
             return False
@@ -294,7 +294,7 @@ class Recomputer:
             out = call.func(*args, **kwargs)
         if before is not None:
             torch.set_rng_state(before)
-        self.replays += 1
+        self.recomputations += 1
         results = results_in(out)
         for content in call.makes:
             storage = (

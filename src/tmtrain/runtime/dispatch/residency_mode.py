@@ -43,18 +43,18 @@ class ResidencyMode(TorchDispatchMode):
         super().__init__()
         self.operators = 0
         """Begun so far."""
-        self.onlooker = StepObserver()
+        self.observer = StepObserver()
         self._step_began = 0
         self._clock = 0.0
         """When the last operator ended, as if there had been no waiting."""
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        """The tier's tenants, by the key of their storage, which is theirs until they die."""
+        """The tier's managed storages, by the key of their storage, which is theirs until they die."""
         self._staying: set[int] = set()
         """Of those, who cannot move any more: nobody is told of them."""
-        self.remaker = Recomputer(tier, quietly=self._quietly)
+        self.recomputer = Recomputer(tier, quietly=self._quietly)
         self._is_quiet = False
-        """Operators that run now are nobody's: they make again what was dropped."""
+        """Operators that run now are nobody's: they recompute what was dropped."""
         self._new_bytes: dict[_Key, int] = {}
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
@@ -65,15 +65,15 @@ class ResidencyMode(TorchDispatchMode):
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
         key = storage_key(tensor.untyped_storage())
-        self.remaker.before([key], writes=[key] if fills else ())
+        self.recomputer.before([key], writes=[key] if fills else ())
         self._tier.begin(self.operators, [key], what=what)
         if fills:
             self._tier.wrote([key])
-            self.remaker.ran(None, None, writes=[key])
+            self.recomputer.ran(None, None, writes=[key])
 
-    def begin_step(self, onlooker: StepObserver) -> None:
-        """Count operators from 0 again, and let `onlooker` see them."""
-        self._step_began, self.onlooker = self.operators, onlooker
+    def begin_step(self, observer: StepObserver) -> None:
+        """Count operators from 0 again, and let `observer` see them."""
+        self._step_began, self.observer = self.operators, observer
         self._seconds_since()
 
     @contextmanager
@@ -109,8 +109,8 @@ class ResidencyMode(TorchDispatchMode):
         written = storages_in(into)
         self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
         call: RecordedCall | None = None
-        if op in self.remaker.noted and not self._is_quiet:
-            call = self.remaker.note(func, args, kwargs, writes=written, draws=signature.random)
+        if op in self.recomputer.noted and not self._is_quiet:
+            call = self.recomputer.note(func, args, kwargs, writes=written, draws=signature.random)
         moves = written if facts.may_resize else {}
         for key in moves:
             self._tier.dismiss(key)
@@ -121,8 +121,8 @@ class ResidencyMode(TorchDispatchMode):
             self._admit_results(op, out)
         self._tier.end(written, ranges=ranges_in(into))
         if not self._is_quiet:
-            self.remaker.ran(call, out, writes=written)
-            self.onlooker.ran(op, seconds=self._seconds_since())
+            self.recomputer.ran(call, out, writes=written)
+            self.observer.ran(op, seconds=self._seconds_since())
         return out
 
     def _communicate(
@@ -131,7 +131,7 @@ class ResidencyMode(TorchDispatchMode):
         """Let what goes to other processes stay in memory until it dies."""
         operands = storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
-        self.remaker.before(operands, writes=operands)
+        self.recomputer.before(operands, writes=operands)
         self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
         self._adopt_all(new)
         for key in operands:
@@ -140,7 +140,7 @@ class ResidencyMode(TorchDispatchMode):
                 self._staying.add(key)
         out = func(*args, **kwargs)
         self.operators += 1
-        self.remaker.ran(None, out, writes=operands)
+        self.recomputer.ran(None, out, writes=operands)
         return out
 
     def _prepare(
@@ -161,13 +161,13 @@ class ResidencyMode(TorchDispatchMode):
         makes = self._expected(func, args, kwargs) if facts.makes_tensors else 0
         ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
         if not self._is_quiet:
-            self.onlooker.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
-            self.remaker.before(keys, writes=written)
+            self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+            self.recomputer.before(keys, writes=written)
         self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
         self._adopt_all(new)
         self._tier.reserve(makes)
         if not self._is_quiet:
-            self.onlooker.ready(op)
+            self.observer.ready(op)
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what was made where nobody saw it: a batch, a tensor from a file."""
@@ -191,7 +191,7 @@ class ResidencyMode(TorchDispatchMode):
         for index, storage in enumerate(self._new_among(results).values()):
             key = self._admit(storage)
             if not self._is_quiet:
-                self.onlooker.made(op, index=index, key=key)
+                self.observer.made(op, index=index, key=key)
 
     def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""
@@ -212,8 +212,8 @@ class ResidencyMode(TorchDispatchMode):
         del self._watch[key]
         self._tier.dismiss(key)
         self._staying.discard(key)
-        self.remaker.died(key)
-        self.onlooker.died(key)
+        self.recomputer.died(key)
+        self.observer.died(key)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the bytes that the operator will make and that count."""

@@ -38,14 +38,14 @@ class _Wanted:
 class PlanExecutor(StepObserver):
     """Runs steps along known routes."""
 
-    def __init__(self, tier: Tier, remaker: Recomputer) -> None:
-        self.routes: list[PlannedStep] = []
+    def __init__(self, tier: Tier, recomputer: Recomputer) -> None:
+        self.planned_steps: list[PlannedStep] = []
         """The one that was followed last comes first."""
-        self.route: PlannedStep | None = None
+        self.planned_step: PlannedStep | None = None
         """None where the step goes a way that nobody knows."""
         self.seconds: dict[int, float] = {}
         """Of the operators of this step."""
-        self._tier, self._remaker = tier, remaker
+        self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
         self._key_of: dict[str, int] = {}
         self._dead_at: dict[int, list[str]] = {}
@@ -57,48 +57,48 @@ class PlanExecutor(StepObserver):
     @property
     def how(self) -> How:
         """How the step has run, now that it is over; one that breaks off before its route ends was another one."""
-        if not self.routes:
+        if not self.planned_steps:
             return "on demand"
-        is_through = self.route is not None and self._op == self.route.stream.last_operator
-        return "planned" if is_through else "astray"
+        is_through = self.planned_step is not None and self._op == self.planned_step.recorded.last_operator
+        return "planned" if is_through else "diverged"
 
-    def learn(self, route: PlannedStep, *, living: dict[int, str]) -> None:
-        """Follow `route` from the next step on; `living` names the storages that are alive now."""
-        self.routes.insert(0, route)
+    def learn(self, planned_step: PlannedStep, *, living: dict[int, str]) -> None:
+        """Follow `planned_step` from the next step on; `living` names the storages that are alive now."""
+        self.planned_steps.insert(0, planned_step)
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
 
-    def forget_routes(self) -> None:
+    def forget_planned_steps(self) -> None:
         """Know no route any more: those that there were planned for another budget."""
-        self.routes.clear()
+        self.planned_steps.clear()
         self._tier.rank = least_recently_used
 
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the route of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
         self._fingerprint, self.seconds, self._dead = START, {}, set()
-        route = self.routes[0]
-        for name, later in route.stream.outlived.items():
+        planned_step = self.planned_steps[0]
+        for name, later in planned_step.recorded.outlived.items():
             if name in self._key_of:
                 self._call(self._key_of.pop(name), later)
-        self._take(route)
+        self._take(planned_step)
 
     def end_step(self) -> None:
         """Look at nothing but deaths until the next step begins."""
-        self.route = None
-        self._remaker.end_step()
+        self.planned_step = None
+        self._recomputer.end_step()
 
     def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
         """See whether it is the expected one, and do what the plan says."""
         self._op = op
-        if self.route is None:
+        if self.planned_step is None:
             return
         for index, key in enumerate([key for key in keys if key not in self._name_of]):
-            self._call(key, self.route.stream.met.get((op, index), _STRANGER))
+            self._call(key, self.planned_step.recorded.met.get((op, index), _STRANGER))
         storages = frozenset(self._name_of[key] for key in keys)
         self._fingerprint = mixed(self._fingerprint, name=name, storages=storages, makes_bytes=makes_bytes)
-        if self.route.stream.fingerprints.get(op) != self._fingerprint:
-            self._take(self._route_to_here())
+        if self.planned_step.recorded.fingerprints.get(op) != self._fingerprint:
+            self._take(self._planned_step_to_here())
         self._act()
 
     def ready(self, op: int) -> None:  # noqa: ARG002
@@ -113,16 +113,16 @@ class PlanExecutor(StepObserver):
 
     def made(self, op: int, *, index: int, key: int) -> None:
         """Name what was made."""
-        if self.route is not None and (op, index) in self.route.stream.made:
-            self._call(key, self.route.stream.made[op, index])
+        if self.planned_step is not None and (op, index) in self.planned_step.recorded.made:
+            self._call(key, self.planned_step.recorded.made[op, index])
 
     def ran(self, op: int, *, seconds: float) -> None:
         """Note the time, and who is of no use any more."""
         self.seconds[op] = seconds
-        if self.route is not None:
-            for name in self.route.schedule.drops.get(op, ()):
+        if self.planned_step is not None:
+            for name in self.planned_step.schedule.drops.get(op, ()):
                 if name in self._key_of:
-                    self._remaker.drop(self._key_of[name])
+                    self._recomputer.drop(self._key_of[name])
         self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:
@@ -135,35 +135,35 @@ class PlanExecutor(StepObserver):
     def _call(self, key: int, name: str) -> None:
         self._name_of[key], self._key_of[name] = name, key
 
-    def _take(self, route: PlannedStep | None) -> None:
-        """Go on along `route`; without one, do nothing ahead any more."""
-        self.route = route
-        if route is None:
+    def _take(self, planned_step: PlannedStep | None) -> None:
+        """Go on along `planned_step`; without one, do nothing ahead any more."""
+        self.planned_step = planned_step
+        if planned_step is None:
             self._wanted.clear()
             self._tier.rank = least_recently_used
-            self._remaker.noted = frozenset()
+            self._recomputer.noted = frozenset()
             return
         self._tier.rank = self._needed_last
-        self._remaker.noted = route.schedule.noted
+        self._recomputer.noted = planned_step.schedule.noted
         dead_at: dict[int, list[str]] = defaultdict(list)
-        for name, uses in route.stream.uses.items():
-            if name not in route.stream.remains:
+        for name, uses in planned_step.recorded.uses.items():
+            if name not in planned_step.recorded.remains:
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
-    def _route_to_here(self) -> PlannedStep | None:
+    def _planned_step_to_here(self) -> PlannedStep | None:
         """Find a route that has come here too; it is the one that the next step is taken to follow."""
-        for route in self.routes:
-            if route.stream.fingerprints.get(self._op) == self._fingerprint:
-                self.routes.remove(route)
-                self.routes.insert(0, route)
-                return route
+        for planned_step in self.planned_steps:
+            if planned_step.recorded.fingerprints.get(self._op) == self._fingerprint:
+                self.planned_steps.remove(planned_step)
+                self.planned_steps.insert(0, planned_step)
+                return planned_step
         return None
 
     def _act(self) -> None:
-        if self.route is None:
+        if self.planned_step is None:
             return
-        schedule, op, now = self.route.schedule, self._op, self._first + self._op
+        schedule, op, now = self.planned_step.schedule, self._op, self._first + self._op
         for move in schedule.leaves.get(op, ()):
             for _, block in self._blocks(move):
                 self._tier.leave(block, deadline=now + move.due)
@@ -173,8 +173,8 @@ class PlanExecutor(StepObserver):
         for move in schedule.fetches.get(op, ()):
             for key, block in self._blocks(move):
                 self._wanted.append(_Wanted(now + move.due, key, block))
-        self._remaker.make(
-            self._key_of[name] for name in schedule.remakes.get(op, ()) if name in self._key_of
+        self._recomputer.make(
+            self._key_of[name] for name in schedule.recomputes.get(op, ()) if name in self._key_of
         )
 
     def _blocks(self, move: ScheduledMove) -> Iterator[tuple[int, TierBlock]]:
@@ -187,8 +187,8 @@ class PlanExecutor(StepObserver):
 
     def _let_dead_go(self, *, until: int) -> None:
         """Let those leave that the program does not give up before then; the others will leave their room unwritten."""
-        assert self.route is not None
-        deaths, first = self.route.stream.deaths, self._first
+        assert self.planned_step is not None
+        deaths, first = self.planned_step.recorded.deaths, self._first
         going = [key for key in self._dead if first + deaths[self._name_of[key]] >= until]
         for key in going:
             if key in self._tier:
@@ -196,10 +196,10 @@ class PlanExecutor(StepObserver):
                     self._tier.leave(block, deadline=first + self._op)
         self._dead.difference_update(going)
 
-    def _needed_last(self, tenant: ManagedStorage) -> float:
+    def _needed_last(self, managed: ManagedStorage) -> float:
         """Rank by the next use: Belady's rule."""
-        name = self._name_of.get(tenant.number)
-        if name is None or self.route is None:
+        name = self._name_of.get(managed.number)
+        if name is None or self.planned_step is None:
             return math.inf
-        following = self.route.stream.next_use(name, after=self._op)
+        following = self.planned_step.recorded.next_use(name, after=self._op)
         return math.inf if following is None else following

@@ -20,22 +20,22 @@ Fetches = Mapping[int, Sequence[tuple[int, int]]]
 """By the operator that they begin before: the operator that needs them, and bytes."""
 
 
-def held_bytes_out(route: PlannedStep, *, taken_bytes: NDArray[np.int64]) -> int:
+def held_bytes_out(planned_step: PlannedStep, *, taken_bytes: NDArray[np.int64]) -> int:
     """Return what a step writes of such content, while its plan is followed.
 
     Args:
         route: The step as it ran, and its plan.
         taken_bytes: Of fast memory by the plan in each slice of the step, transfers under way included, shape (T,).
     """
-    timeline, stream = route.timeline, route.stream
-    taken = np.zeros(stream.num_operators, np.int64)
+    timeline, recorded = planned_step.timeline, planned_step.recorded
+    taken = np.zeros(recorded.num_operators, np.int64)
     np.maximum.at(taken, timeline.slices.op, taken_bytes)
     return squeezed_out(
         taken.tolist(),
         capacity=timeline.fast_bytes,
-        fetches=_fetches(route.schedule.fetches, stream.num_operators),
-        dies=_dies(stream, route.schedule.fetches),
-        deaths=stream.deaths,
+        fetches=_fetches(planned_step.schedule.fetches, recorded.num_operators),
+        dies=_dies(recorded, planned_step.schedule.fetches),
+        deaths=recorded.deaths,
     )
 
 
@@ -95,21 +95,21 @@ def _fetches(moves: Moves, num_operators: int) -> Fetches:
     return found
 
 
-def _dies(stream: RecordedStep, moves: Moves) -> Mapping[int, Mapping[str, int]]:
+def _dies(recorded: RecordedStep, moves: Moves) -> Mapping[int, Mapping[str, int]]:
     """Return what the program holds on to, in bytes that are not on the drive too, by the last operator that uses it."""
-    storages = stream.trace.storages
-    read = _read_unchanged(stream, moves)
+    storages = recorded.trace.storages
+    read = _read_unchanged(recorded, moves)
     dies: dict[int, dict[str, int]] = defaultdict(dict)
     for name, size in zip(storages.name, storages.bytes.tolist(), strict=True):
-        uses = stream.uses.get(name, ())
-        if uses and name not in stream.remains and stream.deaths[name] > uses[-1] + 1:
+        uses = recorded.uses.get(name, ())
+        if uses and name not in recorded.remains and recorded.deaths[name] > uses[-1] + 1:
             dies[uses[-1]][name] = max(0, size - read.get(name, 0))
     return dies
 
 
-def _read_unchanged(stream: RecordedStep, moves: Moves) -> Mapping[str, int]:
+def _read_unchanged(recorded: RecordedStep, moves: Moves) -> Mapping[str, int]:
     """Return the bytes of each storage that are fetched after the last operator that writes to it."""
-    storages, operands = stream.trace.storages, stream.trace.operands
+    storages, operands = recorded.trace.storages, recorded.trace.operands
     written = np.zeros(len(storages), np.int64)
     np.maximum.at(written, operands.storage[operands.writes], operands.op[operands.writes])
     last_write = dict(zip(storages.name, written.tolist(), strict=True))

@@ -22,35 +22,39 @@ LITTLE_WAITING = 0.05
 class PlannedStep:
     """A stream on a machine under a budget."""
 
-    stream: RecordedStep
+    recorded: RecordedStep
     machine: Machine
     timeline: Timeline
     plan: Plan
     schedule: OperatorSchedule
 
 
-def make_route(
-    stream: RecordedStep, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
+def make_planned_step(
+    recorded: RecordedStep, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
 ) -> PlannedStep:
-    """Plan how to run `stream` again.
+    """Plan how to run `recorded` again.
 
     Raises:
         InfeasibleError: an operator needs more than the budget.
         SolverError: the programme was not solved.
     """
-    timeline, made = plan_run(stream.trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
+    timeline, made = plan_run(recorded.trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
     schedule = schedule_of(
-        made, timeline, machine=machine, names=stream.trace.storages.name, num_operators=stream.num_operators
+        made,
+        timeline,
+        machine=machine,
+        names=recorded.trace.storages.name,
+        num_operators=recorded.num_operators,
     )
-    return PlannedStep(stream=stream, machine=machine, timeline=timeline, plan=made, schedule=schedule)
+    return PlannedStep(recorded=recorded, machine=machine, timeline=timeline, plan=made, schedule=schedule)
 
 
 def plan_run(
     trace: Trace, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
 ) -> tuple[Timeline, Plan]:
-    """Plan for operators as they are, none cut: keep, move, and make again where that is worth its time.
+    """Plan for operators as they are, none cut: keep, move, and recompute where that is worth its time.
 
-    Raises: as `make_route`.
+    Raises: as `make_planned_step`.
     """
     timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
     if objective == OBJECTIVE:
@@ -60,9 +64,12 @@ def plan_run(
     return timeline, plan(timeline, machine=machine, objective=objective)
 
 
-def retimed(route: PlannedStep, *, seconds: Mapping[int, float], machine: Machine) -> PlannedStep:
-    """Plan the same stream again with other times of its operators, or on another drive; errors as `make_route`."""
-    stream = replace(route.stream, trace=with_seconds(route.stream.trace, seconds))
-    return make_route(
-        stream, machine=machine, budget_bytes=route.timeline.fast_bytes, objective=route.plan.objective
+def retimed(planned_step: PlannedStep, *, seconds: Mapping[int, float], machine: Machine) -> PlannedStep:
+    """Plan the same stream again with other times of its operators, or on another drive; errors as `make_planned_step`."""
+    recorded = replace(planned_step.recorded, trace=with_seconds(planned_step.recorded.trace, seconds))
+    return make_planned_step(
+        recorded,
+        machine=machine,
+        budget_bytes=planned_step.timeline.fast_bytes,
+        objective=planned_step.plan.objective,
     )

@@ -79,7 +79,7 @@ def stream_of(session: CaptureSession, log: StepLog) -> tuple[RecordedStep, dict
         for name in touched:
             uses[name].append(use.op)
     s = trace.storages
-    stream = RecordedStep(
+    recorded = RecordedStep(
         trace=trace,
         fingerprints=fingerprints,
         uses=uses,
@@ -93,7 +93,7 @@ def stream_of(session: CaptureSession, log: StepLog) -> tuple[RecordedStep, dict
         ),
         outlived={names[row - 1]: names[row] for row in rows if cycle[row].suffix},
     )
-    return stream, {key: name_of[number] for key, number in session.living.items() if number in name_of}
+    return recorded, {key: name_of[number] for key, number in session.living.items() if number in name_of}
 
 
 def _strangers(recording: Recording, log: StepLog) -> dict[Place, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering import insert_replays
+from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.recomputation import places_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -46,8 +46,8 @@ class OperatorSchedule:
     """Operators that may run again."""
     drops: Names
     """What is dropped after an operator."""
-    remakes: Names
-    """What is made again before an operator."""
+    recomputes: Names
+    """What is recomputed before an operator."""
 
 
 def schedule_of(
@@ -62,7 +62,7 @@ def schedule_of(
         names: Of the step's storages.
         num_operators: Of the step.
     """
-    longer = insert_replays(timeline, plan.replays, machine=machine)
+    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
     moves, page, extents = plan.transfers, longer.page_bytes, longer.extents
     before = _operators_before(longer, timeline)
     kinds: tuple[dict[int, list[ScheduledMove]], ...] = (
@@ -92,40 +92,44 @@ def schedule_of(
         for moved in kind.values():
             moved.sort(key=lambda move: move.due)
     saves, leaves, fetches = kinds
-    noted, drops, remakes = _fates_of_replays(plan, timeline, names)
+    noted, drops, recomputes = _fates_of_recomputations(plan, timeline, names)
     return OperatorSchedule(
-        saves=saves, leaves=leaves, fetches=fetches, noted=noted, drops=drops, remakes=remakes
+        saves=saves, leaves=leaves, fetches=fetches, noted=noted, drops=drops, recomputes=recomputes
     )
 
 
 def _operators_before(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
-    """Return the operator at each slice of the step with replays; at a replay, the one that it runs before."""
+    """Return the operator at each slice of the step with recomputations; at a recomputation, the one that it runs before."""
     place = places_of_slices(longer, of=timeline)
     following = np.searchsorted(place, np.arange(len(longer.slices)))
     return timeline.slices.op[following].astype(np.int64)
 
 
-def _fates_of_replays(
+def _fates_of_recomputations(
     plan: Plan, timeline: Timeline, names: Sequence[str]
 ) -> tuple[frozenset[int], Names, Names]:
     """Return the operators that run again, and what the program still holds of their results: when it goes and comes."""
-    recipes, slices = timeline.recipes, timeline.slices
+    producers, slices = timeline.producers, timeline.slices
     uses = _uses(timeline)
     noted: set[int] = set()
     drops: dict[int, list[str]] = defaultdict(list)
-    remakes: dict[int, list[str]] = defaultdict(list)
-    for recipe, t in zip(plan.replays.recipe.tolist(), plan.replays.before_slice.tolist(), strict=True):
+    recomputes: dict[int, list[str]] = defaultdict(list)
+    for producer, t in zip(
+        plan.recomputations.producer.tolist(), plan.recomputations.before_slice.tolist(), strict=True
+    ):
         before = int(slices.op[t])
-        first, end = int(recipes.op_ptr[recipe]), int(recipes.op_ptr[recipe + 1])
-        noted.update(recipes.op[first:end].tolist())
-        touches = slice(int(recipes.touch_ptr[first]), int(recipes.touch_ptr[end]))
-        made: list[int] = np.unique(recipes.touch_storage[touches][recipes.touch_writes[touches]]).tolist()
+        first, end = int(producers.op_ptr[producer]), int(producers.op_ptr[producer + 1])
+        noted.update(producers.op[first:end].tolist())
+        touches = slice(int(producers.touch_ptr[first]), int(producers.touch_ptr[end]))
+        made: list[int] = np.unique(
+            producers.touch_storage[touches][producers.touch_writes[touches]]
+        ).tolist()
         for storage in made:
             at = bisect_left(uses[storage], t)
             if 0 < at < len(uses[storage]):
                 drops[int(slices.op[uses[storage][at - 1]])].append(names[storage])
-                remakes[before].append(names[storage])
-    return frozenset(noted), drops, remakes
+                recomputes[before].append(names[storage])
+    return frozenset(noted), drops, recomputes
 
 
 def _uses(timeline: Timeline) -> Mapping[int, Sequence[int]]:

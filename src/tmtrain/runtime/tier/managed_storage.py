@@ -1,4 +1,4 @@
-"""A tenant: a storage whose blocks the fast tier may move, and where each of them is.
+"""A managed storage: a storage whose blocks the fast tier may move, and where each of them is.
 
 A block is the unit that moves: BLOCK_BYTES of a storage, counted from its first whole page. States:
 
@@ -32,7 +32,7 @@ class TierBlock:
     """The unit that moves."""
 
     owner: int
-    """Number of its tenant."""
+    """Number of its managed storage."""
     span: Span
     offset: int
     """In the flash file."""
@@ -70,7 +70,7 @@ class ManagedStorage:
         return sum(block.span.length for block in self.blocks)
 
     def places_in(self, ranges: Ranges) -> range:
-        """Return the places of the blocks that lie in the tenant's range among these; without one, of all."""
+        """Return the places of the blocks that lie in the managed storage's range among these; without one, of all."""
         if self.number not in ranges:
             return range(len(self.blocks))
         first, end = ranges[self.number]

@@ -62,13 +62,13 @@ def view(span: Span) -> memoryview:
     return memoryview((ctypes.c_char * span.length).from_address(span.address)).cast("B")
 
 
-def give_back(span: Span) -> None:
+def page_out(span: Span) -> None:
     """Return whole pages to the system and close them: their content is gone, touching them is a fault."""
     _call("mprotect", span, _PROT_NONE)
     _call("madvise", span, _MADV_DONTNEED)
 
 
-def open_up(span: Span) -> None:
+def page_in(span: Span) -> None:
     """Let pages that were given back be filled again."""
     _call("mprotect", span, _PROT_READ_WRITE)
 

@@ -18,16 +18,16 @@ from tmtrain.policies.shared.address_space import BestFit
 from tmtrain.runtime.tier.flash import Flash
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, BlockState, ManagedStorage, TierBlock
 from tmtrain.runtime.tier.mover import Job, Mover
-from tmtrain.runtime.tier.pages import PAGE_BYTES, Ranges, Span, give_back, interior, open_up, view
+from tmtrain.runtime.tier.pages import PAGE_BYTES, Ranges, Span, interior, page_in, page_out, view
 from tmtrain.units import format_bytes
 
 NOWHERE: Ranges = MappingProxyType({})
 """All storages are touched as a whole."""
 
 
-def least_recently_used(tenant: ManagedStorage) -> float:
+def least_recently_used(managed: ManagedStorage) -> float:
     """Rank who was not used for longest first: what to go by where the future is not known."""
-    return -tenant.last_use
+    return -managed.last_use
 
 
 @dataclass(slots=True)
@@ -45,12 +45,12 @@ class Counts:
 
 @dataclass(slots=True)
 class Tier:
-    """The budget, its tenants, and the flash behind it."""
+    """The budget, its managed storages, and the flash behind it."""
 
     flash: Flash
     mover: Mover
     budget_bytes: int
-    """For tenants; what cannot be moved is counted elsewhere."""
+    """For managed storages; what cannot be moved is counted elsewhere."""
     rank: Callable[[ManagedStorage], float] = least_recently_used
     """Who leaves first where room is needed: the highest."""
     counts: Counts = field(default_factory=Counts)
@@ -60,33 +60,33 @@ class Tier:
     """Operator that runs now."""
     what: str = ""
     """Its name, for messages."""
-    _tenants: dict[int, ManagedStorage] = field(default_factory=dict)
+    _managed: dict[int, ManagedStorage] = field(default_factory=dict)
     _pinned: dict[int, range] = field(default_factory=dict)
-    """What the current operator touches: places of blocks by tenant."""
+    """What the current operator touches: places of blocks by managed storage."""
     _leaving: dict[int, TierBlock] = field(default_factory=dict)
     """Blocks that are LEAVING, by place on flash, who has been told first in front."""
     _leaving_bytes: int = 0
     _staying_bytes: int = 0
-    _tenant_bytes: int = 0
+    _managed_bytes: int = 0
     _reserved_bytes: int = 0
     """For what the current operator makes: nobody else may take it."""
     _places: BestFit = field(default_factory=BestFit)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._tenants
+        return number in self._managed
 
     def __len__(self) -> int:
-        return len(self._tenants)
+        return len(self._managed)
 
     @property
-    def tenant_bytes(self) -> int:
-        """Of all tenants, wherever they are."""
-        return self._tenant_bytes
+    def managed_bytes(self) -> int:
+        """Of all managed storages, wherever they are."""
+        return self._managed_bytes
 
     @property
     def free_bytes(self) -> int:
-        """Of the budget, for tenants that do not stay for good."""
+        """Of the budget, for managed storages that do not stay for good."""
         return self.budget_bytes - self._staying_bytes
 
     def begin(self, now: int, numbers: Iterable[int], *, ranges: Ranges = NOWHERE, what: str = "") -> None:
@@ -94,7 +94,7 @@ class Tier:
 
         Args:
             now: Number of the operator.
-            numbers: Tenants that it touches; those of others are ignored.
+            numbers: Managed storages that it touches; those of others are ignored.
             ranges: What it touches of those that it does not touch as a whole.
             what: Its name, for messages.
 
@@ -103,15 +103,15 @@ class Tier:
             FlashError: the drive failed.
         """
         self.now, self.what, self._reserved_bytes = now, what, 0
-        tenants = [self._tenants[number] for number in numbers if number in self._tenants]
-        self._pinned = {tenant.number: tenant.places_in(ranges) for tenant in tenants}
+        managed_storages = [self._managed[number] for number in numbers if number in self._managed]
+        self._pinned = {managed.number: managed.places_in(ranges) for managed in managed_storages}
         elsewhere: list[TierBlock] = []
-        for tenant in tenants:
-            tenant.last_use = now
-            if tenant.is_dropped:
-                raise RuntimeError(f"{what} reads what was dropped and not made again")
+        for managed in managed_storages:
+            managed.last_use = now
+            if managed.is_dropped:
+                raise RuntimeError(f"{what} reads what was dropped and not recomputed")
             # What is HERE stays so: only this thread sends blocks away.
-            elsewhere += [block for block in tenant.blocks_in(ranges) if block.state is not BlockState.HERE]
+            elsewhere += [block for block in managed.blocks_in(ranges) if block.state is not BlockState.HERE]
         self._call_back(elsewhere)
         absent = [block for block in elsewhere if block.state is BlockState.AWAY]
         self.make_room(sum(block.span.length for block in absent))
@@ -131,17 +131,17 @@ class Tier:
         """Somebody changed these, as far as in `ranges`: copies on flash are stale."""
         with self._lock:
             for number in numbers:
-                if number in self._tenants:
-                    for block in self._tenants[number].blocks_in(ranges):
+                if number in self._managed:
+                    for block in self._managed[number].blocks_in(ranges):
                         block.version += 1
                         block.is_clean = False
 
     def keep(self, number: int) -> None:
-        """Let a tenant that is in memory stay there until it dies: others touch it when they please."""
-        tenant = self._tenants[number]
-        if not tenant.stays:
-            tenant.stays = True
-            self._staying_bytes += tenant.bytes
+        """Let a managed storage that is in memory stay there until it dies: others touch it when they please."""
+        managed = self._managed[number]
+        if not managed.stays:
+            managed.stays = True
+            self._staying_bytes += managed.bytes
 
     def admit(self, number: int, memory: Span) -> None:
         """Take in a new storage, which is in memory and written; room for it has been made before.
@@ -162,32 +162,32 @@ class Tier:
             )
             for at in range(0, span.length, BLOCK_BYTES)
         ]
-        self._tenants[number] = ManagedStorage(
+        self._managed[number] = ManagedStorage(
             number=number, blocks=blocks, lead_bytes=span.address - memory.address, first_page=first, last_use=self.now
         )  # fmt: skip
         self._pinned[number] = range(len(blocks))
-        self._tenant_bytes += span.length
+        self._managed_bytes += span.length
         self._reserved_bytes = max(0, self._reserved_bytes - memory.length)
         with self._lock:
             self._use(span.length)
 
     def dismiss(self, number: int) -> None:
         """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""
-        tenant = self._tenants.pop(number, None)
-        if tenant is None:
+        managed = self._managed.pop(number, None)
+        if managed is None:
             return
-        for block in tenant.blocks:
+        for block in managed.blocks:
             if block.job is not None:
                 self.mover.drop(block.job)
             with self._lock:
                 if block.state is BlockState.AWAY:
-                    open_up(block.span)
+                    page_in(block.span)
                 else:
                     self.used_bytes -= block.span.length
                 self._settle(block)
-        self._tenant_bytes -= tenant.bytes
-        self._staying_bytes -= tenant.bytes if tenant.stays else 0
-        self._places.give(tenant.first_page, tenant.bytes // PAGE_BYTES)
+        self._managed_bytes -= managed.bytes
+        self._staying_bytes -= managed.bytes if managed.stays else 0
+        self._places.give(managed.first_page, managed.bytes // PAGE_BYTES)
         self._pinned.pop(number, None)
 
     def reserve(self, wanted_bytes: int) -> None:
@@ -196,7 +196,7 @@ class Tier:
         self._reserved_bytes = wanted_bytes
 
     def make_room(self, wanted_bytes: int) -> None:
-        """Let tenants leave, by rank, until so much is free; those of the current operator stay.
+        """Let managed storages leave, by rank, until so much is free; those of the current operator stay.
 
         Raises:
             InfeasibleError: what has to stay leaves less.
@@ -236,12 +236,12 @@ class Tier:
         self._write(block, deadline=deadline)
 
     def drop(self, number: int) -> bool:
-        """Forget what a tenant holds; False where it has to stay, or the budget has no room to copy it from elsewhere."""
-        tenant = self._tenants[number]
-        if any(map(self._must_stay, tenant.blocks)) or 2 * tenant.bytes > self.free_bytes:
+        """Forget what a managed storage holds; False where it has to stay, or the budget has no room to copy it from elsewhere."""
+        managed = self._managed[number]
+        if any(map(self._must_stay, managed.blocks)) or 2 * managed.bytes > self.free_bytes:
             return False
-        tenant.is_dropped = True
-        for block in tenant.blocks:
+        managed.is_dropped = True
+        for block in managed.blocks:
             if block.job is not None:
                 self.mover.drop(block.job)
             with self._lock:
@@ -252,31 +252,31 @@ class Tier:
         return True
 
     def reopen(self, number: int) -> None:
-        """Let a tenant that was dropped be filled again; errors as `make_room`."""
-        tenant = self._tenants[number]
-        self.make_room(tenant.bytes)
+        """Let a managed storage that was dropped be filled again; errors as `make_room`."""
+        managed = self._managed[number]
+        self.make_room(managed.bytes)
         with self._lock:
-            for block in tenant.blocks:
-                open_up(block.span)
+            for block in managed.blocks:
+                page_in(block.span)
                 block.state = BlockState.HERE
-            self._use(tenant.bytes)
-        tenant.is_dropped = False
+            self._use(managed.bytes)
+        managed.is_dropped = False
 
     def fetch(self, block: TierBlock, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
-        if block.state is BlockState.AWAY and not self._tenants[block.owner].is_dropped:
+        if block.state is BlockState.AWAY and not self._managed[block.owner].is_dropped:
             if self.used_bytes + self._reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._fetch(block, deadline=deadline)
         return True
 
     def blocks_of(self, number: int) -> list[TierBlock]:
-        """Return the blocks of a tenant, in order."""
-        return self._tenants[number].blocks
+        """Return the blocks of a managed storage, in order."""
+        return self._managed[number].blocks
 
     @property
     def away_bytes(self) -> int:
-        """Of tenants, on flash only."""
+        """Of managed storages, on flash only."""
         return sum(block.span.length for block in self._all_blocks() if block.state is BlockState.AWAY)
 
     def close(self, *, restores: bool = True) -> None:
@@ -288,10 +288,10 @@ class Tier:
         Raises:
             FlashError: something could not be read.
         """
-        self.budget_bytes = max(self.budget_bytes, self._tenant_bytes)
+        self.budget_bytes = max(self.budget_bytes, self._managed_bytes)
         try:
             if restores:
-                self.begin(self.now + 1, list(self._tenants))
+                self.begin(self.now + 1, list(self._managed))
             else:
                 self._end_jobs()
         finally:
@@ -304,13 +304,13 @@ class Tier:
                 self._wait(block)
 
     def _choose(self, short: int, wanted: int) -> None:
-        """Let blocks leave, from the highest rank on, the front of each tenant first."""
+        """Let blocks leave, from the highest rank on, the front of each managed storage first."""
         ranked = [
-            (-self.rank(tenant), number) for number, tenant in self._tenants.items() if not tenant.stays
+            (-self.rank(managed), number) for number, managed in self._managed.items() if not managed.stays
         ]
         heapq.heapify(ranked)
         while ranked and short > 0:
-            for block in self._tenants[heapq.heappop(ranked)[1]].blocks:
+            for block in self._managed[heapq.heappop(ranked)[1]].blocks:
                 if short > 0 and block.state is BlockState.HERE and not self._must_stay(block):
                     self.counts.evictions += 1
                     self.leave(block, deadline=self.now)
@@ -339,12 +339,12 @@ class Tier:
         return bool(coming)
 
     def _all_blocks(self) -> Iterator[TierBlock]:
-        return (block for tenant in self._tenants.values() for block in tenant.blocks)
+        return (block for managed in self._managed.values() for block in managed.blocks)
 
     def _must_stay(self, block: TierBlock) -> bool:
-        tenant = self._tenants[block.owner]
+        managed = self._managed[block.owner]
         touched = self._pinned.get(block.owner)
-        return tenant.stays or (touched is not None and tenant.place_of(block) in touched)
+        return managed.stays or (touched is not None and managed.place_of(block) in touched)
 
     def _call_back(self, blocks: Iterable[TierBlock]) -> None:
         """Let those stay that have not gone yet."""
@@ -372,7 +372,7 @@ class Tier:
 
     def _fetch(self, block: TierBlock, *, deadline: int) -> None:
         with self._lock:
-            open_up(block.span)
+            page_in(block.span)
             block.state = BlockState.COMING
             self._use(block.span.length)
         block.job = Job(
@@ -407,7 +407,7 @@ class Tier:
             block.state, block.is_clean = BlockState.HERE, True
 
     def _go(self, block: TierBlock) -> None:
-        give_back(block.span)
+        page_out(block.span)
         self._settle(block)
         block.state = BlockState.AWAY
         self.used_bytes -= block.span.length

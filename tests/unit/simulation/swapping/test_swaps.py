@@ -108,7 +108,7 @@ class _Flash:
                 del self.at[byte]
 
 
-def _replay(swaps: Swaps, steps: int) -> int:
+def _recomputation(swaps: Swaps, steps: int) -> int:
     """Run steps on a flash of places, in which a fetch must find its own copy; return the most pages that were there."""
     flash, copies, most = _Flash(), swaps.copies, 0
     for copy in np.flatnonzero(copies.is_there_at_start).tolist():
@@ -143,4 +143,4 @@ def test_every_fetch_finds_what_was_written_for_it(policy: str, seed: int) -> No
     timeline = replace(timeline, page_bytes=PAGE, fast_bytes=timeline.fast_pages * PAGE)
     swaps = _swaps(policy, timeline, pages_per_second(read=50.0, write=40.0))
     assert len(swaps) > 50
-    assert _replay(swaps, steps=3) * PAGE <= swaps.space_bytes
+    assert _recomputation(swaps, steps=3) * PAGE <= swaps.space_bytes

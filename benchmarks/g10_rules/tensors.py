@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from g10_replay.hints import EVICT_CPU, TO_GPU, Hints, operands_of
-from g10_replay.tensor_memory import TensorMemory
+from g10_rules.hints import EVICT_CPU, TO_GPU, Hints, operands_of
+from g10_rules.tensor_memory import TensorMemory
 from tmtrain.importing import G10Workload
 
 SSD_BYTES_PER_MS = 3.2 * 2**30 / 1e3
@@ -39,18 +39,18 @@ class TensorRun:
 
 
 def run_tensors(workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> TensorRun:
-    """Replay one iteration of `workload` under the plan in `hints`."""
-    replay = _Replay(workload, hints, is_flashneuron=is_flashneuron)
+    """Recomputation one iteration of `workload` under the plan in `hints`."""
+    recomputation = _Recomputation(workload, hints, is_flashneuron=is_flashneuron)
     for kernel in range(len(workload.kernels)):
-        replay.run_kernel(kernel)
-    ssd_in, ssd_out, host_in, host_out = (channel.moved_bytes for channel in replay.channels)
+        recomputation.run_kernel(kernel)
+    ssd_in, ssd_out, host_in, host_out = (channel.moved_bytes for channel in recomputation.channels)
     clock_per_ms = workload.machine.gpu.clock_hz / 1e3
     return TensorRun(
-        total_cycles=replay.now_ms * clock_per_ms, moved_bytes=(ssd_in, ssd_out, host_in, host_out)
+        total_cycles=recomputation.now_ms * clock_per_ms, moved_bytes=(ssd_in, ssd_out, host_in, host_out)
     )
 
 
-class _Replay:
+class _Recomputation:
     """One run; the steps of a kernel are numbered as in the README."""
 
     def __init__(self, workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> None:

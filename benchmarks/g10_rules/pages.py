@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from g10_replay.hints import EVICT_CPU, EVICT_SSD, FREE, PREFETCH_DEGREE, TO_GPU, Hints
-from g10_replay.page_moves import (
+from g10_rules.hints import EVICT_CPU, EVICT_SSD, FREE, PREFETCH_DEGREE, TO_GPU, Hints
+from g10_rules.page_moves import (
     move_pages,
     push,
     push_fault,
@@ -14,7 +14,7 @@ from g10_replay.page_moves import (
     unlink,
     wait_for,
 )
-from g10_replay.page_state import (
+from g10_rules.page_state import (
     AWAITED,
     EVICT_HOST,
     FAULT_ALLOC,
@@ -37,7 +37,7 @@ from g10_replay.page_state import (
     State,
     new_state,
 )  # fmt: skip
-from g10_replay.page_state import EVICT_SSD as EVICT_SSD_QUEUE
+from g10_rules.page_state import EVICT_SSD as EVICT_SSD_QUEUE
 from tmtrain.importing import G10Workload
 from tmtrain.simulation.flash.compiled import compiled, entry
 
@@ -63,7 +63,7 @@ class PageRun:
 def run_pages(
     workload: G10Workload, hints: Hints, *, is_deepum: bool = False, all_resident: bool = False
 ) -> PageRun:
-    """Replay two iterations of `workload`.
+    """Recomputation two iterations of `workload`.
 
     Args:
         workload: As imported.

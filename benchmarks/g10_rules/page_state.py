@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from g10_replay.hints import Hints, operands_of
+from g10_rules.hints import Hints, operands_of
 from tmtrain.importing import G10Workload
 
 # Places of a page, and its queues; a page is in one queue at most.

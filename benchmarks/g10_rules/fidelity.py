@@ -1,4 +1,4 @@
-"""Our replay of the artifact's seven policies beside what the artifact itself reports."""
+"""Our recomputation of the artifact's seven policies beside what the artifact itself reports."""
 
 import csv
 import time
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from g10_replay.hints import correlation_hints, no_hints, planned_hints
-from g10_replay.pages import PageRun, run_pages
-from g10_replay.tensors import TensorRun, run_tensors
+from g10_rules.hints import correlation_hints, no_hints, planned_hints
+from g10_rules.pages import PageRun, run_pages
+from g10_rules.tensors import TensorRun, run_tensors
 from tmtrain.importing import G10Workload, load_g10
 
 POLICIES = ("ideal", "lru", "FlashNeuron", "deepUM", "G10GDSSSD", "G10GDSFULL", "prefetch_lru")
@@ -23,7 +23,7 @@ class Fidelity:
 
     policy: str
     artifact_cycles: int
-    replay_cycles: float
+    recompute_cycles: float
     is_exact: bool
     """Equal to the last digit that the artifact prints: all of them at page level, six at tensor level."""
     first_difference: str | None
@@ -36,7 +36,7 @@ class Fidelity:
     @property
     def error(self) -> float:
         """Of the total, relative."""
-        return self.replay_cycles / self.artifact_cycles - 1
+        return self.recompute_cycles / self.artifact_cycles - 1
 
 
 def compare_policies(folder: Path) -> Iterator[Fidelity]:
@@ -47,11 +47,11 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
     """
     workload = load_g10(folder)
     run_pages(workload, no_hints(workload), all_resident=True)  # compiles
-    with (folder / "results.csv").open(newline="") as stream:
-        rows = {row["policy"]: row for row in csv.DictReader(stream)}
+    with (folder / "results.csv").open(newline="") as recorded:
+        rows = {row["policy"]: row for row in csv.DictReader(recorded)}
     for policy in POLICIES:
         begin = time.perf_counter()
-        run = _REPLAYS[policy](folder, workload)
+        run = _RECOMPUTATIONS[policy](folder, workload)
         seconds = time.perf_counter() - begin
         moved = run.moved_bytes if isinstance(run, TensorRun) else (run.moved_pages[1] * 4096).tolist()
         row = rows[policy]
@@ -60,7 +60,7 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
         yield Fidelity(
             policy=policy,
             artifact_cycles=total,
-            replay_cycles=run.total_cycles,
+            recompute_cycles=run.total_cycles,
             is_exact=run.total_cycles == total if is_page_run else _to_six_digits(run, workload) == total,
             first_difference=_first_difference(folder, policy, run) if is_page_run else None,
             are_bytes_equal=list(moved) == [int(row[name]) for name in _MOVED],
@@ -70,15 +70,15 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
 
 
 def _planned(policy: str) -> Callable[[Path, G10Workload], TensorRun]:
-    def replay(folder: Path, workload: G10Workload) -> TensorRun:
+    def recomputation(folder: Path, workload: G10Workload) -> TensorRun:
         return run_tensors(
             workload, planned_hints(folder, workload, policy), is_flashneuron=policy == "FlashNeuron"
         )
 
-    return replay
+    return recomputation
 
 
-_REPLAYS: dict[str, Callable[[Path, G10Workload], PageRun | TensorRun]] = {
+_RECOMPUTATIONS: dict[str, Callable[[Path, G10Workload], PageRun | TensorRun]] = {
     "ideal": lambda _, w: run_pages(w, no_hints(w), all_resident=True),
     "lru": lambda _, w: run_pages(w, no_hints(w)),
     "deepUM": lambda _, w: run_pages(w, correlation_hints(w), is_deepum=True),
@@ -94,8 +94,8 @@ def _to_six_digits(run: TensorRun, workload: G10Workload) -> int:
 
 
 def _first_difference(folder: Path, policy: str, run: PageRun) -> str | None:
-    with (folder / "kernel_ends.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    with (folder / "kernel_ends.csv").open(newline="") as recorded:
+        rows = list(csv.DictReader(recorded))
     for iteration, ends in enumerate(run.kernel_ends):
         column = f"{policy}_iter{iteration}_end"
         if column not in rows[0]:

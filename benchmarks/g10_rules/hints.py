@@ -32,10 +32,10 @@ def no_hints(workload: G10Workload) -> Hints:
 
 def planned_hints(folder: Path, workload: G10Workload, policy: str) -> Hints:
     """Return the plan that the artifact's planner made for `policy`, from plans.csv."""
-    with (folder / "plans.csv").open(newline="") as stream:
+    with (folder / "plans.csv").open(newline="") as recorded:
         rows = [
             (int(row["issue_kernel"]), int(row["tensor_id"]), ACTIONS[row["action"]])
-            for row in csv.DictReader(stream)
+            for row in csv.DictReader(recorded)
             if row["policy"] == policy
         ]
     return _hints(rows, kernels=len(workload.kernels))

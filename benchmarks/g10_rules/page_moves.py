@@ -3,7 +3,7 @@
 Compiled functions know no arguments by keyword alone.
 """
 
-from g10_replay.page_state import (
+from g10_rules.page_state import (
     ALLOC,
     AWAITED,
     EVICT_HOST,
