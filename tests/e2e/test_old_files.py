@@ -36,7 +36,9 @@ def test_an_old_plan_is_saved_in_the_words_of_today(plan: tmtrain.Plan, tmp_path
 
 
 def test_a_result_of_version_3_opens(plan: tmtrain.Plan) -> None:
-    assert tmtrain.load_result(OLD / "example.result").recompute_s == pytest.approx(plan.prediction.recompute_s)
+    assert tmtrain.load_result(OLD / "example.result").recompute_s == pytest.approx(
+        plan.prediction.recompute_s
+    )
 
 
 def test_fates_of_version_1_open() -> None:

@@ -36,7 +36,7 @@ def work_of(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], out
     >>> import torch
     >>> a, b = torch.empty(3, 5), torch.empty(5, 7)
     >>> work_of(torch.ops.aten.mm.default, (a, b), {}, a @ b)
-    Work(flops=210, batch=1, m=3, n=7, k=5)
+    OperatorWork(flops=210, batch=1, m=3, n=7, k=5)
     """
     short_name = short_name_of(func)
     measure = _ATTENTION if short_name.startswith("_scaled_dot_product_") else _DIMENSIONS.get(short_name)

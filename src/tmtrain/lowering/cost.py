@@ -7,7 +7,7 @@ the vector unit does one operation per element of every operand of an operator w
 class (`tmtrain.lowering.vector`). Elementwise chains are fused where the machine says so (`tmtrain.lowering.fusion`).
 Where the machine has a measured time for an operator and its shapes, that counts (`tmtrain.machine.calibration`), and a
 slice takes its share of it; joules remain the model's. Of a step with durations of its own (Note [Given durations] in
-`tmtrain.lowering.lower`) only pointwise operators are known to be vector work.
+`tmtrain.lowering.verbs`) only pointwise operators are known to be vector work.
 
 Known limitations: attention and convolution backward are priced as the number of equal products that their FLOPs say, of
 the shape of the forward product; element sizes of vector operators do not change their rate.

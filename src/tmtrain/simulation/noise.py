@@ -111,7 +111,7 @@ def conditions_of(
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline
-    >>> timeline, slower = example_timeline(), Drift(first_step=3, factor=1.3)
+    >>> timeline, slower = example_timeline(), RateDrift(first_step=3, factor=1.3)
     >>> for step in (2, 3):
     ...     met = conditions_of(
     ...         step, timeline=timeline, machine=load_machine("v4-slc"), disturbances=[slower], seed=0

@@ -48,13 +48,13 @@ def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 
 @pytest.fixture
-def callback(tmp_path: Path) -> Iterator[huggingface.BudgetCallback]:
-    with huggingface.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path) as made:
+def callback(tmp_path: Path) -> Iterator[huggingface.BudgetTrainerCallback]:
+    with huggingface.BudgetTrainerCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path) as made:
         yield made
 
 
 def test_the_trainer_of_transformers_computes_the_same(
-    tmp_path: Path, callback: huggingface.BudgetCallback
+    tmp_path: Path, callback: huggingface.BudgetTrainerCallback
 ) -> None:
     plain = small_training("gpt2")
     trainer_of(plain, tmp_path, []).train()
@@ -67,7 +67,9 @@ def test_the_trainer_of_transformers_computes_the_same(
     assert sum(step.bytes_in for step in measured.steps) > 0
 
 
-def test_it_evaluates_and_saves_in_between(tmp_path: Path, callback: huggingface.BudgetCallback) -> None:
+def test_it_evaluates_and_saves_in_between(
+    tmp_path: Path, callback: huggingface.BudgetTrainerCallback
+) -> None:
     kept = small_training("gpt2")
     changes = {"eval_strategy": "steps", "eval_steps": 3, "save_strategy": "steps", "save_steps": 5}
     trainer = trainer_of(kept, tmp_path, [callback], **changes)
@@ -87,7 +89,7 @@ def test_an_error_in_the_loop_gives_everything_back(tmp_path: Path) -> None:
                 raise ZeroDivisionError
 
     made = small_training("gpt2")
-    callback = huggingface.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
+    callback = huggingface.BudgetTrainerCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
     with pytest.raises(ZeroDivisionError), callback:
         trainer_of(made, tmp_path, [callback, Stops()]).train()
     assert all(
@@ -96,7 +98,7 @@ def test_an_error_in_the_loop_gives_everything_back(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_keep_in_a_budget_is_refused(
-    tmp_path: Path, callback: huggingface.BudgetCallback
+    tmp_path: Path, callback: huggingface.BudgetTrainerCallback
 ) -> None:
     made = small_training("gpt2")
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}

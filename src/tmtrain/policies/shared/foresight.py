@@ -23,7 +23,7 @@ def uses_by_slice(timeline: Timeline) -> list[list[SliceUse]]:
 
     >>> from tmtrain.planning.example import example_timeline
     >>> uses_by_slice(example_timeline())[0][0]
-    Use(extent=0, needs_content=True, ago=1)
+    SliceUse(extent=0, needs_content=True, ago=1)
     """
     access, at = timeline.accesses, slice_of_access(timeline).astype(np.int64)
     order = np.lexsort((at, access.extent))

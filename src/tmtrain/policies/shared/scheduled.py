@@ -33,7 +33,7 @@ def empty_schedule(num_slices: int) -> FetchSchedule:
     """Return a schedule that does nothing, to be filled.
 
     >>> empty_schedule(2)
-    Schedule(ahead=[[], []], leave=[[], []], reserve=[0, 0])
+    FetchSchedule(ahead=[[], []], leave=[[], []], reserve=[0, 0])
     """
     return FetchSchedule(
         ahead=[[] for _ in range(num_slices)],

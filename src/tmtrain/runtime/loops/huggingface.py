@@ -36,7 +36,7 @@ class BudgetTrainerCallback(TrainerCallback):
         >>> config = transformers.GPT2Config(n_layer=1, n_embd=128, n_head=2, vocab_size=1000, use_cache=False)
         >>> rows = [{"input_ids": [7] * 32, "labels": [7] * 32} for _ in range(8)]
         >>> with tempfile.TemporaryDirectory(dir=".") as folder:
-        ...     budget = BudgetCallback(budget_bytes="4 MiB", flash=folder)
+        ...     budget = BudgetTrainerCallback(budget_bytes="4 MiB", flash=folder)
         ...     arguments = transformers.TrainingArguments(
         ...         folder, max_steps=4, per_device_train_batch_size=2, report_to="none", disable_tqdm=True, use_cpu=True,
         ...         save_strategy="no", logging_strategy="no",
