@@ -39,7 +39,7 @@ def _tier(residency: ResidencyMode) -> Tier:
 
 
 def _drop(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
-    return residency.recomputer.drop(storage_key(tensor.untyped_storage()))
+    return residency.recomputer.discard(storage_key(tensor.untyped_storage()))
 
 
 def _is_away(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
@@ -47,7 +47,7 @@ def _is_away(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
     return any(block.state.value == "away" for block in _tier(residency).blocks_of(key))
 
 
-def test_what_is_dropped_leaves_memory_unwritten_and_is_made_when_it_is_touched(
+def test_what_is_discarded_leaves_memory_unwritten_and_is_made_when_it_is_touched(
     residency: ResidencyMode,
 ) -> None:
     start = torch.randn(SIDE, SIDE)
@@ -190,7 +190,7 @@ def _programme(seed: int, *, after_each: Callable[[list[torch.Tensor]], None]) -
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_random_programmes_compute_the_same_whatever_is_dropped_when(
+def test_random_programmes_compute_the_same_whatever_is_discarded_when(
     residency: ResidencyMode, seed: int
 ) -> None:
     expected = _programme(seed, after_each=lambda _: None)

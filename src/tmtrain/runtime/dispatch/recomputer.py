@@ -167,13 +167,13 @@ class Recomputer:
         """Make again what is dropped of these, sharing what they are made from."""
         self._make([self._dropped[key] for key in keys if key in self._dropped])
 
-    def drop(self, key: int) -> bool:
+    def discard(self, key: int) -> bool:
         """Drop what that storage holds, if it can be recomputed; return whether that was so."""
         content = self._current.get(key)
         if content is None or content.maker is None or key in self._dropped or key not in self._tier:
             return False
         needs = self._present(content)
-        if needs is None or not self._tier.drop(key):
+        if needs is None or not self._tier.discard(key):
             return False
         self._dropped[key] = content
         for heir in (content, *content.needed_by):  # those that were to be made from it

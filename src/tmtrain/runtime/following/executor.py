@@ -122,7 +122,7 @@ class PlanExecutor(StepObserver):
         if self.planned_step is not None:
             for name in self.planned_step.schedule.drops.get(op, ()):
                 if name in self._key_of:
-                    self._recomputer.drop(self._key_of[name])
+                    self._recomputer.discard(self._key_of[name])
         self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:

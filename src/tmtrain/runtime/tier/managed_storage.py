@@ -61,7 +61,7 @@ class ManagedStorage:
     """Operator that touched it last."""
     stays: bool = False
     """In memory until it dies."""
-    is_dropped: bool = False
+    is_discarded: bool = False
     """Its content is nowhere: somebody is going to make it again."""
 
     @property

@@ -98,7 +98,7 @@ class Mover:
                     heapq.heapify(self._queue)
                     return
 
-    def drop(self, job: Job) -> None:
+    def cancel(self, job: Job) -> None:
         """See to it that `job` is not under way: take it off the queue, or wait for its end, whatever that is."""
         with self._changed:
             left = [entry for entry in self._queue if entry[3] is not job]

@@ -108,7 +108,7 @@ class Tier:
         elsewhere: list[TierBlock] = []
         for managed in managed_storages:
             managed.last_use = now
-            if managed.is_dropped:
+            if managed.is_discarded:
                 raise RuntimeError(f"{what} reads what was dropped and not recomputed")
             # What is HERE stays so: only this thread sends blocks away.
             elsewhere += [block for block in managed.blocks_in(ranges) if block.state is not BlockState.HERE]
@@ -178,7 +178,7 @@ class Tier:
             return
         for block in managed.blocks:
             if block.job is not None:
-                self.mover.drop(block.job)
+                self.mover.cancel(block.job)
             with self._lock:
                 if block.state is BlockState.AWAY:
                     page_in(block.span)
@@ -235,15 +235,15 @@ class Tier:
                 return  # on its way already: somebody had needed it after all
         self._write(block, deadline=deadline)
 
-    def drop(self, number: int) -> bool:
+    def discard(self, number: int) -> bool:
         """Forget what a managed storage holds; False where it has to stay, or the budget has no room to copy it from elsewhere."""
         managed = self._managed[number]
         if any(map(self._must_stay, managed.blocks)) or 2 * managed.bytes > self.free_bytes:
             return False
-        managed.is_dropped = True
+        managed.is_discarded = True
         for block in managed.blocks:
             if block.job is not None:
-                self.mover.drop(block.job)
+                self.mover.cancel(block.job)
             with self._lock:
                 block.version += 1
                 block.is_clean = False
@@ -260,11 +260,11 @@ class Tier:
                 page_in(block.span)
                 block.state = BlockState.HERE
             self._use(managed.bytes)
-        managed.is_dropped = False
+        managed.is_discarded = False
 
     def fetch(self, block: TierBlock, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
-        if block.state is BlockState.AWAY and not self._managed[block.owner].is_dropped:
+        if block.state is BlockState.AWAY and not self._managed[block.owner].is_discarded:
             if self.used_bytes + self._reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._fetch(block, deadline=deadline)
@@ -332,7 +332,7 @@ class Tier:
         ]
         for block in coming:
             assert block.job is not None
-            self.mover.drop(block.job)
+            self.mover.cancel(block.job)
             with self._lock:
                 if block.state is BlockState.COMING and block.job.error is None:
                     self._go(block)
