@@ -131,7 +131,9 @@ def load_fates(path: Path) -> FateRecord:
         groups = msgspec.convert(bundle.tables["groups"].to_pylist(), list[FateGroup])
         unit = msgspec.convert(bundle.meta["unit"], str)
     except (KeyError, msgspec.ValidationError) as error:
-        raise FileFormatError(f"{path} lacks a part of the fates ({error}): evaluate again") from error
+        raise FileFormatError(
+            f"{path} lacks a part of the fates ({error}): evaluate again", path=path
+        ) from error
     return FateRecord(unit=unit, series=FateSeries(**series), groups=tuple(groups))
 
 

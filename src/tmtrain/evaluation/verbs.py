@@ -60,7 +60,8 @@ def evaluate(
         refusals=[refusal for part in parts for refusal in part.refusals],
     )
     if not results.rows:
-        raise InfeasibleError(results.refusals[0].reason)
+        first = results.refusals[0]
+        raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
     _write_json(out / "results.json", results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
