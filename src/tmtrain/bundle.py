@@ -85,12 +85,12 @@ def read_bundle(
     manifest = _read_manifest(path)
     if manifest.get("kind") != kind:
         raise FileFormatError(f"{path} holds a {manifest.get('kind')!r}, a {kind!r} is needed", path=path)
-    found = manifest.get("version")
-    if not isinstance(found, int) or found > version:
+    written = manifest.get("version")
+    if not isinstance(written, int) or written > version:
         raise FileFormatError(
-            f"{path} has {kind} format version {found}, this release reads up to {version}: update tmtrain",
+            f"{path} has {kind} format version {written}, this release reads up to {version}: update tmtrain",
             path=path,
-            version=found if isinstance(found, int) else None,
+            version=written if isinstance(written, int) else None,
             newest_version=version,
         )
     if manifest.pop("digest", None) != _digest_of(manifest):
@@ -99,13 +99,13 @@ def read_bundle(
         )
     tables = {name: _read_table(path, name, digest) for name, digest in manifest["tables"].items()}
     meta = manifest["meta"]
-    if found < version:
+    if written < version:
         meta, tables = rename_keys(meta, renamed), rename_keys(tables, renamed)
         tables = {
             name: table.rename_columns([renamed.get(column, column) for column in table.column_names])
             for name, table in tables.items()
         }
-    return Bundle(kind=kind, version=found, meta=meta, tables=tables)
+    return Bundle(kind=kind, version=written, meta=meta, tables=tables)
 
 
 def rename_keys(value: Any, renamed: Mapping[str, str]) -> Any:
@@ -223,6 +223,7 @@ def _replace(staging: Path, path: Path) -> None:
     if not path.exists():
         staging.rename(path)
         return
+    # From here to the second rename there is nothing at `path`: whoever is killed in between finds the old one beside it.
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
     try:

@@ -107,9 +107,9 @@ def read_json(path: Path | str, *, need: str, version: int) -> dict[str, Any]:
         raise InputError(f"could not read {path}: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
         raise FileFormatError(f"{path} is not JSON: {error}", path=path) from error
-    found = record.get("format") if isinstance(record, dict) else None
-    if found != need:
-        raise FileFormatError(f"{path} does not say format {need!r} (but {found!r}): export again", path=path)
+    said = record.get("format") if isinstance(record, dict) else None
+    if said != need:
+        raise FileFormatError(f"{path} does not say format {need!r} (but {said!r}): export again", path=path)
     number = record.get("version")
     if not isinstance(number, int) or number > version:
         raise FileFormatError(

@@ -98,7 +98,7 @@ class _Request:
     def one_plan(self, objective: str) -> PlanSummary:
         """Plan for one objective in this scene."""
         scene, limits = self.scene, self.limits
-        made = make_plan(
+        ours = make_plan(
             scene.timeline,
             machine=scene.machine,
             objective=objective,
@@ -107,8 +107,8 @@ class _Request:
             time_limit_s=limits.time_limit,
         )
         if self.out is not None:
-            save_plan(made, self.out)
-        return summarise_plan(made, scene, out=str(self.out) if self.out else None)
+            save_plan(ours, self.out)
+        return summarise_plan(ours, scene, out=str(self.out) if self.out else None)
 
     def front(self) -> FrontSummary:
         """Make the plans of the front; write ``pareto.json`` and ``pareto.svg``."""

@@ -54,7 +54,7 @@ def train(
     saving = _Saving(steps=steps, checkpoint=checkpoint, save_every=save_every)
     saving.check()
     with progress() as tell:
-        run = _Run(
+        run = _HostRun(
             target=target,
             flash=flash,
             host=_this_host(flash, machine),
@@ -110,7 +110,7 @@ class _Saving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _HostRun:
     """One run of the user's step on this host."""
 
     target: str
