@@ -26,20 +26,39 @@ def main(budget: str, folder: str, steps: int = 12) -> None:
     """Train, evaluate half way and at the end, save at the end, and say what it took."""
     transformers.set_seed(0)
     config = transformers.GPT2Config(
-        n_layer=4, n_embd=256, n_head=4, n_positions=LENGTH, vocab_size=VOCABULARY, use_cache=False,
-        bos_token_id=None, eos_token_id=None, loss_type="ForCausalLM",
-    )  # fmt: skip
+        n_layer=4,
+        n_embd=256,
+        n_head=4,
+        n_positions=LENGTH,
+        vocab_size=VOCABULARY,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        loss_type="ForCausalLM",
+    )
     arguments = transformers.TrainingArguments(
-        str(Path(folder) / "trained"), max_steps=steps, learning_rate=1e-3, per_device_train_batch_size=4,
-        gradient_accumulation_steps=2, logging_steps=1, eval_strategy="steps", eval_steps=steps // 2, save_steps=steps,
-        report_to="none", disable_tqdm=True, use_cpu=True,
-    )  # fmt: skip
+        str(Path(folder) / "trained"),
+        max_steps=steps,
+        learning_rate=1e-3,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        logging_steps=1,
+        eval_strategy="steps",
+        eval_steps=steps // 2,
+        save_steps=steps,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+    )
     rows = sequences()
     with BudgetTrainerCallback(budget_bytes=budget, flash=folder) as kept:
         trainer = transformers.Trainer(
-            transformers.GPT2LMHeadModel(config), arguments, train_dataset=rows, eval_dataset=rows[:8],
+            transformers.GPT2LMHeadModel(config),
+            arguments,
+            train_dataset=rows,
+            eval_dataset=rows[:8],
             callbacks=[kept],
-        )  # fmt: skip
+        )
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
     for entry in trainer.state.log_history:

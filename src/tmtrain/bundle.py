@@ -84,23 +84,28 @@ def read_bundle(
     """
     manifest = _read_manifest(path)
     if manifest.get("kind") != kind:
-        raise FileFormatError(f"{path} holds a {manifest.get('kind')!r}, a {kind!r} is needed")
-    found = manifest.get("version")
-    if not isinstance(found, int) or found > version:
+        raise FileFormatError(f"{path} holds a {manifest.get('kind')!r}, a {kind!r} is needed", path=path)
+    written = manifest.get("version")
+    if not isinstance(written, int) or written > version:
         raise FileFormatError(
-            f"{path} has {kind} format version {found}, this release reads up to {version}: update tmtrain"
+            f"{path} has {kind} format version {written}, this release reads up to {version}: update tmtrain",
+            path=path,
+            version=written if isinstance(written, int) else None,
+            newest_version=version,
         )
     if manifest.pop("digest", None) != _digest_of(manifest):
-        raise FileFormatError(f"{path}/{MANIFEST} was edited after it was written: make the {kind} again")
+        raise FileFormatError(
+            f"{path}/{MANIFEST} was edited after it was written: make the {kind} again", path=path / MANIFEST
+        )
     tables = {name: _read_table(path, name, digest) for name, digest in manifest["tables"].items()}
     meta = manifest["meta"]
-    if found < version:
+    if written < version:
         meta, tables = rename_keys(meta, renamed), rename_keys(tables, renamed)
         tables = {
             name: table.rename_columns([renamed.get(column, column) for column in table.column_names])
             for name, table in tables.items()
         }
-    return Bundle(kind=kind, version=found, meta=meta, tables=tables)
+    return Bundle(kind=kind, version=written, meta=meta, tables=tables)
 
 
 def rename_keys(value: Any, renamed: Mapping[str, str]) -> Any:
@@ -183,18 +188,24 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not a tmtrain bundle: {MANIFEST} is missing or not JSON") from error
+        raise FileFormatError(
+            f"{path} is not a tmtrain bundle: {MANIFEST} is missing or not JSON", path=path
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != "tmtrain":
-        raise FileFormatError(f"{path} is not a tmtrain bundle: {MANIFEST} does not say format 'tmtrain'")
+        raise FileFormatError(
+            f"{path} is not a tmtrain bundle: {MANIFEST} does not say format 'tmtrain'", path=path
+        )
     return manifest
 
 
 def _read_table(path: Path, name: str, digest: str) -> pa.Table:
     file = path / f"{name}.parquet"
     if not file.is_file():
-        raise FileFormatError(f"{path} is incomplete: {name}.parquet is missing")
+        raise FileFormatError(f"{path} is incomplete: {name}.parquet is missing", path=file)
     if _sha256(file) != digest:
-        raise FileFormatError(f"{file} is truncated or was edited: its SHA-256 is not the one in {MANIFEST}")
+        raise FileFormatError(
+            f"{file} is truncated or was edited: its SHA-256 is not the one in {MANIFEST}", path=file
+        )
     return pq.read_table(file)
 
 
@@ -212,6 +223,7 @@ def _replace(staging: Path, path: Path) -> None:
     if not path.exists():
         staging.rename(path)
         return
+    # From here to the second rename there is nothing at `path`: whoever is killed in between finds the old one beside it.
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
     try:

@@ -82,12 +82,14 @@ def _check_steady(recording: Recording, predecessors: dict[int, int]) -> None:
         if owned.role is Role.OPTIMIZER_STATE:
             raise CaptureError(
                 f"the optimizer made {owned.name!r} in this step, so it is not the steady one: run one step"
-                " before the captured one"
+                " before the captured one",
+                tensor=owned.name,
             )
         if owned.role is Role.GRADIENT:
             raise CaptureError(
                 f"the step leaves {owned.name!r}, which was not there before it, so it is not the steady one: run"
-                " one step before the captured one, and call zero_grad() inside the `with` block"
+                " one step before the captured one, and call zero_grad() inside the `with` block",
+                tensor=owned.name,
             )
 
 

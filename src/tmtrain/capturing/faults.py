@@ -42,7 +42,9 @@ def run_operator(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
         reason, remedy = _REASONS[type(error)]
         raise CaptureError(
             f"operator {func} in {scope.describe()} {reason}, which a fake step cannot give: {remedy},"
-            " or capture a step on real tensors with `with tmtrain.capture(model, optimizer):`"
+            " or capture a step on real tensors with `with tmtrain.capture(model, optimizer):`",
+            operator=f"{func}",
+            module=scope.where()[1] or None,
         ) from error
 
 

@@ -47,14 +47,21 @@ class Recorder(TorchDispatchMode):
         """Run the operator and write it down."""
         kwargs = kwargs or {}
         if not isinstance(func, OpOverload):
-            raise CaptureError(f"{func} is a higher-order operator, which cannot be recorded: use plain ones")
+            raise CaptureError(
+                f"{func} is a higher-order operator, which cannot be recorded: use plain ones",
+                operator=f"{func}",
+            )
         signature = signature_of(func)
         if not signature.recorded:
             return func(*args, **kwargs)
         try:
             return self._record(func, signature, args, kwargs)
         except NoStorageError as error:
-            raise CaptureError(f"operator {func} in {self._scope.describe()}: {error}") from error
+            raise CaptureError(
+                f"operator {func} in {self._scope.describe()}: {error}",
+                operator=f"{func}",
+                module=self._scope.where()[1] or None,
+            ) from error
 
     def _record(
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]

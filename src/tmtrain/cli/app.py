@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("interrupted; what was not finished was not written", code=130)
     except BrokenPipeError:
-        _drop_stdout()
+        _silence_stdout()
         return 141
     except OSError as error:
-        _drop_stdout()
+        _silence_stdout()
         return _complain(f"{error.filename or 'output'}: {error.strerror or error}", code=1)
 
 
@@ -90,7 +90,7 @@ def _complain(message: str, *, code: int) -> int:
     return code
 
 
-def _drop_stdout() -> None:
+def _silence_stdout() -> None:
     """Send what cannot be flushed nowhere: Python would try once more at exit, and complain loudly."""
     try:
         sys.stdout.flush()

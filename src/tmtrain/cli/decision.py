@@ -1,15 +1,32 @@
 """A plan to follow, or a policy to ask: what commands that simulate a step have in common."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
-from tmtrain.cli.options import DEFAULT_FAST
+from cyclopts import Parameter
+
+from tmtrain.cli.options import DEFAULT_FAST, SEVERAL
 from tmtrain.cli.scene import Scene
 from tmtrain.errors import InputError
+from tmtrain.lowering import Timeline
+from tmtrain.machine import Machine
 from tmtrain.plans import Plan
 from tmtrain.plans.file import load_plan
-from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.policies import POLICIES, Decision, follow, make_policy
 from tmtrain.simulation import Result, simulate, try_policy
 from tmtrain.units import FastCapacity, parse_fast
+
+PolicyName: TypeAlias = Annotated[str, Parameter(choices=POLICIES)]
+SeveralPolicies: TypeAlias = Annotated[tuple[str, ...], SEVERAL, Parameter(choices=POLICIES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedDecision:
+    """What was decided for a step, and what came of it."""
+
+    decision: Decision
+    result: Result
 
 
 def plan_to_follow(plan: Path | None, *, policy: str, objective: str | None) -> Plan | None:
@@ -33,11 +50,17 @@ def capacity_of(fast: str | None, plan: Plan | None) -> FastCapacity:
 
 
 def decide_and_run(
-    scene: Scene, *, policy: str, objective: str, plan: Plan | None
-) -> tuple[Decision, Result]:
+    scene: Scene, *, policy: str, objective: str | None, plan: Plan | None
+) -> SimulatedDecision:
     """Run a policy at its best in a scene, or follow a plan that is there."""
     if plan is None:
-        tried = try_policy(make_policy(policy, objective=objective), scene.timeline, machine=scene.machine)
-        return tried.decision, tried.result
-    decision = follow(plan, scene.timeline, machine=scene.machine)
-    return decision, simulate(decision, machine=scene.machine, policy=policy)
+        chosen = make_policy(policy, objective=objective or "energy")
+        tried = try_policy(chosen, scene.timeline, machine=scene.machine)
+        return SimulatedDecision(decision=tried.decision, result=tried.result)
+    return simulate_plan(plan, scene.timeline, machine=scene.machine)
+
+
+def simulate_plan(plan: Plan, timeline: Timeline, *, machine: Machine) -> SimulatedDecision:
+    """Follow a plan of ours through one steady step."""
+    decision = follow(plan, timeline, machine=machine)
+    return SimulatedDecision(decision=decision, result=simulate(decision, machine=machine, policy="tmtrain"))

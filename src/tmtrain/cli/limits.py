@@ -5,7 +5,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Group, Parameter
 
-from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import Flag
 from tmtrain.errors import InputError
 from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
@@ -73,12 +73,12 @@ class PlanSearch:
         """
         if self.pareto and self.min_fast:
             raise InputError("--pareto and --min-fast are two questions: ask one at a time")
-        given = [self.max_slowdown is not None, self.max_energy is not None, limits.min_life is not None]
-        if self.min_fast and sum(given) != 1:
+        of_this_search = [self.max_slowdown is not None, self.max_energy is not None]
+        if self.min_fast and sum([*of_this_search, limits.min_life is not None]) != 1:
             raise InputError("--min-fast needs exactly one of --max-slowdown, --max-energy and --min-life")
         if self.min_fast and limits.write_budget is not None:
             raise InputError("--min-fast with --write-budget is not supported: ask for --min-life instead")
-        if not self.min_fast and (given[0] or given[1]):
+        if not self.min_fast and any(of_this_search):
             raise InputError("--max-slowdown and --max-energy are for --min-fast: add it, or leave them out")
 
     def limit(self, limits: PlanLimits, *, trace: Trace, machine: Machine) -> Limit:

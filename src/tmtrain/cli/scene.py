@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Group, Parameter
 
 from tmtrain.capturing import StepOptions
 from tmtrain.evaluation import trace_of
@@ -12,6 +15,24 @@ from tmtrain.machine import Machine, load_machine
 from tmtrain.plans import Plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
+
+ModelOptions: TypeAlias = Annotated[
+    StepOptions, Parameter(name="*", group=Group("Options of zoo models", sort_key=9))
+]
+"""Each field of `StepOptions` as an option of its own."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneOptions:
+    """How the step that the user named is read or captured; each field is an option of its own."""
+
+    samples: int | None = None
+    """Samples in the batch of your own step."""
+    calibration: Path | None = None
+    """Measured times of operators, CSV or Parquet, in place of the model's."""
+    model: ModelOptions | None = None
+    """How the zoo model is trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +69,7 @@ def make_scene(
     *,
     machine: str,
     fast: FastCapacity,
-    options: StepOptions | None = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
+    options: SceneOptions | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Scene:
     """Find or capture the step, and lower it.
@@ -59,9 +78,7 @@ def make_scene(
         source: A trace folder, a zoo model, ``FILE.py:FUNCTION``, or a step from outside.
         machine: A preset or a TOML file.
         fast: Capacity of the fast tier.
-        options: For zoo models.
-        samples: In the batch of the user's own step.
-        calibration: Measured times of operators.
+        options: How the step is read or captured.
         tell: Called with a line before each piece of work.
 
     Raises:
@@ -69,11 +86,12 @@ def make_scene(
         CaptureError: the step could not be captured.
         InfeasibleError: an operator does not fit into the fast tier.
     """
-    loaded = load_machine(machine, calibration=calibration)
+    options = options or SceneOptions()
+    loaded = load_machine(machine, calibration=options.calibration)
     tell(f"{source}: capture")
-    trace = trace_of(source, options, samples=samples)
-    if calibration is not None:
-        check_measured(trace, loaded, file=calibration)
+    trace = trace_of(source, options.model, samples=options.samples)
+    if options.calibration is not None:
+        check_measured(trace, loaded, file=options.calibration)
     tell(f"{source}: lower onto {loaded.name}")
     fast_bytes = fast.of(trace.footprint_bytes, page_bytes=loaded.slow.page_bytes)
     return Scene(trace=trace, machine=loaded, timeline=lower(trace, machine=loaded, fast_bytes=fast_bytes))
@@ -84,14 +102,9 @@ def scene_of_plan(
     source: str,
     *,
     machine: str | None,
-    options: StepOptions | None,
-    samples: int | None,
-    calibration: Path | None = None,
+    options: SceneOptions | None,
     tell: Callable[[str], None],
 ) -> Scene:
     """Find or capture the step that a plan was made for, and lower it as it was then; errors as `make_scene`."""
     fast = FastCapacity(bytes=plan.fast_bytes)
-    return make_scene(
-        source, machine=machine or plan.machine, fast=fast, options=options, samples=samples,
-        calibration=calibration, tell=tell,
-    )  # fmt: skip
+    return make_scene(source, machine=machine or plan.machine, fast=fast, options=options, tell=tell)

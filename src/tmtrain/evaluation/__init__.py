@@ -9,6 +9,21 @@ from tmtrain.evaluation.study import Study
 from tmtrain.evaluation.verbs import evaluate
 
 __all__ = [
-    "SCHEMA", "SENSITIVITY_SCHEMA", "Bounds", "Case", "Cost", "PolicyOutcome", "Refusal", "Results", "Row", "Sensitivity",
-    "Setting", "Study", "WallClock", "evaluate", "make_setting", "run_policy", "trace_of",
-]  # fmt: skip
+    "SCHEMA",
+    "SENSITIVITY_SCHEMA",
+    "Bounds",
+    "Case",
+    "Cost",
+    "PolicyOutcome",
+    "Refusal",
+    "Results",
+    "Row",
+    "Sensitivity",
+    "Setting",
+    "Study",
+    "WallClock",
+    "evaluate",
+    "make_setting",
+    "run_policy",
+    "trace_of",
+]

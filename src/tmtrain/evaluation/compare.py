@@ -7,7 +7,7 @@ from tmtrain.evaluation.cost import costs_of
 from tmtrain.evaluation.row import Row, WallClock
 from tmtrain.evaluation.setting import Setting
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS
-from tmtrain.machine import lifetime_s
+from tmtrain.machine import Machine, lifetime_s
 from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.policies.ours import Tmtrain
@@ -75,14 +75,9 @@ def objective_of(result: Result, objective: Objective) -> float:
 
 
 def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
-    machine, trace = setting.machine, setting.trace
-    lifetime = lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s)
-    goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
-    value = objective_of(result, goal)
-    footprint = trace.footprint_bytes
+    machine, trace, footprint = setting.machine, setting.trace, setting.trace.footprint_bytes
     costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
     power = power_over_time(result)
-    moving_j = sum(result.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
     return Row(
         model=trace.model,
         batch=trace.samples,
@@ -104,16 +99,32 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         energy_by_component_j=result.energy_by_component_j,
         average_power_w=power.average_w,
         peak_power_w=power.peak_w,
-        transfer_energy_share=moving_j / result.energy_j,
+        transfer_energy_share=_transfer_energy_share(result),
         samples_per_s=trace.samples / result.step_time_s,
         samples_per_j=trace.samples / result.energy_j,
         bytes_written_per_step=result.bytes_out * machine.slow.write_amplification,
-        lifetime_years=lifetime / YEAR_S if result.bytes_out else None,
+        lifetime_years=_lifetime_years(result, machine),
         memory_cost_usd=next(iter(costs.values())).usd,
         costs=costs,
         bound=setting.bound,
-        gap=(value - setting.bound) / setting.bound if setting.bound else 0.0,
+        gap=_optimality_gap(setting, result),
         bounds=setting.bounds,
         wall_clock=wall,
         run=run,
     )
+
+
+def _optimality_gap(setting: Setting, result: Result) -> float:
+    goal = make_objective(setting.objective, timeline=setting.timeline, machine=setting.machine)
+    return (objective_of(result, goal) - setting.bound) / setting.bound if setting.bound else 0.0
+
+
+def _lifetime_years(result: Result, machine: Machine) -> float | None:
+    if not result.bytes_out:
+        return None
+    return lifetime_s(machine.slow, written_bytes_per_s=result.bytes_out / result.step_time_s) / YEAR_S
+
+
+def _transfer_energy_share(result: Result) -> float:
+    moving_j = sum(result.energy_by_component_j[name] for name in TRANSFER_COMPONENTS)
+    return moving_j / result.energy_j

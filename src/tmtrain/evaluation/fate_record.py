@@ -1,4 +1,7 @@
-"""What a report tells about a plan: the price of fast memory over the step, and the fates of its bytes."""
+"""What a report tells about a plan: the price of fast memory over the step, and the fates of its bytes.
+
+Gaps here are access gaps: stretches between two accesses of an extent.
+"""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +48,7 @@ class FateSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FateGroup:
-    """All gaps, of one role and kind of module, in which fast memory is scarce at some moment."""
+    """All access gaps, of one role and kind of module, in which fast memory is scarce in some slice."""
 
     role: str
     module: str
@@ -92,11 +95,15 @@ def record_fates(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machi
     return FateRecord(
         unit=make_objective(plan.objective, timeline=timeline, machine=machine).unit,
         series=FateSeries(
-            end_s=np.cumsum(timeline.slices.duration_s), phase=timeline.slices.phase, price_per_byte=price,
-            kept_bytes=over_time(fates.kept), moved_bytes=over_time(fates.moved), recomputed_bytes=over_time(fates.recomputed),
+            end_s=np.cumsum(timeline.slices.duration_s),
+            phase=timeline.slices.phase,
+            price_per_byte=price,
+            kept_bytes=over_time(fates.kept),
+            moved_bytes=over_time(fates.moved),
+            recomputed_bytes=over_time(fates.recomputed),
         ),
         groups=_groups(problem, fates, trace=trace, timeline=timeline),
-    )  # fmt: skip
+    )
 
 
 def save_fates(record: FateRecord, path: Path) -> None:
@@ -131,12 +138,16 @@ def load_fates(path: Path) -> FateRecord:
         groups = msgspec.convert(bundle.tables["groups"].to_pylist(), list[FateGroup])
         unit = msgspec.convert(bundle.meta["unit"], str)
     except (KeyError, msgspec.ValidationError) as error:
-        raise FileFormatError(f"{path} lacks a part of the fates ({error}): evaluate again") from error
+        raise FileFormatError(
+            f"{path} lacks a part of the fates ({error}): evaluate again", path=path
+        ) from error
     return FateRecord(unit=unit, series=FateSeries(**series), groups=tuple(groups))
 
 
 def _groups(problem: Problem, fates: Fates, *, trace: Trace, timeline: Timeline) -> tuple[FateGroup, ...]:
     gaps, page = problem.gaps, timeline.page_bytes
+    # Slices in which fast memory is scarce, counted from the start: a difference of two says how many a gap spans. One that
+    # wraps round the end of the step spans all of them, less those from its end to its start.
     scarce = np.concatenate([[0], np.cumsum(problem.over_pages > 0)])
     inside = scarce[gaps.end] - scarce[np.minimum(gaps.start + 1, problem.num_slices)]
     matters = inside + np.where(gaps.end <= gaps.start, scarce[-1], 0) > 0
@@ -147,8 +158,8 @@ def _groups(problem: Problem, fates: Fates, *, trace: Trace, timeline: Timeline)
         key = role, re.sub(r"(?<![^.])\d+(?![^.])", "*", trace.storages.module[storage])
         amounts = np.array([fates.kept[gap], fates.moved[gap], fates.recomputed[gap]], np.int64) * page
         sums[key] = sums.get(key, np.zeros(3, np.int64)) + amounts
-    found = [
+    groups = [
         FateGroup(role=role, module=module, kept_bytes=int(k), moved_bytes=int(m), recomputed_bytes=int(r))
         for (role, module), (k, m, r) in sums.items()
     ]
-    return tuple(sorted(found, key=lambda group: -group.bytes))
+    return tuple(sorted(groups, key=lambda group: -group.bytes))

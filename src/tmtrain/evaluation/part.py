@@ -1,4 +1,4 @@
-"""One part of a study: every policy in one setting. Parts know nothing of each other, so they can run side by side."""
+"""One part of a study: every policy in one setting. Parts know nothing of each other, so they can run in parallel."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class StudyTask:
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
 
     @property
-    def place(self) -> str:
+    def title(self) -> str:
         """Names it to people."""
         return f"{self.trace.model} on {self.machine.name} with {self.fast} fast"
 
@@ -57,19 +57,23 @@ class StudyPart:
 
 def run_part(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
     """Compare all policies of the study in one setting; a capacity that is too small refuses all of them."""
-    tell(f"{task.place}: plan and bound")
+    tell(f"{task.title}: plan and bound")
     try:
         setting = make_setting(
-            task.trace, machine=task.machine, fast=task.fast, objective=task.study.objective,
-            capture_s=task.capture_s, bounded=task.study.bounded,
-        )  # fmt: skip
+            task.trace,
+            machine=task.machine,
+            fast=task.fast,
+            objective=task.study.objective,
+            capture_s=task.capture_s,
+            bounded=task.study.bounded,
+        )
     except InfeasibleError as error:
         return StudyPart(rows=[], refusals=[_refusal(task, "", error)], cases=[])
     rows: list[Row] = []
     refusals: list[Refusal] = []
     questioned: dict[str, PolicyOutcome] = {}
     for policy in task.study.policies:
-        tell(f"{task.place}: {policy}")
+        tell(f"{task.title}: {policy}")
         try:
             outcome = _outcome(task, setting, policy)
         except (InfeasibleError, PolicyError) as error:
@@ -80,7 +84,7 @@ def run_part(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
             questioned[policy] = outcome
     cases: list[Case] = []
     if task.study.sensitivity and task.fast == task.study.fasts[0]:
-        tell(f"{task.place}: sensitivity")
+        tell(f"{task.title}: sensitivity")
         cases = sweep(setting, nominal=questioned)
     return StudyPart(rows=rows, refusals=refusals, cases=cases)
 

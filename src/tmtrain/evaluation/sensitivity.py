@@ -74,7 +74,7 @@ class Knob:
     high: float
     changes: Literal["joules", "time"]
     """What follows: another price for the same step, or another step for every policy. Our plan stays the same while only
-    prices change: made anew it would be better, so what is said of it errs against us."""
+    prices change. A new plan would be better, so what is said of ours errs against us."""
     steps: int = 2
     """Values over the range, ends included; the nominal one comes on top, and takes the place of one near it."""
 
@@ -90,33 +90,61 @@ KNOBS = (
     Knob(
         name="flash bandwidth",
         paths=("slow.read_bandwidth", "slow.write_bandwidth", "link.bandwidth"),
-        unit="B/s", low=3.2e9, high=1600e9, steps=3, changes="time",
+        unit="B/s",
+        low=3.2e9,
+        high=1600e9,
+        steps=3,
+        changes="time",
     ),
     Knob(
-        name="flash program energy", paths=("slow.program_energy",),
-        unit="J/B", low=19e-12 * 8, high=315e-12 * 8, changes="joules",
+        name="flash program energy",
+        paths=("slow.program_energy",),
+        unit="J/B",
+        low=19e-12 * 8,
+        high=315e-12 * 8,
+        changes="joules",
     ),
     Knob(
-        name="flash read energy", paths=("slow.read_energy",),
-        unit="J/B", low=16e-12 * 8, high=143e-12 * 8, changes="joules",
+        name="flash read energy",
+        paths=("slow.read_energy",),
+        unit="J/B",
+        low=16e-12 * 8,
+        high=143e-12 * 8,
+        changes="joules",
     ),
     Knob(
-        name="HBM background power", paths=("fast.background",),
-        unit="W/B", low=0.06e-9, high=1.0e-9, changes="joules",
+        name="HBM background power",
+        paths=("fast.background",),
+        unit="W/B",
+        low=0.06e-9,
+        high=1.0e-9,
+        changes="joules",
     ),
     Knob(
-        name="HBM access energy", paths=("fast.energy",),
-        unit="J/B", low=4.5e-12 * 8, high=13.1e-12 * 8, changes="joules",
+        name="HBM access energy",
+        paths=("fast.energy",),
+        unit="J/B",
+        low=4.5e-12 * 8,
+        high=13.1e-12 * 8,
+        changes="joules",
     ),
     Knob(
-        name="matrix unit energy", paths=("compute.matrix_energy",),
-        unit="J/flop", low=0.14e-12, high=0.98e-12, changes="joules",
+        name="matrix unit energy",
+        paths=("compute.matrix_energy",),
+        unit="J/flop",
+        low=0.14e-12,
+        high=0.98e-12,
+        changes="joules",
     ),
     Knob(
-        name="static power", paths=("compute.static_power",),
-        unit="W", low=53.0, high=123.0, changes="joules",
+        name="static power",
+        paths=("compute.static_power",),
+        unit="W",
+        low=53.0,
+        high=123.0,
+        changes="joules",
     ),
-)  # fmt: skip
+)
 """What is least certain (research: NAND program energy 19 to 315 pJ/bit, HBM standby 0.06 to 1 W/GB, ...)."""
 
 
@@ -125,13 +153,14 @@ def sweep(setting: Setting, *, nominal: Mapping[str, PolicyOutcome]) -> list[Cas
 
     Args:
         setting: What to compare in.
-        nominal: Whom to compare, and what came of them; who refuses a value of a constant is left out with that constant.
+        nominal: The policies to compare, with what came of each. A policy that refuses one value of a constant is left out
+            with that constant.
     """
     return [
         case
         for knob in KNOBS
-        for policy, found in nominal.items()
-        for case in _cases(setting, knob, policy, nominal=found)
+        for policy, outcome in nominal.items()
+        for case in _cases(setting, knob, policy, nominal=outcome)
     ]
 
 
@@ -188,10 +217,14 @@ def _simulate(setting: Setting, machine: Machine, policy: str) -> Result:
 def _replan(setting: Setting, machine: Machine) -> Result:
     proof = setting.ours.certificate
     assert proof is not None
-    made = plan(
-        setting.timeline, machine=machine, objective=setting.objective, recompute=proof.recomputes, cuts=proof.cuts
-    )  # fmt: skip
-    return simulate(follow(made, setting.timeline, machine=machine), machine=machine, policy=Tmtrain.name)
+    ours = plan(
+        setting.timeline,
+        machine=machine,
+        objective=setting.objective,
+        recompute=proof.recomputes,
+        cuts=proof.cuts,
+    )
+    return simulate(follow(ours, setting.timeline, machine=machine), machine=machine, policy=Tmtrain.name)
 
 
 def _case(setting: Setting, knob: Knob, value: float, result: Result) -> Case:

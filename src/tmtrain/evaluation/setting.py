@@ -68,23 +68,28 @@ def make_setting(
     lowered = time.perf_counter()
     ours = plan(timeline, machine=machine, objective=objective)
     plan_s = time.perf_counter() - lowered
-    assert ours.certificate is not None
-    found = {
-        name: bound_of(timeline, machine=machine, objective=name).value
-        for name in bounded
-        if name != objective
-    }
-    found |= {objective: ours.certificate.bound.value}
     return Setting(
         trace=trace,
         machine=machine,
         timeline=timeline,
         objective=objective,
         ours=ours,
-        bounds=Bounds(
-            energy_j=found.get("energy"), time_s=found.get("time"), traffic_bytes=found.get("bytes")
-        ),
+        bounds=_bounds(ours, timeline, machine=machine, objective=objective, bounded=bounded),
         capture_s=capture_s,
         lower_s=lowered - begin,
         plan_s=plan_s,
     )
+
+
+def _bounds(
+    ours: Plan, timeline: Timeline, *, machine: Machine, objective: str, bounded: Sequence[str]
+) -> Bounds:
+    """Bound the measures besides the objective, whose bound comes with the plan."""
+    assert ours.certificate is not None
+    values = {
+        name: bound_of(timeline, machine=machine, objective=name).value
+        for name in bounded
+        if name != objective
+    }
+    values[objective] = ours.certificate.bound.value
+    return Bounds(energy_j=values.get("energy"), time_s=values.get("time"), traffic_bytes=values.get("bytes"))

@@ -61,7 +61,7 @@ def _is_trace(source: str) -> bool:
 
 
 def _refuse_options(source: str, options: StepOptions, samples: int | None) -> None:
-    given = [field.name for field in dataclasses.fields(options) if getattr(options, field.name) is not None]
-    given += ["samples"] if samples is not None else []
-    if given:
-        raise InputError(f"{', '.join(given)} cannot be chosen for {source}: that step is already written")
+    names = [field.name for field in dataclasses.fields(options) if getattr(options, field.name) is not None]
+    names += ["samples"] if samples is not None else []
+    if names:
+        raise InputError(f"{', '.join(names)} cannot be chosen for {source}: that step is already written")

@@ -25,7 +25,14 @@ SUITES = {
         full=Study(
             # The longest first: what is left for the end is short, and ends together.
             models=(
-                "gpt3-175b", "t5-large", "llama-2-7b", "gpt2-xl", "gpt2", "resnet-152", "vit-large", "bert-large"
+                "gpt3-175b",
+                "t5-large",
+                "llama-2-7b",
+                "gpt2-xl",
+                "gpt2",
+                "resnet-152",
+                "vit-large",
+                "bert-large",
             ),
             machines=("v4-slc", "znvme-g10"),
             fasts=_shares(0.125, 0.5, 0.25, 0.0625),
@@ -34,11 +41,15 @@ SUITES = {
             keep_runs=False,
         ),
         quick=Study(
-            models=("gpt2", "bert-large"), fasts=_shares(0.125, 0.5), policies=POLICIES, bounded=(),
-            keep_runs=False, sensitivity=False,
+            models=("gpt2", "bert-large"),
+            fasts=_shares(0.125, 0.5),
+            policies=POLICIES,
+            bounded=(),
+            keep_runs=False,
+            sensitivity=False,
         ),
     )
-}  # fmt: skip
+}
 """By name. "headline": the whole zoo under every policy."""
 
 

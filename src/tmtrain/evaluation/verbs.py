@@ -60,7 +60,8 @@ def evaluate(
         refusals=[refusal for part in parts for refusal in part.refusals],
     )
     if not results.rows:
-        raise InfeasibleError(results.refusals[0].reason)
+        first = results.refusals[0]
+        raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
     _write_json(out / "results.json", results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
@@ -77,10 +78,10 @@ def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[StudyP
         return
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(jobs, initializer=_begin_worker) as pool:
-        running = [(task.place, pool.apply_async(_kept, (task,))) for task in tasks]
-        for number, (place, part) in enumerate(running, start=1):
+        running = [(task.title, pool.apply_async(_kept, (task,))) for task in tasks]
+        for number, (title, part) in enumerate(running, start=1):
             yield part.get()
-            tell(f"{number} of {len(running)} settings done: {place}")
+            tell(f"{number} of {len(running)} settings done: {title}")
 
 
 def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
@@ -114,10 +115,17 @@ def _digest(task: StudyTask) -> str:
     """Identify everything that a part depends on."""
     study = task.study
     parts = (
-        __version__, trace_fingerprint(task.trace), task.machine.fingerprint, task.machine.prices, str(task.fast),
-        study.objective, study.policies, study.bounded, study.keep_runs,
+        __version__,
+        trace_fingerprint(task.trace),
+        task.machine.fingerprint,
+        task.machine.prices,
+        str(task.fast),
+        study.objective,
+        study.policies,
+        study.bounded,
+        study.keep_runs,
         study.sensitivity and task.fast == study.fasts[0],
-    )  # fmt: skip
+    )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

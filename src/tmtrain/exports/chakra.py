@@ -1,24 +1,23 @@
 """Export "chakra": a planned step as a Chakra execution trace (MLCommons), for ASTRA-sim and its like.
 
-One COMP node per slice, recomputations included, one MEM_STORE and one MEM_LOAD node per transfer of the plan. They depend on one
-another through data alone:
+Each slice is a COMP node, recomputations included. Each transfer of the plan is a MEM_STORE and a MEM_LOAD node. They
+depend on one another through data alone:
 
 * a slice on the slice before it, and on the loads that must be back before it;
 * a store on the slice before the one from which on it may be written;
 * a load on the slice before the one from which on it is fetched, and on the stores of its pages in this step.
 
-It is one step of many alike: what the step before fetched for it is there, and what it fetches for the next one has no
-follower.
-Tensors are the extents of the step, with numbers from 1 on.
+It is one step of many alike. What the step before fetched for it is there. On what it fetches for the next step, no node
+depends. Tensors are the extents of the step, with numbers from 1 on.
 
 What is lost: that memory is full. A load may come no earlier than planned, but nothing makes it wait for a store that is
-late; and what a slice makes takes room that no node asks for.
+late. The output of a slice takes room that no node asks for.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +49,15 @@ class ChakraGraph:
     bytes_out: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
     """One transfer in one direction."""
 
     extent: int
     first_page: int
     end_page: int
-    epoch: int
-    """Of the content; -1 where flash has it already."""
+    epoch: int | None
+    """Of the content; None where flash has it already."""
     needed_by: int
     """Of a load: the slice that needs it."""
 
@@ -78,19 +77,19 @@ def make_chakra(ledger: Ledger) -> ChakraGraph:
     (True, 'COMP')
     """
     stores, loads = _moves(ledger)
-    build = _Build(ledger.longer)
-    for t in range(len(ledger.longer.slices)):
+    build = _Build(ledger.longer_step)
+    for t in range(len(ledger.longer_step.slices)):
         for move in stores[t]:
             build.store(move)
         for move in loads[t]:
             build.load(move, t)
         build.compute(t)
-    page = ledger.longer.page_bytes
+    page = ledger.longer_step.page_bytes
     flat_stores, flat_loads = ([move for row in rows for move in row] for rows in (stores, loads))
     return ChakraGraph(
         nodes=tuple(build.nodes),
         attributes={MODEL: ledger.trace.model, SAMPLES: ledger.trace.samples},
-        slices=len(ledger.longer.slices),
+        slices=len(ledger.longer_step.slices),
         loads=len(flat_loads),
         stores=len(flat_stores),
         bytes_in=page * sum(move.pages for move in flat_loads),
@@ -113,24 +112,29 @@ def _moves(ledger: Ledger) -> tuple[list[list[_Move]], list[list[_Move]]]:
     Pieces of an extent leave from its front, and one copy serves the whole epoch: so of each piece only what no earlier one
     of its epoch has written is stored.
     """
-    moves, T = ledger.plan.transfers, len(ledger.longer.slices)
-    problem = build_problem(ledger.longer)
+    moves, T = ledger.plan.transfers, len(ledger.longer_step.slices)
+    problem = build_problem(ledger.longer_step)
     gap = gap_of(problem, moves)
     epochs: list[int] = problem.gaps.epoch[gap].tolist()
-    since_made = (moves.write_slice - problem.gaps.last_write[gap] - 1) % T
+    since_written = (moves.write_slice - problem.gaps.last_write[gap] - 1) % T
     ends: list[int] = (moves.first_page + moves.pages).tolist()
     stores: list[list[_Move]] = [[] for _ in range(T)]
     loads: list[list[_Move]] = [[] for _ in range(T)]
     written: dict[int, int] = defaultdict(int)
-    for row in np.lexsort((moves.first_page, since_made)).tolist():
-        extent, first, end, epoch = int(moves.extent[row]), int(moves.first_page[row]), ends[row], epochs[row]
-        needed_by = int(moves.return_slice[row]) % T
-        if epoch >= 0 and end > written[epoch]:
-            store = _Move(extent, written[epoch], end, epoch, needed_by)
-            stores[int(moves.write_slice[row]) % T].append(store)
-            written[epoch] = end
-        load = _Move(extent, first, end, epoch, needed_by)
+    for row in np.lexsort((moves.first_page, since_written)).tolist():
+        epoch = epochs[row] if epochs[row] >= 0 else None
+        load = _Move(
+            extent=int(moves.extent[row]),
+            first_page=int(moves.first_page[row]),
+            end_page=ends[row],
+            epoch=epoch,
+            needed_by=int(moves.return_slice[row]) % T,
+        )
         loads[int(moves.fetch_slice[row]) % T].append(load)
+        if epoch is not None and load.end_page > written[epoch]:
+            store = replace(load, first_page=written[epoch])
+            stores[int(moves.write_slice[row]) % T].append(store)
+            written[epoch] = load.end_page
     return stores, loads
 
 
@@ -151,12 +155,13 @@ class _Build:
 
     def store(self, move: _Move) -> None:
         """Add a MEM_STORE node."""
+        assert move.epoch is not None, "flash has it already"
         node = self._memory(NodeType.MEM_STORE, move, after=[])
         self.stored[move.epoch].append((move.first_page, move.end_page, node))
 
     def load(self, move: _Move, t: int) -> None:
         """Add a MEM_LOAD node before slice t."""
-        rows = self.stored[move.epoch] if move.epoch >= 0 else []
+        rows = [] if move.epoch is None else self.stored[move.epoch]
         after = [node for first, end, node in rows if first < move.end_page and move.first_page < end]
         node = self._memory(NodeType.MEM_LOAD, move, after=after)
         if move.needed_by >= t:  # else in the next step
@@ -214,10 +219,12 @@ class _Build:
             (extent, int(self.timeline.extents.pages[extent]) * self.timeline.page_bytes)
             for extent in extents
         ]
+        # Tensor, storage, offset, elements, bytes of one, device: every extent is a storage of its own.
+        values = [
+            [_FIRST_TENSOR + extent, _FIRST_TENSOR + extent, 0, size, 1, _DEVICE] for extent, size in sizes
+        ]
         return IoInfo(
-            values=json.dumps([
-                [_FIRST_TENSOR + extent, _FIRST_TENSOR + extent, 0, size, 1, _DEVICE] for extent, size in sizes
-            ]),
+            values=json.dumps(values),
             shapes=json.dumps([[size] for _, size in sizes]),
             types=json.dumps(["Tensor(unsigned char)"] * len(sizes)),
-        )  # fmt: skip
+        )

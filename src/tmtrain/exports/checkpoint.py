@@ -4,7 +4,7 @@ Note [All or nothing]
     A plan splits tensors; a checkpoint policy keeps the result of an operator or does not. Over the n layers of one kind
     (`tmtrain.exports.layers`) the result of one operator is kept in ``round(sum of the shares that the plan does not
     recompute)`` of them: the average over the layers meets the plan's share within half a layer, and what is kept at once
-    is about what the plan keeps. The layers in which the pla recomputes least keep it, of equals the later ones, whose
+    is about what the plan keeps. The layers in which the plan recomputes least keep it, of equals the later ones, whose
     results wait for a shorter time. Of those that keep it, as many as the shares moved sum to offload it, those with the
     largest shares first.
 
@@ -128,8 +128,8 @@ class _Maker:
 
     def _round(self, alike: list[Layer]) -> None:
         """See Note [All or nothing]."""
-        for place in range(len(alike[0].ops)):
-            ops = [layer.ops[place] for layer in alike]
+        for number in range(len(alike[0].ops)):
+            ops = [layer.ops[number] for layer in alike]
             if not any(self._results(op) for op in ops):
                 continue
             stays = [1.0 - self._share(op, self._recomputed) for op in ops]

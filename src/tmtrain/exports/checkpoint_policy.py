@@ -88,7 +88,7 @@ def load_checkpoint_policy(path: Path | str) -> SelectivePolicy:
     try:
         policy = msgspec.convert(record, SelectivePolicy, strict=True)
     except msgspec.ValidationError as error:
-        raise FileFormatError(f"{path} is not a checkpoint policy: {error}") from error
+        raise FileFormatError(f"{path} is not a checkpoint policy: {error}", path=path) from error
     for name, layer in policy.layers.items():
         _check_calls(f"{path}", name, layer)
     return policy
@@ -106,14 +106,17 @@ def read_json(path: Path | str, *, need: str, version: int) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"could not read {path}: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
-    found = record.get("format") if isinstance(record, dict) else None
-    if found != need:
-        raise FileFormatError(f"{path} does not say format {need!r} (but {found!r}): export again")
+        raise FileFormatError(f"{path} is not JSON: {error}", path=path) from error
+    said = record.get("format") if isinstance(record, dict) else None
+    if said != need:
+        raise FileFormatError(f"{path} does not say format {need!r} (but {said!r}): export again", path=path)
     number = record.get("version")
     if not isinstance(number, int) or number > version:
         raise FileFormatError(
-            f"{path} has version {number!r}, this release reads up to {version}: update tmtrain"
+            f"{path} has version {number!r}, this release reads up to {version}: update tmtrain",
+            path=path,
+            version=number if isinstance(number, int) else None,
+            newest_version=version,
         )
     return record
 
@@ -127,10 +130,14 @@ def _check_calls(source: str, name: str, layer: LayerPolicy) -> None:
             if wrong:
                 raise FileFormatError(
                     f"{source}: layer {name!r} has {most} calls of {operator}, none of them is number {wrong[0]} "
-                    f"(in {decision!r}, counted from 0)"
+                    f"(in {decision!r}, counted from 0)",
+                    path=source,
+                    field=f"layers.{name}.{decision}",
                 )
             both = set(numbers) & set(layer.offload.get(operator, ())) if decision == "save" else set[int]()
             if both:
                 raise FileFormatError(
-                    f"{source}: layer {name!r} both saves and offloads call {min(both)} of {operator}: choose one"
+                    f"{source}: layer {name!r} both saves and offloads call {min(both)} of {operator}: choose one",
+                    path=source,
+                    field=f"layers.{name}.{decision}",
                 )

@@ -67,15 +67,15 @@ def make_deepspeed_config(ledger: Ledger, *, device: Device = "nvme") -> Deepspe
     return DeepspeedConfig(config=config, text=explain_config(facts, config, device=device))
 
 
-def write_deepspeed_config(made: DeepspeedConfig, path: Path) -> Path:
+def write_deepspeed_config(config: DeepspeedConfig, path: Path) -> Path:
     """Write the configuration to `path`, and the text beside it; returns where that is.
 
     Raises:
         InputError: the disk refuses.
     """
     beside = path.with_name(f"{path.stem}.README.txt")
-    write_text_atomically(beside, made.text)
-    write_text_atomically(path, json.dumps(made.config, indent=2) + "\n")
+    write_text_atomically(beside, config.text)
+    write_text_atomically(path, json.dumps(config.config, indent=2) + "\n")
     return beside
 
 
@@ -115,30 +115,34 @@ def _facts(ledger: Ledger) -> ZeroFacts:
 def _elements(ledger: Ledger) -> NDArray[np.int64]:
     """Return the elements of each storage."""
     storages = ledger.trace.storages
-    bits = [int(found[0]) if (found := re.search(r"\d+", dtype)) else 8 for dtype in storages.dtype]
+    bits = [int(digits[0]) if (digits := re.search(r"\d+", dtype)) else 8 for dtype in storages.dtype]
     return storages.bytes * 8 // np.array(bits, np.int64)
 
 
 def _offload(facts: ZeroFacts, device: Device) -> dict[str, Any]:
-    place: dict[str, Any] = {"device": device, "pin_memory": True}
-    place |= {"nvme_path": _NVME_PATH} if device == "nvme" else {}
-    found: dict[str, Any] = {}
+    target: dict[str, Any] = {"device": device, "pin_memory": True}
+    target |= {"nvme_path": _NVME_PATH} if device == "nvme" else {}
+    sections: dict[str, Any] = {}
     # A ratio beside NVMe is an error: github.com/deepspeedai/DeepSpeed/issues/5508.
     if device == "cpu" and facts.optimizer_moved > 0:
-        found["offload_optimizer"] = place | {"ratio": round(facts.optimizer_moved, 4)}
+        sections["offload_optimizer"] = target | {"ratio": round(facts.optimizer_moved, 4)}
     elif facts.optimizer_moved >= 0.5:
-        found["offload_optimizer"] = place | {
+        sections["offload_optimizer"] = target | {
             "buffer_count": _BUFFERS_OPTIMIZER,
             "pipeline_read": True,
             "pipeline_write": True,
         }
     if facts.parameters_moved >= 0.5:
-        found["offload_param"] = dict(place)
+        sections["offload_param"] = dict(target)
         if device == "nvme":
             # A buffer must hold any one parameter; the plan knows no third tier to hold some of them in.
             size = facts.largest_parameter_elements
-            found["offload_param"] |= {"buffer_count": _BUFFERS_PARAM, "buffer_size": size, "max_in_cpu": 0}
-    return found
+            sections["offload_param"] |= {
+                "buffer_count": _BUFFERS_PARAM,
+                "buffer_size": size,
+                "max_in_cpu": 0,
+            }
+    return sections
 
 
 def _live_parameters(ledger: Ledger, facts: ZeroFacts) -> dict[str, int]:
@@ -146,8 +150,8 @@ def _live_parameters(ledger: Ledger, facts: ZeroFacts) -> dict[str, int]:
     storages, elements = ledger.trace.storages, _elements(ledger)
     own = storages.role == Role.PARAMETER
     per_byte = float(elements[own].sum()) / max(1, int(storages.bytes[own].sum()))
-    moves, T = ledger.plan.transfers, len(ledger.longer.slices)
-    mine = own[ledger.longer.extents.storage[moves.extent]]
+    moves, T = ledger.plan.transfers, len(ledger.longer_step.slices)
+    mine = own[ledger.longer_step.extents.storage[moves.extent]]
     pages, leave = moves.pages[mine], moves.leave_slice[mine]
     fetch, back = moves.fetch_slice[mine], moves.return_slice[mine]
     page = ledger.timeline.page_bytes
@@ -158,15 +162,15 @@ def _live_parameters(ledger: Ledger, facts: ZeroFacts) -> dict[str, int]:
         * per_byte
     )
     live = int(elements[own].sum() - absent.min(initial=0))
-    found = {
+    sizes = {
         "stage3_max_live_parameters": max(facts.largest_parameter_elements, live),
         "stage3_param_persistence_threshold": _persistent(elements[own], kept=1 - facts.parameters_moved),
     }
     if len(pages):
-        found["stage3_prefetch_bucket_size"] = max(
+        sizes["stage3_prefetch_bucket_size"] = max(
             facts.largest_parameter_elements, int(coming.max(initial=0))
         )
-    return found
+    return sizes
 
 
 def _cyclic(t: NDArray[np.int32], num_slices: int) -> NDArray[np.int32]:
@@ -197,9 +201,8 @@ def _aio(ledger: Ledger) -> dict[str, Any]:
 def _activation_checkpointing(ledger: Ledger) -> dict[str, Any]:
     try:
         layers = len(find_layers(ledger.trace))
-    except (
-        InputError
-    ):  # a step without repeated layers can be checkpointed, we only cannot say in how many pieces
+    except InputError:
+        # A step without repeated layers can be checkpointed; only the number of pieces is not known.
         layers = None
     return {
         "partition_activations": False,

@@ -150,11 +150,13 @@ def load_offload_map(path: Path | str) -> OffloadMap:
     try:
         offload = msgspec.convert(record, OffloadMap, strict=True)
     except msgspec.ValidationError as error:
-        raise FileFormatError(f"{path} is not an offload map: {error}") from error
+        raise FileFormatError(f"{path} is not an offload map: {error}", path=path) from error
     for name, module in offload.modules.items():
         if not 0 <= module.offload <= 1:
             raise FileFormatError(
-                f"{path}: module {name!r} offloads {module.offload}, which is no share in [0, 1]"
+                f"{path}: module {name!r} offloads {module.offload}, which is no share in [0, 1]",
+                path=path,
+                field=f"modules.{name}",
             )
     return offload
 

@@ -74,20 +74,20 @@ def _prefixes(path: str) -> list[str]:
 
 def _matching(paths: Mapping[str, list[int]], pattern: str) -> dict[str, list[int]]:
     try:
-        found = [path for path in paths if re.fullmatch(pattern, path)]
+        fitting = [path for path in paths if re.fullmatch(pattern, path)]
     except re.error as error:
         raise InputError(f"{pattern!r} is not a regular expression: {error}") from error
-    nested = [(a, b) for a in found for b in found if b.startswith(f"{a}.")]
+    nested = [(a, b) for a in fitting for b in fitting if b.startswith(f"{a}.")]
     if nested:
         outer, inner = nested[0]
         raise InputError(
             f"{pattern!r} fits {outer!r} and {inner!r} inside it: layers must not contain one another"
         )
-    return {path: paths[path] for path in found}
+    return {path: paths[path] for path in fitting}
 
 
 def _repeated(trace: Trace, paths: Mapping[str, list[int]]) -> dict[str, list[int]]:
-    """Apply the rule at the top, separately below each place where it chooses a level."""
+    """Apply the rule at the top, separately below each module where it chooses a level."""
     levels: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         if path.rpartition(".")[2].isdigit():
@@ -109,9 +109,9 @@ def _signature(trace: Trace, ops: list[int]) -> tuple[object, ...]:
 
 
 def _check_whole(trace: Trace, chosen: Mapping[str, list[int]], forward: list[int]) -> None:
-    place = {op: i for i, op in enumerate(forward)}
+    position = {op: i for i, op in enumerate(forward)}
     for path, ops in chosen.items():
-        inside = forward[place[ops[0]] : place[ops[-1]] + 1]
+        inside = forward[position[ops[0]] : position[ops[-1]] + 1]
         if len(inside) != len(ops):
             other = next(op for op in inside if op not in set(ops))
             raise InputError(

@@ -1,8 +1,8 @@
 """The Ledger: what a plan does with each storage, in the units in which every export speaks of it.
 
-A storage has as many gaps as the step has stretches without it. Most programs know one decision per tensor, so the ledger
-also names its *long gap*: for each extent the gap that lasts longest, counted in seconds of computation. An extent without
-any gap, because the step never lets go of it for a whole slice, is kept.
+A storage has as many access gaps as the step has stretches without it. Most programs know one decision per tensor, so the
+ledger also names its *long gap*. That is, for each extent, the gap that lasts longest, in seconds of computation. An extent
+without any gap is kept: the step never goes a whole slice without it.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Ledger:
     trace: Trace
     timeline: Timeline
     """The step without recomputations."""
-    longer: Timeline
+    longer_step: Timeline
     """The step with the recomputations of the plan in it: what its transfers speak of."""
     machine: Machine
     problem: Problem
@@ -68,9 +68,8 @@ class Ledger:
     def long_gap_of_extent(self) -> NDArray[np.int64]:
         """Return the longest gap of each extent, -1 where it has none."""
         gaps = self.problem.gaps
-        order = np.lexsort(
-            (-np.arange(len(gaps)), self.gap_s)
-        )  # of equals the first one wins: it is written last
+        # Of equals the first one wins: it is written last.
+        order = np.lexsort((-np.arange(len(gaps)), self.gap_s))
         longest = np.full(len(self.timeline.extents), -1, np.int64)
         longest[gaps.extent[order]] = order
         return longest
@@ -127,23 +126,23 @@ def open_ledger(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machin
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_plan, example_timeline
     >>> from tmtrain.trace import example_trace
-    >>> made, machine = example_plan(), load_machine("v4-slc")
-    >>> ledger = open_ledger(made, trace=example_trace(), timeline=example_timeline(), machine=machine)
-    >>> int(ledger.bytes_in.sum()) == made.prediction.bytes_in
+    >>> plan, machine = example_plan(), load_machine("v4-slc")
+    >>> ledger = open_ledger(plan, trace=example_trace(), timeline=example_timeline(), machine=machine)
+    >>> int(ledger.bytes_in.sum()) == plan.prediction.bytes_in
     True
     """
     check_plan_fits(plan, timeline)
     if trace.operators.name != timeline.operator_names:
         raise InputError("the timeline was not lowered from this trace: lower it anew")
-    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
-    check_transfers_fit(plan, longer)
+    longer_step = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    check_transfers_fit(plan, longer_step)
     problem = build_problem(timeline)
-    bytes_in, bytes_out = _traffic(plan, longer, storages=len(trace.storages))
+    bytes_in, bytes_out = _traffic(plan, longer_step, storages=len(trace.storages))
     return Ledger(
         plan=plan,
         trace=trace,
         timeline=timeline,
-        longer=longer,
+        longer_step=longer_step,
         machine=machine,
         problem=problem,
         fates=find_fates(plan, timeline, problem, machine=machine),
@@ -155,22 +154,26 @@ def open_ledger(plan: Plan, *, trace: Trace, timeline: Timeline, machine: Machin
 
 
 def _seconds(problem: Problem, timeline: Timeline) -> NDArray[np.float64]:
+    # From the end of the slice before the gap to the start of the slice after it; round the end of the step where it wraps.
     gaps = problem.gaps
     clock = np.concatenate([[0.0], np.cumsum(timeline.slices.duration_s)])
     return clock[gaps.end] - clock[gaps.start + 1] + np.where(gaps.end <= gaps.start, clock[-1], 0.0)
 
 
-def _traffic(plan: Plan, longer: Timeline, *, storages: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _traffic(
+    plan: Plan, longer_step: Timeline, *, storages: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the bytes that each storage brings in and takes out in a steady step: one write per epoch, as predicted."""
-    problem = build_problem(longer)
+    problem = build_problem(longer_step)
     gaps, moved = problem.gaps, moved_pages(problem, plan.transfers)
-    owner = longer.extents.storage[gaps.extent]
+    owner = longer_step.extents.storage[gaps.extent]
     written = np.zeros(problem.num_epochs, np.int64)
     owner_of_epoch = np.zeros(problem.num_epochs, np.int32)
+    # One copy serves a whole epoch: of its gaps the one that moves most decides what is written.
     dirty = gaps.epoch >= 0
     np.maximum.at(written, gaps.epoch[dirty], moved[dirty])
     owner_of_epoch[gaps.epoch[dirty]] = owner[dirty]
     bytes_in, bytes_out = np.zeros(storages, np.int64), np.zeros(storages, np.int64)
-    np.add.at(bytes_in, owner, moved * longer.page_bytes)
-    np.add.at(bytes_out, owner_of_epoch, written * longer.page_bytes)
+    np.add.at(bytes_in, owner, moved * longer_step.page_bytes)
+    np.add.at(bytes_out, owner_of_epoch, written * longer_step.page_bytes)
     return bytes_in, bytes_out

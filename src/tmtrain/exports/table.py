@@ -23,7 +23,7 @@ KIND = "fates"
 VERSION = 1
 
 _ENDS = ("write", "leave", "fetch", "return")
-"""Moments of a transfer that have two columns each: the operator's index, and its name."""
+"""Points of a transfer that have two columns each: the index of the operator there, and its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def _storage_columns(ledger: Ledger) -> dict[str, Any]:
     split, longest = ledger.over_long_gaps(), _long_gap(ledger)
     whole = np.maximum(split.pages, 1)
     birth = np.minimum(storages.birth_op, len(operators) - 1)
-    made = [
+    birth_phase = [
         None if p else Phase(int(operators.phase[b])).name.lower()
         for p, b in zip(storages.persistent, birth, strict=True)
     ]
@@ -108,7 +108,7 @@ def _storage_columns(ledger: Ledger) -> dict[str, Any]:
         "module": storages.module,
         "role": [Role(int(role)).name.lower() for role in storages.role],
         "bytes": storages.bytes,
-        "made": pa.array(made, pa.string()),
+        "made": pa.array(birth_phase, pa.string()),
     }
     columns |= _use_columns(ledger, longest)
     columns |= {
@@ -126,9 +126,9 @@ def _long_gap(ledger: Ledger) -> NDArray[np.int64]:
     longest = ledger.long_gap_of_extent()
     longest = longest[longest >= 0]
     order = longest[np.argsort(ledger.gap_s[longest], kind="stable")]
-    found = np.full(ledger.storages, -1, np.int64)
-    found[ledger.storage_of_gap[order]] = order
-    return found
+    gap = np.full(ledger.storages, -1, np.int64)
+    gap[ledger.storage_of_gap[order]] = order  # of several extents the last one stays: its gap is the longest
+    return gap
 
 
 def _use_columns(ledger: Ledger, gap: NDArray[np.int64]) -> dict[str, Any]:
@@ -155,8 +155,8 @@ def _operator_columns(
 
 def _transfer_columns(ledger: Ledger) -> dict[str, Any]:
     """Columns of the transfer during which each storage is away longest."""
-    moves, longer = ledger.plan.transfers, ledger.longer
-    owner = longer.extents.storage[moves.extent]
+    moves, longer_step = ledger.plan.transfers, ledger.longer_step
+    owner = longer_step.extents.storage[moves.extent]
     row = np.full(ledger.storages, -1, np.int64)
     order = np.argsort(moves.return_slice - moves.leave_slice, kind="stable")
     row[owner[order]] = order
@@ -164,8 +164,12 @@ def _transfer_columns(ledger: Ledger) -> dict[str, Any]:
     is_none = row < 0
     for word in _ENDS:
         t: NDArray[np.int32] = getattr(moves, f"{word}_slice")
-        at = np.where(is_none, 0, t[row] % len(longer.slices)) if len(moves) else np.zeros(len(row), np.int64)
-        columns |= _operator_columns(ledger, word, longer.slices.op[at], is_none)
+        at = (
+            np.where(is_none, 0, t[row] % len(longer_step.slices))
+            if len(moves)
+            else np.zeros(len(row), np.int64)
+        )
+        columns |= _operator_columns(ledger, word, longer_step.slices.op[at], is_none)
     return columns
 
 

@@ -141,12 +141,12 @@ def _fsdp2(ledger: Ledger, path: Path) -> Exported:
 
 
 def _deepspeed(ledger: Ledger, path: Path, device: Device) -> Exported:
-    made = make_deepspeed_config(ledger, device=device)
-    beside = write_deepspeed_config(made, path)
-    zero = made.config["zero_optimization"]
+    config = make_deepspeed_config(ledger, device=device)
+    beside = write_deepspeed_config(config, path)
+    zero = config.config["zero_optimization"]
     lines = [(key, str(zero[key])) for key in ("offload_optimizer", "offload_param") if key in zero]
     lines.append(("read", f"{beside}: what the configuration cannot say"))
-    return Exported(to="deepspeed", files=(str(path), str(beside)), facts=made.config, lines=tuple(lines))
+    return Exported(to="deepspeed", files=(str(path), str(beside)), facts=config.config, lines=tuple(lines))
 
 
 def _chakra(ledger: Ledger, path: Path) -> Exported:

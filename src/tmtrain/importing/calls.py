@@ -38,7 +38,7 @@ def operators_of(calls: Sequence[NestedCall], *, source: str) -> list[EtNode]:
     """
     by_id = {call.id: call for call in calls}
     if len(by_id) != len(calls):
-        raise FileFormatError(f"{source}, field 'id': two nodes have the same one")
+        raise FileFormatError(f"{source}, field 'id': two nodes have the same one", path=source, field="id")
     children: dict[int, list[int]] = {number: [] for number in by_id}
     roots: list[int] = []
     for number in sorted(by_id):
@@ -57,7 +57,7 @@ def operators_of(calls: Sequence[NestedCall], *, source: str) -> list[EtNode]:
             found.append(_operator(call, phase, _seconds(number, by_id, children)))
     if not found:
         raise FileFormatError(
-            f"{source}: no call of an operator with tensors: start the observer before the step"
+            f"{source}: no call of an operator with tensors: start the observer before the step", path=source
         )
     # Backward may run in a thread of its own, whose calls stand together in the tree.
     return sorted(found, key=lambda node: node.id)

@@ -44,14 +44,14 @@ def nodes_of_chakra(nodes: Sequence[ChakraNode], *, source: str) -> list[EtNode]
         return operators_of([_call(node, source, has_times=has_times) for node in nodes], source=source)
     ordered = [node for node in _in_order(nodes, source) if node.type == NodeType.COMP]
     if not ordered:
-        raise FileFormatError(f"{source}: no COMP node: there is nothing to simulate")
+        raise FileFormatError(f"{source}: no COMP node: there is nothing to simulate", path=source)
     return [_plain(node, number, source, has_times=has_times) for number, node in enumerate(ordered)]
 
 
 def _check(nodes: Sequence[ChakraNode], source: str) -> None:
     numbers = {node.id for node in nodes}
     if len(numbers) != len(nodes):
-        raise FileFormatError(f"{source}, field 'id': two nodes have the same one")
+        raise FileFormatError(f"{source}, field 'id': two nodes have the same one", path=source, field="id")
     for node in nodes:
         where = f"{source}, node {node.id} ({node.name})"
         if node.type in _COMM:
@@ -66,7 +66,9 @@ def _check(nodes: Sequence[ChakraNode], source: str) -> None:
         missing = [dep for dep in (*node.ctrl_deps, *node.data_deps) if dep not in numbers]
         if missing and SCHEMA not in node.attributes:
             raise FileFormatError(
-                f"{where}, field 'data_deps': it depends on node {missing[0]}, which is not there; was the file cut off?"
+                f"{where}, field 'data_deps': it depends on node {missing[0]}, which is not there; was the file cut off?",
+                path=source,
+                field="data_deps",
             )
 
 
@@ -91,7 +93,11 @@ def _in_order(nodes: Sequence[ChakraNode], source: str) -> Iterator[ChakraNode]:
                 heapq.heappush(ready, follower)
     if left:
         stuck = min(number for number, before in deps.items() if before)
-        raise FileFormatError(f"{source}, node {stuck}, field 'data_deps': the dependencies run in a circle")
+        raise FileFormatError(
+            f"{source}, node {stuck}, field 'data_deps': the dependencies run in a circle",
+            path=source,
+            field="data_deps",
+        )
 
 
 def _plain(node: ChakraNode, number: int, source: str, *, has_times: bool) -> EtNode:
@@ -101,11 +107,14 @@ def _plain(node: ChakraNode, number: int, source: str, *, has_times: bool) -> Et
     if not (arguments or results):
         raise FileFormatError(
             f"{where}: it names no tensors ([tensor id, storage id, offset, elements, bytes of one, device]); without them "
-            "nobody knows what the step keeps in memory"
+            "nobody knows what the step keeps in memory",
+            path=source,
         )
     phase = str(node.attributes.get(PHASE, Phase.FORWARD.name.lower())).upper()
     if phase not in Phase.__members__:
-        raise FileFormatError(f"{where}, attribute {PHASE!r}: {phase.lower()!r} is no phase of a step")
+        raise FileFormatError(
+            f"{where}, attribute {PHASE!r}: {phase.lower()!r} is no phase of a step", path=source, field=PHASE
+        )
     flops = node.attributes.get("num_ops", 0)
     return EtNode(
         id=number,
@@ -140,7 +149,7 @@ def _seconds(node: ChakraNode, where: str) -> float:
     if not isinstance(seconds, float):
         return node.duration_micros / 1e6
     if not 0 <= seconds < math.inf:
-        raise FileFormatError(f"{where}, attribute {DURATION!r}: {seconds} is no time")
+        raise FileFormatError(f"{where}, attribute {DURATION!r}: {seconds} is no time", field=DURATION)
     return seconds
 
 

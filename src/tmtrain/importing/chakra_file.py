@@ -111,7 +111,7 @@ def read_chakra(path: Path) -> ChakraFile:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except (OSError, EOFError) as error:
-        raise FileFormatError(f"{path}: cannot be read, or truncated: {error}") from error
+        raise FileFormatError(f"{path}: cannot be read, or truncated: {error}", path=path) from error
     version, attributes, nodes = "", dict[str, Attribute](), list[ChakraNode]()
     for number, message in enumerate(_messages(data, path)):
         try:
@@ -121,7 +121,7 @@ def read_chakra(path: Path) -> ChakraFile:
                 nodes.append(_decode_node(message))
         except (ValueError, AttributeError, TypeError, struct.error) as error:
             raise FileFormatError(
-                f"{path}, message {number}: no message of a Chakra trace: {error}"
+                f"{path}, message {number}: no message of a Chakra trace: {error}", path=path, row=number
             ) from error
     return ChakraFile(version=version, attributes=attributes, nodes=tuple(nodes))
 
@@ -132,11 +132,15 @@ def _messages(data: bytes, path: Path) -> Iterator[bytes]:
         try:
             length, place = decode_varint(data, place)
         except WireError as error:
-            raise FileFormatError(f"{path}, message {number}: the file {error}") from error
+            raise FileFormatError(
+                f"{path}, message {number}: the file {error}", path=path, row=number
+            ) from error
         if place + length > len(data):
             raise FileFormatError(
                 f"{path}, message {number}: {length} B are announced, {len(data) - place} B are there; "
-                "was the file cut off?"
+                "was the file cut off?",
+                path=path,
+                row=number,
             )
         yield data[place : place + length]
         place, number = place + length, number + 1

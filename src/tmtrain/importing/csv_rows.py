@@ -66,7 +66,10 @@ class Line:
     def wrong(self, field: str, need: str) -> FileFormatError:
         """Return the error that says that the cell `field` is not what it needs to be."""
         return FileFormatError(
-            f"{self.source}, line {self.number}, field {field!r}: {self.cells[field]!r} needs to be {need}"
+            f"{self.source}, line {self.number}, field {field!r}: {self.cells[field]!r} needs to be {need}",
+            path=self.source,
+            line=self.number,
+            field=field,
         )
 
 
@@ -84,16 +87,24 @@ def read_lines(path: Path, *, fields: Collection[str]) -> Iterator[Line]:
             header = next(reader, [])
             missing = [field for field in fields if field not in header]
             if missing:
-                raise FileFormatError(f"{source}, line 1: the header has no field {missing[0]!r}")
+                raise FileFormatError(
+                    f"{source}, line 1: the header has no field {missing[0]!r}",
+                    path=path,
+                    line=1,
+                    field=missing[0],
+                )
             for cells in reader:
                 if len(cells) != len(header):
                     beyond = header[len(cells)] if len(cells) < len(header) else header[-1]
                     raise FileFormatError(
                         f"{source}, line {reader.line_num}, field {beyond!r}: the line has {len(cells)} cells, "
-                        f"needs {len(header)}; was the file cut off?"
+                        f"needs {len(header)}; was the file cut off?",
+                        path=path,
+                        line=reader.line_num,
+                        field=beyond,
                     )
                 yield Line(source, reader.line_num, dict(zip(header, cells, strict=True)))
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{source}: not a CSV table in UTF-8: {error}") from error
+        raise FileFormatError(f"{source}: not a CSV table in UTF-8: {error}", path=path) from error

@@ -148,7 +148,7 @@ def _read_machine(path: Path) -> G10Machine:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except msgspec.DecodeError as error:
-        raise FileFormatError(f"{path}: {error}") from error
+        raise FileFormatError(f"{path}: {error}", path=path) from error
     numbers: dict[str, Any] = {
         "workload.batch": machine.workload.batch,
         "workload.dtype_bytes": machine.workload.dtype_bytes,
@@ -158,7 +158,9 @@ def _read_machine(path: Path) -> G10Machine:
     }
     for field, value in numbers.items():
         if value <= 0:
-            raise FileFormatError(f"{path}, field {field!r}: {value} needs to be above 0")
+            raise FileFormatError(
+                f"{path}, field {field!r}: {value} needs to be above 0", path=path, field=field
+            )
     return machine
 
 
@@ -204,7 +206,10 @@ def _check_ids(lines: list[Line], field: str, *, count: int, path: Path) -> None
     if len(lines) != count:
         raise FileFormatError(
             f"{path}, line {len(lines) + 2}, field {field!r}: the table ends after {len(lines)} rows, machine.json "
-            f"says {count}; was the file cut off?"
+            f"says {count}; was the file cut off?",
+            path=path,
+            line=len(lines) + 2,
+            field=field,
         )
 
 

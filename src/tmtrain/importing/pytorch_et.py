@@ -63,7 +63,8 @@ def _decode(path: Path) -> _TraceFile:
         raise InputError(f"no such file: {path}") from error
     except (msgspec.DecodeError, EOFError, OSError) as error:
         raise FileFormatError(
-            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}"
+            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}",
+            path=path,
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tmtrain.errors import InputError
+from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing.chakra import nodes_of_chakra
 from tmtrain.importing.chakra_file import read_chakra
 from tmtrain.importing.et_trace import trace_of_nodes
@@ -39,6 +39,14 @@ def import_trace(path: Path | str, *, samples: int | None = None) -> Trace:
         FileFormatError: truncated, or contradictory in itself; names file, line or node, and field.
     """
     path = Path(path)
+    try:
+        return _import(path, samples)
+    except FileFormatError as error:
+        error.locate(path)
+        raise
+
+
+def _import(path: Path, samples: int | None) -> Trace:
     if path.name.endswith(_PYTORCH):
         return _import_pytorch(path, samples)
     if path.name.endswith(_CHAKRA):

@@ -163,7 +163,13 @@ def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) ->
         f"[Capacity] operator {op} ({trace.operators.name[op]}{where}) needs {format_bytes(need * page_bytes)} resident at "
         f"once, even in its smallest slice; the fast tier has {format_bytes(fast_pages * page_bytes)}, "
         f"{format_bytes((need - fast_pages) * page_bytes)} short: "
-        f"give it at least that much (`--fast {need * page_bytes}B`), or the step a smaller batch"
+        f"give it at least that much (`--fast {need * page_bytes}B`), or the step a smaller batch",
+        limit="memory",
+        needed_bytes=need * page_bytes,
+        capacity_bytes=fast_pages * page_bytes,
+        operator=trace.operators.name[op],
+        operator_index=op,
+        module=trace.operators.module[op] or None,
     )
 
 

@@ -143,7 +143,7 @@ def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_Cla
     proofs = [proof for proof in in_parallel(partial(_prove_one, task), choices) if proof]
     if not proofs:
         if None in choices:
-            raise TimeLimitError("no programme was solved in time")
+            raise TimeLimitError("no programme was solved in time", time_limit_s=task.limits.time_limit_s)
         return _prove(task, [None])
     return sorted(proofs, key=lambda proof: proof.placement.bound.value)
 
@@ -240,7 +240,10 @@ def _keeps_budget(made: Plan, task: PlanningTask) -> bool:
 def _within_budget(made: Plan, task: PlanningTask) -> Plan:
     if not _keeps_budget(made, task):
         raise InfeasibleError(
-            f"the plan writes {format_bytes(made.prediction.bytes_out)}, more than its budget"
+            f"the plan writes {format_bytes(made.prediction.bytes_out)}, more than its budget",
+            limit="writes",
+            needed_bytes=made.prediction.bytes_out,
+            capacity_bytes=int(task.limits.write_budget_bytes or 0),
         )
     return made
 

@@ -114,7 +114,7 @@ def load_plan(path: Path | str) -> Plan:
     try:
         meta = msgspec.convert(bundle.meta, _Meta)
     except msgspec.ValidationError as error:
-        raise FileFormatError(f"{path} lacks a part of a plan ({error}): plan again") from error
+        raise FileFormatError(f"{path} lacks a part of a plan ({error}): plan again", path=path) from error
     transfers = Transfers(**_columns(f"{path}", "transfers", bundle.tables.get("transfers"), _TRANSFERS))
     _check_transfers(f"{path}", transfers)
     recomputations = Recomputations(
@@ -261,10 +261,14 @@ def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) 
             else f"{dict(zip(table.schema.names, table.schema.types, strict=True))}"
         )
         raise FileFormatError(
-            f"{source}: the columns of table {name!r} are not those of a plan ({found}): plan again"
+            f"{source}: the columns of table {name!r} are not those of a plan ({found}): plan again",
+            path=source,
+            field=name,
         )
     if any(column.null_count for column in table.columns):
-        raise FileFormatError(f"{source}: table {name!r} has empty fields: plan again")
+        raise FileFormatError(
+            f"{source}: table {name!r} has empty fields: plan again", path=source, field=name
+        )
     return {column: table.column(column).to_numpy() for column in schema.names}
 
 
@@ -277,7 +281,10 @@ def _check_transfers(source: str, moves: Transfers) -> None:
         row = int(np.flatnonzero(wrong)[0])
         raise FileFormatError(
             f"{source}: transfer {row} is none (a negative number, no pages, or slices not in the order write, leave, "
-            "fetch, return): plan again"
+            "fetch, return): plan again",
+            path=source,
+            field="transfers",
+            row=row,
         )
 
 
@@ -290,5 +297,8 @@ def _check_recomputations(source: str, recomputations: Recomputations) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise FileFormatError(
-            f"{source}: recomputation {row} is none (a negative number, rows out of range, or not in order of slices): plan again"
+            f"{source}: recomputation {row} is none (a negative number, rows out of range, or not in order of slices): plan again",
+            path=source,
+            field="recomputations",
+            row=row,
         )

@@ -67,20 +67,29 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
-        raise FileFormatError(f"{path} is truncated or not JSON ({error}): evaluate again") from error
+        raise FileFormatError(
+            f"{path} is truncated or not JSON ({error}): evaluate again", path=path
+        ) from error
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if type(schema) is not int or schema < 1:
-        raise FileFormatError(f"{path} does not say which schema it has: it is not a file of tmtrain")
+        raise FileFormatError(
+            f"{path} does not say which schema it has: it is not a file of tmtrain", path=path
+        )
     if schema > newest:
         raise FileFormatError(
-            f"{path} has schema {schema}, this release reads up to {newest}: update tmtrain"
+            f"{path} has schema {schema}, this release reads up to {newest}: update tmtrain",
+            path=path,
+            version=schema,
+            newest_version=newest,
         )
     if schema < newest:
         raw = rename_keys(raw, RENAMED)
     try:
         decoded = msgspec.convert(raw, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise FileFormatError(f"{path} does not fit schema {schema}: {error}; evaluate again") from error
+        raise FileFormatError(
+            f"{path} does not fit schema {schema}: {error}; evaluate again", path=path, version=schema
+        ) from error
     _refuse(path, _unknown_keys(raw, msgspec.to_builtins(decoded), "$"))
     return decoded
 
@@ -88,7 +97,7 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
 def _refuse(path: Path, faults: Iterator[str]) -> None:
     """Raise for the first fault; one is enough to distrust the file."""
     for fault in faults:
-        raise FileFormatError(f"{path} was edited or is damaged: {fault}; evaluate again")
+        raise FileFormatError(f"{path} was edited or is damaged: {fault}; evaluate again", path=path)
 
 
 def _unknown_keys(raw: Any, known: Any, where: str) -> Iterator[str]:

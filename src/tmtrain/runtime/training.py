@@ -239,7 +239,10 @@ class Training(Generic[P, R]):
         if self._restores and away > available:
             raise InfeasibleError(
                 f"{format_bytes(away)} are on flash, and {format_bytes(available)} of memory are free: save a checkpoint "
-                "before the end, and say tmtrain.train(..., restores=False)"
+                "before the end, and say tmtrain.train(..., restores=False)",
+                limit="memory",
+                needed_bytes=away,
+                capacity_bytes=available,
             )
 
     def _fetched(self, tensor: torch.Tensor, name: str) -> torch.Tensor:

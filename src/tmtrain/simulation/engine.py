@@ -122,7 +122,10 @@ class Engine:
             before, state = state, self._state((step + 1) * self._num_slices)
             if (state is not None and state == before) or _is_steady(history):
                 return measured
-        raise PolicyError(f"after {MAX_STEPS} steps the traffic of a step still changes from step to step")
+        raise PolicyError(
+            f"after {MAX_STEPS} steps the traffic of a step still changes from step to step",
+            num_steps=MAX_STEPS,
+        )
 
     def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
         """In the next step follow `plan`, with these durations and rates."""
@@ -225,7 +228,11 @@ class Engine:
             if pager is not None:
                 pager.touch(extent, row)
             if rows.needs_content[row] and not memory.live[extent]:
-                raise PlanRefutedError(f"slice {t} reads extent {extent}, whose content was dropped")
+                raise PlanRefutedError(
+                    f"slice {t} reads extent {extent}, whose content was dropped",
+                    slice_index=t,
+                    extent=extent,
+                )
             if held[extent] == pages[extent]:
                 continue
             absent = memory.absent(extent)
@@ -243,7 +250,10 @@ class Engine:
             return
         if misses and not may_miss:
             raise PlanRefutedError(
-                f"slice {t} reads extent {misses[0][0]}: {misses[0][1]} of its pages are absent"
+                f"slice {t} reads extent {misses[0][0]}: {misses[0][1]} of its pages are absent",
+                slice_index=t,
+                extent=misses[0][0],
+                pages=misses[0][1],
             )
         if self._prefetcher is not None:
             # What was fetched ahead and is late needs its room too, but for the chunk under way.
@@ -287,7 +297,10 @@ class Engine:
             if memory.keeps[extent] != memory.pages[extent]:
                 raise PlanRefutedError(
                     f"slice {t} touches extent {extent}, which was made to give up "
-                    f"{memory.pages[extent] - memory.keeps[extent]} of its {memory.pages[extent]} pages"
+                    f"{memory.pages[extent] - memory.keeps[extent]} of its {memory.pages[extent]} pages",
+                    slice_index=t,
+                    extent=extent,
+                    pages=memory.pages[extent] - memory.keeps[extent],
                 )
 
     def _make_room(self, missing: int, now: int) -> bool:
@@ -314,7 +327,12 @@ class Engine:
             raise PlanRefutedError(
                 f"slice {t} (operator {self._timeline.slices.op[t]}) can never start: fast memory of "
                 f"{format_bytes(self._timeline.fast_bytes)} holds {format_bytes(memory.held_pages() * page)} that nobody "
-                f"gives up and {format_bytes(memory.reserved * page)} under way"
+                f"gives up and {format_bytes(memory.reserved * page)} under way",
+                slice_index=t,
+                operator_index=int(self._timeline.slices.op[t]),
+                capacity_bytes=self._timeline.fast_bytes,
+                held_bytes=memory.held_pages() * page,
+                reserved_bytes=memory.reserved * page,
             )
 
     def _finish(self, t: int) -> None:

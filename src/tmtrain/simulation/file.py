@@ -78,7 +78,7 @@ def load_result(path: Path) -> Result:
         )
     except (KeyError, msgspec.ValidationError) as error:
         raise FileFormatError(
-            f"{path} lacks a part of a result ({error}): simulate the policy again"
+            f"{path} lacks a part of a result ({error}): simulate the policy again", path=path
         ) from error
 
 

@@ -152,7 +152,9 @@ class Memory:
         """The content is dead: the room is free at once."""
         if self.arriving[extent]:
             raise PlanRefutedError(
-                f"extent {extent} dies while {self.arriving[extent]} of its pages are being fetched"
+                f"extent {extent} dies while {self.arriving[extent]} of its pages are being fetched",
+                extent=extent,
+                pages=self.arriving[extent],
             )
         pages = self.held[extent]
         self.outgoing -= pages - self.keeps[extent]

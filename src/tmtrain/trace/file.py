@@ -160,26 +160,38 @@ def _check_meta(source: str, meta: dict[str, Any]) -> None:
     for key, kind in _META.items():
         if not isinstance(meta.get(key), kind):
             raise FileFormatError(
-                f"{source}: the metadata has no {key!r} of type {kind.__name__}: capture the trace again"
+                f"{source}: the metadata has no {key!r} of type {kind.__name__}: capture the trace again",
+                path=source,
+                field=key,
             )
 
 
 def _checked(source: str, name: str, table: pa.Table | None) -> pa.Table:
     """Return the table as it must be, or say what is wrong with it."""
     if table is None:
-        raise FileFormatError(f"{source}: table {name!r} is missing: capture the trace again")
+        raise FileFormatError(
+            f"{source}: table {name!r} is missing: capture the trace again", path=source, field=name
+        )
     need, found = SCHEMAS[name], table.schema
     if name == "operators" and _MEASURED.name in found.names:
         need = need.append(_MEASURED)
     if set(need.names) != set(found.names) or len(need.names) != len(found.names):
-        raise FileFormatError(f"{source}: table {name!r} has columns {found.names}, needs {need.names}")
+        raise FileFormatError(
+            f"{source}: table {name!r} has columns {found.names}, needs {need.names}", path=source, field=name
+        )
     for field in need:
         if found.field(field.name).type != field.type:
             raise FileFormatError(
-                f"{source}: column {name}.{field.name} is {found.field(field.name).type}, needs {field.type}"
+                f"{source}: column {name}.{field.name} is {found.field(field.name).type}, needs {field.type}",
+                path=source,
+                field=f"{name}.{field.name}",
             )
         if table.column(field.name).null_count:
-            raise FileFormatError(f"{source}: column {name}.{field.name} has empty cells, needs none")
+            raise FileFormatError(
+                f"{source}: column {name}.{field.name} has empty cells, needs none",
+                path=source,
+                field=f"{name}.{field.name}",
+            )
     return table.combine_chunks()
 
 
@@ -197,7 +209,9 @@ def _read_enum(source: str, table: pa.Table, name: str, kind: type[IntEnum]) -> 
     unknown = set(words) - set(codes)
     if unknown:
         raise FileFormatError(
-            f"{source}: column {name!r} has unknown values {sorted(unknown)}, knows {list(codes)}"
+            f"{source}: column {name!r} has unknown values {sorted(unknown)}, knows {list(codes)}",
+            path=source,
+            field=name,
         )
     return np.array([codes[word] for word in words], np.int8)
 
@@ -255,7 +269,10 @@ def _check_indices(source: str, trace: Trace) -> None:
     if np.any(np.diff(trace.operands.op) < 0):
         row = int(np.argmax(np.diff(trace.operands.op) < 0)) + 1
         raise FileFormatError(
-            f"{source}: operands.op decreases at row {row}, rows must follow the operators' order"
+            f"{source}: operands.op decreases at row {row}, rows must follow the operators' order",
+            path=source,
+            field="operands.op",
+            row=row,
         )
 
 
@@ -266,4 +283,9 @@ def _check_range(
     if np.any(wrong):
         row = int(np.argmax(wrong))
         bounds = f"at least {low}" if high is None else f"in {low}..{high}"
-        raise FileFormatError(f"{source}: {column}[{row}] is {values[row]}, needs to be {bounds}")
+        raise FileFormatError(
+            f"{source}: {column}[{row}] is {values[row]}, needs to be {bounds}",
+            path=source,
+            field=column,
+            row=row,
+        )

@@ -18,7 +18,7 @@ PROGRAM = Path(sys.executable).with_name("tmtrain")
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_trace(example_trace(), Path("example.trace"))
     return tmp_path
@@ -37,9 +37,8 @@ def test_the_main_job_on_two_models() -> None:
     written = json.loads(Path("out/results.json").read_text())
     assert {row["model"] for row in written["rows"]} == {"gpt2-tiny", "example"}
     assert all(row["gap"] >= 0 for row in written["rows"] if row["policy"] != "all-fast")
-    assert {path.name for path in Path("out").iterdir()} == {
-        "results.json", "sensitivity.json", "report.html", "runs",
-    }  # fmt: skip
+    files = {path.name for path in Path("out").iterdir()}
+    assert files == {"results.json", "sensitivity.json", "report.html", "runs"}
 
 
 def test_options_of_a_zoo_model_reach_the_capture() -> None:
@@ -75,7 +74,7 @@ def test_a_step_that_needs_values_is_named_with_operator_and_module() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(place: Path) -> None:
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(folder: Path) -> None:
     argv = [PROGRAM, "evaluate", "gpt2", "--jobs", "1", "--out", "out"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -89,8 +88,8 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(place: Path) -> No
     assert out == ""
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert not (place / "out" / "results.json").exists()
-    left = [path.name for path in place.rglob("*")]
+    assert not (folder / "out" / "results.json").exists()
+    left = [path.name for path in folder.rglob("*")]
     assert not [name for name in left if name.startswith(".") or name.endswith(".tmp")]
 
 
@@ -133,20 +132,20 @@ def _no_more_than_2000_bytes() -> None:
         "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out new",
     ],
 )
-def test_a_disk_that_fills_up_in_mid_write_leaves_nothing_behind(line: str, place: Path) -> None:
+def test_a_disk_that_fills_up_in_mid_write_leaves_nothing_behind(line: str, folder: Path) -> None:
     done = _run(line, preexec_fn=_no_more_than_2000_bytes)
     assert (done.returncode, done.stdout) == (1, "")
     assert "could not write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not [path for path in place.rglob("*") if path.is_file() and "example.trace" not in path.parts]
+    assert not [path for path in folder.rglob("*") if path.is_file() and "example.trace" not in path.parts]
 
 
-def test_an_older_result_survives_a_disk_that_fills_up(place: Path) -> None:
+def test_an_older_result_survives_a_disk_that_fills_up(folder: Path) -> None:
     line = "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out out"
     assert _run(line).returncode == 0
-    before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
     assert _run(line, preexec_fn=_no_more_than_2000_bytes).returncode == 1
-    assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
 
 
 def test_progress_into_a_pipe_is_plain_lines() -> None:

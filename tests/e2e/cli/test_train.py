@@ -39,17 +39,17 @@ def _host(folder: Path) -> Path:
     return host
 
 
-def _said(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
-    assert main(["train", *arguments, "--json"]) == 0
+def _said(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, object]:
+    assert main(["train", *options, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     host = _host(tmp_path)
     assert "drive reads" in capsys.readouterr().out
-    given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
-    foreseen = _said(capsys, *given, "--dry-run")
-    run = _said(capsys, *given, "--steps", "5")
+    arguments = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    foreseen = _said(capsys, *arguments, "--dry-run")
+    run = _said(capsys, *arguments, "--steps", "5")
     assert run["foreseen"] == foreseen
     measured = run["measured"]
     assert isinstance(measured, dict)
@@ -83,21 +83,27 @@ def test_a_run_that_wears_the_drive_out_within_a_year_is_warned_of(
 ) -> None:
     host = tmp_path / "host.toml"
     host.write_text(machine_text(_host_rates(drive_bytes=parse_bytes(capacity))))
-    given = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
-    assert main(["train", *given, "--objective", objective, "--dry-run", "--json"]) == 0
-    told = capsys.readouterr()
-    warning = "".join(json.loads(told.out)["warnings"])
+    arguments = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    assert main(["train", *arguments, "--objective", objective, "--dry-run", "--json"]) == 0
+    shown = capsys.readouterr()
+    warning = "".join(json.loads(shown.out)["warnings"])
     assert bool(warning) == bool(warned)
-    assert warning in told.err
+    assert warning in shown.err
     assert warned in warning
 
 
 def _host_rates(drive_bytes: int) -> HostRates:
     return HostRates(
-        drive=DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9), drive_bytes=drive_bytes,
-        threads=2, matrix_flops_per_s=1e11, vector_ops_per_s=1e9, memory_bytes_per_s=1e10, operator_s=1e-6,
-        memory_bytes=8 << 30, cache_bytes=32 << 20,
-    )  # fmt: skip
+        drive=DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9),
+        drive_bytes=drive_bytes,
+        threads=2,
+        matrix_flops_per_s=1e11,
+        vector_ops_per_s=1e9,
+        memory_bytes_per_s=1e10,
+        operator_s=1e-6,
+        memory_bytes=8 << 30,
+        cache_bytes=32 << 20,
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,8 +119,8 @@ def _host_rates(drive_bytes: int) -> HostRates:
 def test_what_cannot_be_is_refused_before_anything_is_spent(
     change: dict[str, str], match: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {"--budget": "33%", "--flash": str(tmp_path)} | change
-    assert main(["train", JOB, *(word for pair in given.items() for word in pair)]) == 1
+    arguments = {"--budget": "33%", "--flash": str(tmp_path)} | change
+    assert main(["train", JOB, *(word for pair in arguments.items() for word in pair)]) == 1
     assert match in capsys.readouterr().err
 
 
@@ -124,10 +130,10 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     at_once, in_turns = tmp_path / "at-once.safetensors", tmp_path / "in-turns.safetensors"
     file = tmp_path / "mine.py"
     file.write_text(TWO_LAYERS)
-    given = (f"{file}:job", "--budget", "1MiB", "--flash", str(tmp_path))
-    _said(capsys, *given, "--steps", "4", "--checkpoint", str(at_once))
+    arguments = (f"{file}:job", "--budget", "1MiB", "--flash", str(tmp_path))
+    _said(capsys, *arguments, "--steps", "4", "--checkpoint", str(at_once))
     for _ in range(2):
-        _said(capsys, *given, "--steps", "2", "--checkpoint", str(in_turns))
+        _said(capsys, *arguments, "--steps", "2", "--checkpoint", str(in_turns))
     assert _tensors(in_turns) == _tensors(at_once)
 
 
@@ -136,13 +142,21 @@ def test_what_was_saved_on_the_way_outlives_a_run_that_breaks(
 ) -> None:
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     file = tmp_path / "mine.py"
-    given = (f"{file}:job", "--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(_host(tmp_path)))
+    arguments = (
+        f"{file}:job",
+        "--budget",
+        "1MiB",
+        "--flash",
+        str(tmp_path),
+        "--machine",
+        str(_host(tmp_path)),
+    )
     capsys.readouterr()
     file.write_text(TWO_LAYERS)
-    _said(capsys, *given, "--steps", "2", "--checkpoint", str(whole))
+    _said(capsys, *arguments, "--steps", "2", "--checkpoint", str(whole))
     file.write_text(TWO_LAYERS.replace("step():", "step(count=iter(range(3))):\n        next(count)"))
     with pytest.raises(StopIteration):
-        main(["train", *given, "--steps", "4", "--checkpoint", str(broken), "--save-every", "2"])
+        main(["train", *arguments, "--steps", "4", "--checkpoint", str(broken), "--save-every", "2"])
     assert _tensors(broken) == _tensors(whole)
 
 
@@ -164,8 +178,8 @@ def test_a_model_on_the_meta_device_is_foreseen_like_one_in_memory(
         file.write_text(
             TWO_LAYERS.replace("    model =", f'    with torch.device("{device}"):\n        model =')
         )
-        given = ("--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(host))
-        said.append(_said(capsys, f"{file}:job", *given, "--dry-run"))
+        arguments = ("--budget", "1MiB", "--flash", str(tmp_path), "--machine", str(host))
+        said.append(_said(capsys, f"{file}:job", *arguments, "--dry-run"))
     assert said[0] == said[1]
 
 

@@ -44,10 +44,10 @@ STUDY = Study(
 def test_an_unknown_name_is_refused_before_anything_is_computed(
     study: Study, message: str, tmp_path: Path
 ) -> None:
-    told: list[str] = []
+    progress: list[str] = []
     with pytest.raises(InputError, match=message):
-        evaluate(study, out=tmp_path / "out", tell=told.append)
-    assert told == []
+        evaluate(study, out=tmp_path / "out", tell=progress.append)
+    assert progress == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,29 +92,29 @@ class TestAnInterruptedStudy:
         return tmp_path
 
     def test_resumed_it_computes_what_is_missing_and_ends_alike(self, interrupted: Path) -> None:
-        told: list[str] = []
-        resumed = evaluate(self.STUDY, out=interrupted, resume=True, tell=told.append)
-        assert [line for line in told if line.endswith(": lru")] == [
+        progress: list[str] = []
+        resumed = evaluate(self.STUDY, out=interrupted, resume=True, tell=progress.append)
+        assert [line for line in progress if line.endswith(": lru")] == [
             "gpt2-tiny on v4-slc with 0.25 fast: lru"
         ]
         assert _measured(resumed) == _measured(evaluate(self.STUDY, out=interrupted / "afresh"))
         assert not (interrupted / "parts").exists()
 
     def test_another_study_takes_nothing_over(self, interrupted: Path) -> None:
-        told: list[str] = []
-        evaluate(replace(self.STUDY, objective="time"), out=interrupted, resume=True, tell=told.append)
-        assert len([line for line in told if line.endswith(": lru")]) == 2
+        progress: list[str] = []
+        evaluate(replace(self.STUDY, objective="time"), out=interrupted, resume=True, tell=progress.append)
+        assert len([line for line in progress if line.endswith(": lru")]) == 2
 
     def test_begun_anew_it_takes_nothing_over(self, interrupted: Path) -> None:
-        told: list[str] = []
-        evaluate(self.STUDY, out=interrupted, tell=told.append)
-        assert len([line for line in told if line.endswith(": lru")]) == 2
+        progress: list[str] = []
+        evaluate(self.STUDY, out=interrupted, tell=progress.append)
+        assert len([line for line in progress if line.endswith(": lru")]) == 2
 
     def test_side_by_side_it_ends_alike(self, tmp_path: Path) -> None:
-        told: list[str] = []
-        side_by_side = evaluate(self.STUDY, out=tmp_path / "two", jobs=2, tell=told.append)
+        progress: list[str] = []
+        side_by_side = evaluate(self.STUDY, out=tmp_path / "two", jobs=2, tell=progress.append)
         assert _measured(side_by_side) == _measured(evaluate(self.STUDY, out=tmp_path / "one"))
-        assert told[1:] == [
+        assert progress[1:] == [
             "1 of 2 settings done: gpt2-tiny on v4-slc with 0.5 fast",
             "2 of 2 settings done: gpt2-tiny on v4-slc with 0.25 fast",
         ]

@@ -42,14 +42,14 @@ STUDY = Study(models=("gpt2-tiny",), fasts=tuple(FastCapacity(fraction=fraction)
 
 
 @pytest.fixture(scope="module")
-def told() -> list[str]:
+def progress() -> list[str]:
     return []
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, progress: list[str]) -> Path:
     out = tmp_path_factory.mktemp("study") / "made" / "by evaluate"
-    evaluate(STUDY, out=out, tell=told.append)
+    evaluate(STUDY, out=out, tell=progress.append)
     return out
 
 
@@ -175,11 +175,11 @@ def test_the_fates_beside_a_run_are_those_of_its_plan(folder: Path, rows: list[R
             assert any(group.recomputed_bytes for group in record.groups) == bool(len(plan.recomputations))
 
 
-def test_progress_is_told_before_each_piece_of_work(folder: Path, told: list[str]) -> None:
-    assert told[0] == "gpt2-tiny: capture"
-    assert told[1] == "gpt2-tiny on v4-slc with 0.125 fast: plan and bound"
-    assert told[2] == "gpt2-tiny on v4-slc with 0.125 fast: all-fast"
-    assert len(told) == 1 + 2 * (1 + len(POLICIES)) + 1  # and the sensitivity study of the first capacity
+def test_progress_is_told_before_each_piece_of_work(folder: Path, progress: list[str]) -> None:
+    assert progress[0] == "gpt2-tiny: capture"
+    assert progress[1] == "gpt2-tiny on v4-slc with 0.125 fast: plan and bound"
+    assert progress[2] == "gpt2-tiny on v4-slc with 0.125 fast: all-fast"
+    assert len(progress) == 1 + 2 * (1 + len(POLICIES)) + 1  # and the sensitivity study of the first capacity
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,11 @@ def test_progress_is_told_before_each_piece_of_work(folder: Path, told: list[str
 )
 def test_the_gap_is_that_of_the_objective(objective: str, of: str) -> None:
     setting = make_setting(
-        trace_of("gpt2-tiny"), machine=load_machine("v4-slc"), fast=FastCapacity(fraction=0.3), objective=objective
-    )  # fmt: skip
+        trace_of("gpt2-tiny"),
+        machine=load_machine("v4-slc"),
+        fast=FastCapacity(fraction=0.3),
+        objective=objective,
+    )
     row = run_policy(setting, "tmtrain").row
     assert row.gap == pytest.approx(getattr(row, of) / row.bound - 1)
     assert row.gap >= 0
@@ -197,8 +200,11 @@ def test_the_gap_is_that_of_the_objective(objective: str, of: str) -> None:
 
 def test_flash_that_is_never_written_has_no_lifetime() -> None:
     setting = make_setting(
-        trace_of("gpt2-tiny"), machine=load_machine("v4-slc"), fast=FastCapacity(fraction=0.3), objective="energy"
-    )  # fmt: skip
+        trace_of("gpt2-tiny"),
+        machine=load_machine("v4-slc"),
+        fast=FastCapacity(fraction=0.3),
+        objective="energy",
+    )
     assert run_policy(setting, "all-fast").row.lifetime_years is None
     assert run_policy(setting, "lru").row.lifetime_years is not None
 
@@ -220,9 +226,12 @@ class _Choosy(Lru):
 
 def test_who_refuses_a_value_of_a_constant_is_left_out_with_that_constant() -> None:
     setting = make_setting(
-        trace_of("gpt2-tiny"), machine=load_machine("v4-slc"), fast=FastCapacity(fraction=0.125), objective="energy",
+        trace_of("gpt2-tiny"),
+        machine=load_machine("v4-slc"),
+        fast=FastCapacity(fraction=0.125),
+        objective="energy",
         bounded=(),
-    )  # fmt: skip
+    )
     with (
         patch("tmtrain.evaluation.compare.make_policy", return_value=_Choosy()),
         patch("tmtrain.evaluation.sensitivity.make_policy", return_value=_Choosy()),

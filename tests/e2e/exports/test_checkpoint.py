@@ -109,14 +109,14 @@ def test_rounding_meets_the_plan_on_average(fast: str) -> None:
     index = {name: i for i, name in enumerate(ledger.trace.storages.name)}
     layers = [layer for layer in find_layers(ledger.trace) if layer.path in policy.layers]
     checked = 0
-    for place, op in enumerate(layers[0].ops):
-        name, call = ledger.trace.operators.name[op], layers[0].calls[place]
+    for number, op in enumerate(layers[0].ops):
+        name, call = ledger.trace.operators.name[op], layers[0].calls[number]
         if name != "aten.addmm.default" or split.pages[index[f"addmm#{op}.0"]] == 0:
             continue
-        rows = [index[f"addmm#{layer.ops[place]}.0"] for layer in layers]
+        rows = [index[f"addmm#{layer.ops[number]}.0"] for layer in layers]
         wanted = sum(1 - split.recomputed[row] / split.pages[row] for row in rows)
-        kept = sum(call in (*policy.layers[layer.path].save.get(name, ()), *policy.layers[layer.path].offload.get(name, ()))
-                   for layer in layers)  # fmt: skip
+        chosen = [policy.layers[layer.path] for layer in layers]
+        kept = sum(call in (*layer.save.get(name, ()), *layer.offload.get(name, ())) for layer in chosen)
         assert abs(kept - wanted) <= 0.5
         checked += 1
     assert checked
@@ -170,10 +170,10 @@ def _lives_into_backward(trace: Trace, op: int) -> bool:
 
 def _products_in_backward(trace: Trace) -> Counter[str]:
     """Count the forward products (addmm) that run in backward, by layer."""
-    found = np.flatnonzero(trace.operators.phase == Phase.BACKWARD).tolist()
+    backward = np.flatnonzero(trace.operators.phase == Phase.BACKWARD).tolist()
     return Counter(
         ".".join(trace.operators.module[op].split(".")[:3])
-        for op in found
+        for op in backward
         if trace.operators.name[op] == "aten.addmm.default"
     )
 

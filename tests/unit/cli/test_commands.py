@@ -56,17 +56,16 @@ def test_roles_at_the_peak_add_up_to_the_footprint() -> None:
 
 def test_a_storage_that_wraps_round_the_end_of_the_step_counts_at_the_start_of_it() -> None:
     """Only what lives from op 7 on and dies before op 3 is alive at op 0; then the peak is there."""
-    made = example_trace()
-    s = made.storages
+    trace = example_trace()
+    s = trace.storages
     sizes = s.bytes.copy()
     birth, death = s.birth_op.copy(), s.death_op.copy()
     wrapping = s.name.index("threshold_backward#4.0")
     sizes[wrapping], birth[wrapping], death[wrapping] = 1 << 20, 9, 1
-    moved = dataclasses.replace(
-        made, storages=dataclasses.replace(s, bytes=sizes, birth_op=birth, death_op=death)
-    )
-    summary = summarise_trace(moved)
-    assert sum(summary.footprint_by_role_bytes.values()) == summary.footprint_bytes == moved.footprint_bytes
+    storages = dataclasses.replace(s, bytes=sizes, birth_op=birth, death_op=death)
+    wrapped = dataclasses.replace(trace, storages=storages)
+    summary = summarise_trace(wrapped)
+    assert sum(summary.footprint_by_role_bytes.values()) == summary.footprint_bytes == wrapped.footprint_bytes
     assert summary.footprint_by_role_bytes[Role.TEMPORARY.name.lower()] >= 1 << 20
 
 
@@ -76,13 +75,13 @@ def test_plan_tells_what_the_plan_says(
     out = tmp_path / "example.plan"
     said = _json(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes", "--out", str(out))
     scene = make_scene(trace, machine="v4-slc", fast=parse_fast("20KiB"))
-    made = plan(scene.timeline, machine=scene.machine, objective="bytes")
-    assert made.certificate is not None
-    assert said["prediction"] == dataclasses.asdict(made.prediction)
-    assert said["certificate"]["bound"] == made.certificate.bound.value
+    ours = plan(scene.timeline, machine=scene.machine, objective="bytes")
+    assert ours.certificate is not None
+    assert said["prediction"] == dataclasses.asdict(ours.prediction)
+    assert said["certificate"]["bound"] == ours.certificate.bound.value
     assert said["certificate"]["recomputes"]
-    assert said["certificate"]["gap"] == made.certificate.gap
-    assert said["transfers"] == len(load_plan(out).transfers) == len(made.transfers)
+    assert said["certificate"]["gap"] == ours.certificate.gap
+    assert said["transfers"] == len(load_plan(out).transfers) == len(ours.transfers)
     text = _text(capsys, "plan", trace, "--fast", "20KiB", "--objective", "bytes")
     assert all(word in text for word in ("lower bound", "gap", "transfers", "example"))
 
@@ -154,11 +153,11 @@ def test_check_tells_good_plans_from_bad_ones(
     assert (said["ok"], said["violations"]) == (True, [])
     assert said["bound"] == pytest.approx(said["stored_bound"], rel=1e-9)
     assert "all rules are kept" in _text(capsys, "check", trace, str(saved))
-    made = load_plan(saved)
-    assert made.certificate is not None
-    bound = dataclasses.replace(made.certificate.bound, value=2 * made.certificate.bound.value)
-    lied = dataclasses.replace(made, certificate=dataclasses.replace(made.certificate, bound=bound))
-    save_plan(lied, saved)
+    honest = load_plan(saved)
+    assert honest.certificate is not None
+    bound = dataclasses.replace(honest.certificate.bound, value=2 * honest.certificate.bound.value)
+    lie = dataclasses.replace(honest, certificate=dataclasses.replace(honest.certificate, bound=bound))
+    save_plan(lie, saved)
     assert main(["check", trace, str(saved)]) == 1
     text = capsys.readouterr().out
     assert "[bound] the certificate claims" in text
@@ -178,17 +177,9 @@ def test_simulate_runs_every_policy(policy: str, trace: str, capsys: pytest.Capt
 def test_a_policy_without_an_answer_is_left_out_of_a_comparison(
     trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = (
-        "--policy",
-        "lru",
-        "vdnn-conv",
-        "belady",
-        "tmtrain",
-        "--no-sensitivity",
-        "--out",
-        str(tmp_path / "out"),
-    )
-    said = _json(capsys, "evaluate", trace, "--fast", "20KiB", *chosen)
+    out = tmp_path / "out"
+    options = f"--fast 20KiB --policy lru vdnn-conv belady tmtrain --no-sensitivity --out {out}"
+    said = _json(capsys, "evaluate", trace, *options.split())
     assert [row["policy"] for row in said["rows"]] == ["lru", "belady", "tmtrain"]
     assert [(r["policy"], r["budget_bytes"]) for r in said["refusals"]] == [("vdnn-conv", 20480)]
     assert "no convolution" in said["refusals"][0]["reason"]
@@ -227,18 +218,8 @@ def test_evaluate_takes_several_of_everything(
 def test_evaluate_tells_progress_on_stderr_only(
     trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = [
-        "evaluate",
-        trace,
-        "--fast",
-        "24KiB",
-        "--policy",
-        "lru",
-        "tmtrain",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert main([*argv, "--no-sensitivity"]) == 0
+    options = f"--fast 24KiB --policy lru tmtrain --no-sensitivity --out {tmp_path / 'out'}"
+    assert main(["evaluate", trace, *options.split()]) == 0
     shown = capsys.readouterr()
     assert "capture" in shown.err
     assert "capture" not in shown.out
@@ -279,16 +260,16 @@ def test_machine_list_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_export_writes_what_it_says(
     to: str, key: str, words: str, trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, out = str(tmp_path / "example.plan"), str(tmp_path / "out.json")
-    assert main(["plan", trace, "--fast", "20KiB", "--out", made, "--json"]) == 0
+    plan_file, out = str(tmp_path / "example.plan"), str(tmp_path / "out.json")
+    assert main(["plan", trace, "--fast", "20KiB", "--out", plan_file, "--json"]) == 0
     capsys.readouterr()
     options = ["--layers", "0|1"] if to == "checkpoint" else []
-    said = _json(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    said = _json(capsys, "export", trace, plan_file, "--to", to, "--out", out, *options)
     assert said["to"] == to
     assert key in said
     assert said["files"][0] == out
     assert all(Path(file).is_file() for file in said["files"])
-    text = _text(capsys, "export", trace, made, "--to", to, "--out", out, *options)
+    text = _text(capsys, "export", trace, plan_file, "--to", to, "--out", out, *options)
     assert words in " ".join(text.split())  # long paths are folded
 
 
@@ -296,12 +277,12 @@ def test_flash_runs_both_layouts_of_a_plan(
     trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan_file = tmp_path / "mine.plan"
-    made = _json(capsys, "plan", trace, "--fast", "20480", "--out", str(plan_file))
+    summary = _json(capsys, "plan", trace, "--fast", "20480", "--out", str(plan_file))
     log, grouped = _json(capsys, "flash", trace, "--plan", str(plan_file), "--steps", "4")
     assert (log["layout"], grouped["layout"]) == ("log", "grouped")
     for run in (log, grouped):
         assert (run["outcome"], run["steps_done"], run["scale"], run["joined_pages"]) == ("done", 4, 1.0, 1)
-        assert run["step_write_bytes"] == made["prediction"]["bytes_out"] > 0
+        assert run["step_write_bytes"] == summary["prediction"]["bytes_out"] > 0
         # Nothing is copied: what 100,000 cycles of 2.0455 TB take, over what a step writes.
         assert run["wear"]["write_amplification"] == 1.0
         assert run["wear"]["life_steps"] == pytest.approx(
@@ -316,7 +297,7 @@ def test_flash_refuses_a_machine_of_unknown_parts_at_once(
     trace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["flash", trace, "--machine", "v5p-hbf"]) == 1
-    told = capsys.readouterr()
-    assert "v5p-hbf does not say what its flash consists of" in told.err
-    assert "capture" not in told.err
-    assert told.out == ""
+    shown = capsys.readouterr()
+    assert "v5p-hbf does not say what its flash consists of" in shown.err
+    assert "capture" not in shown.err
+    assert shown.out == ""

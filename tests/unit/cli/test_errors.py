@@ -12,7 +12,7 @@ from tmtrain.trace import example_trace, save_trace
 
 
 @pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with an example trace, plan, evaluation and file of the user's."""
     monkeypatch.chdir(tmp_path)
     save_trace(example_trace(), Path("example.trace"))
@@ -123,16 +123,16 @@ def test_a_command_line_that_cannot_be_understood_ends_with_2(
 
 
 def test_nothing_is_computed_or_written_for_a_bad_machine(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", "gpt2-tiny", "--machine", "v5-slc", "--out", "out"]) == 1
-    assert not (place / "out").exists()
+    assert not (folder / "out").exists()
     assert "capture" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("damage", ["cut", "edit", "lose"])
-def test_a_damaged_trace_is_refused(damage: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = place / "example.trace" / "operators.parquet"
+def test_a_damaged_trace_is_refused(damage: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = folder / "example.trace" / "operators.parquet"
     if damage == "cut":
         table.write_bytes(table.read_bytes()[:-10])
     elif damage == "edit":
@@ -143,8 +143,8 @@ def test_a_damaged_trace_is_refused(damage: str, place: Path, capsys: pytest.Cap
     assert "operators.parquet" in capsys.readouterr().err
 
 
-def test_a_plan_for_another_step_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = load_plan(place / "example.plan")
-    save_plan(dataclasses.replace(plan, trace_fingerprint="0" * 64), place / "other.plan")
+def test_a_plan_for_another_step_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = load_plan(folder / "example.plan")
+    save_plan(dataclasses.replace(plan, trace_fingerprint="0" * 64), folder / "other.plan")
     assert main(["simulate", "example.trace", "--fast", "20KiB", "--plan", "other.plan"]) == 1
     assert "the plan was made for trace 000000000000" in capsys.readouterr().err

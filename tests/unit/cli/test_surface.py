@@ -10,75 +10,62 @@ from cyclopts.argument import Argument
 import tmtrain.cli.commands
 from tmtrain.cli.app import COMMANDS, main, make_app
 
-MODEL = (
-    "--batch",
-    "--sequence",
-    "--dtype",
-    "--attention",
-    "--optimizer",
-    "--checkpointing",
-)
+MODEL = "--batch --sequence --dtype --attention --optimizer --checkpointing"
 SURFACE = {
-    "capture": ("SOURCE", "--out", "--samples", *MODEL, "--json"),
+    "capture": f"SOURCE --out --samples {MODEL} --json",
     "plan": (
-        "SOURCE", "--machine", "--fast", "--objective", "--no-recompute", "--out", "--samples", "--calibration",
-        "--write-budget", "--min-life", "--time-limit", "--pareto", "--min-fast", "--max-slowdown", "--max-energy",
-        *MODEL, "--json",
+        f"SOURCE --machine --fast --objective --no-recompute --out --samples --calibration {MODEL} "
+        "--write-budget --min-life --time-limit --pareto --min-fast --max-slowdown --max-energy --json"
     ),
-    "explain": ("SOURCE", "PLAN", "TENSOR", "--machine", "--samples", "--calibration", *MODEL, "--json"),
-    "check": ("TRACE", "PLAN", "--machine", "--calibration", "--json"),
-    "export": (
-        "SOURCE", "PLAN", "--to", "--out", "--machine", "--device", "--layers", "--samples", "--calibration",
-        *MODEL, "--json",
-    ),
+    "explain": f"SOURCE PLAN TENSOR --machine --samples --calibration {MODEL} --json",
+    "check": "TRACE PLAN --machine --calibration --json",
+    "export": (f"SOURCE PLAN --to --out --machine --device --layers --samples --calibration {MODEL} --json"),
     "simulate": (
-        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--perfetto", "--out", "--samples",
-        "--calibration", *MODEL, "--json",
+        "SOURCE --machine --fast --policy --objective --plan --perfetto --out --samples --calibration "
+        f"{MODEL} --json"
     ),
     "train": (
-        "TARGET", "--budget", "--flash", "--steps", "--objective", "--machine", "--checkpoint", "--save-every",
-        "--dry-run", "--json",
+        "TARGET --budget --flash --steps --objective --machine --checkpoint --save-every --dry-run --json"
     ),
     "flash": (
-        "SOURCE", "--machine", "--fast", "--policy", "--objective", "--plan", "--steps", "--fill", "--joined-pages",
-        "--samples", *MODEL, "--json",
+        "SOURCE --machine --fast --policy --objective --plan --steps --fill --joined-pages --samples "
+        f"{MODEL} --json"
     ),
     "evaluate": (
-        "MODELS", "--out", "--suite", "--quick", "--machine", "--fast", "--objective", "--policy", "--no-sensitivity",
-        "--calibration",
-        *MODEL, "--jobs", "--resume", "--json",
+        "MODELS --out --suite --quick --machine --fast --objective --policy --no-sensitivity --calibration "
+        f"{MODEL} --jobs --resume --json"
     ),
-    "report": ("FOLDER", "--json"),
-    "machine list": ("--json",),
-    "machine show": ("NAME_OR_FILE", "--json"),
-    "machine measure": ("FOLDERS", "--out", "--json"),
-    "machine validate": ("--json",),
-    "doctor": ("--json",),
-}  # fmt: skip
+    "report": "FOLDER --json",
+    "machine list": "--json",
+    "machine show": "NAME_OR_FILE --json",
+    "machine measure": "FOLDERS --out --json",
+    "machine validate": "--json",
+    "doctor": "--json",
+}
 
 
 def _commands(app: App, prefix: str = "") -> dict[str, App]:
     """Return the commands that run something, by what one types."""
-    found: dict[str, App] = {}
+    commands: dict[str, App] = {}
     for name in app:
         if not name.startswith("-"):
             below = _commands(app[name], f"{prefix}{name} ")
-            found |= below or {f"{prefix}{name}": app[name]}
-    return found
+            commands |= below or {f"{prefix}{name}": app[name]}
+    return commands
 
 
 def _arguments(command: App) -> list[Argument]:
     """Return what may be given, without the "*" that stands for all options of a model."""
-    found = command.assemble_argument_collection(parse_docstring=True)
-    return [argument for argument in found if argument.name != "*"]
+    collection = command.assemble_argument_collection(parse_docstring=True)
+    return [argument for argument in collection if argument.name != "*"]
 
 
 def test_the_commands_and_options_are_these() -> None:
-    found = {
-        typed: tuple(name for argument in _arguments(command) for name in argument.names)
+    surface = {
+        typed: " ".join(name for argument in _arguments(command) for name in argument.names)
         for typed, command in _commands(make_app()).items()
     }
-    assert found == SURFACE
+    assert surface == SURFACE
 
 
 @pytest.mark.parametrize("typed", SURFACE)

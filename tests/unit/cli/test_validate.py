@@ -14,8 +14,8 @@ from tmtrain.validation import Comparison, verbs
 ROW = Comparison(case="drive", quantity="GB/s", model=1.0, reference=2.0, tolerance=0.1, source="a bench")
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *rows: Comparison) -> None:
-    monkeypatch.setattr(verbs, "VALIDATIONS", {"given": lambda: list(rows)})
+def _compare_only(monkeypatch: pytest.MonkeyPatch, *rows: Comparison) -> None:
+    monkeypatch.setattr(verbs, "VALIDATIONS", {"these": lambda: list(rows)})
 
 
 QUICK = ("scalesim", "published")
@@ -36,7 +36,7 @@ def test_all_claims_hold_today(
 def test_a_claim_that_does_not_hold_is_named_and_is_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given(monkeypatch, ROW, replace(ROW, case="other drive", model=2.0, tolerance=0.0))
+    _compare_only(monkeypatch, ROW, replace(ROW, case="other drive", model=2.0, tolerance=0.0))
     assert main(["machine", "validate"]) == 1
     shown = capsys.readouterr().out
     assert "NO, within 10%" in shown
@@ -50,7 +50,7 @@ def test_a_claim_that_does_not_hold_is_named_and_is_exit_code_1(
 def test_what_is_not_claimed_cannot_break(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given(monkeypatch, replace(ROW, is_claimed=False))
+    _compare_only(monkeypatch, replace(ROW, is_claimed=False))
     assert main(["machine", "validate"]) == 0
     assert "not claimed" in capsys.readouterr().out
 

@@ -30,19 +30,19 @@ def test_memory_is_bought_at_the_price_of_the_date() -> None:
 
 def test_a_step_takes_its_share_of_five_years() -> None:
     assert LIFE_S == 157_680_000
-    found = cost(TIERED)
-    assert found.life_years == 5
-    assert found.fast_usd_per_step == pytest.approx(60 * 2 / 157_680_000)
-    assert found.flash_usd_per_step == pytest.approx(28.16 * 2 / 157_680_000)
-    assert cost(TIERED, life_s=LIFE_S / 5).fast_usd_per_step == pytest.approx(5 * found.fast_usd_per_step)
+    tiered = cost(TIERED)
+    assert tiered.life_years == 5
+    assert tiered.fast_usd_per_step == pytest.approx(60 * 2 / 157_680_000)
+    assert tiered.flash_usd_per_step == pytest.approx(28.16 * 2 / 157_680_000)
+    assert cost(TIERED, life_s=LIFE_S / 5).fast_usd_per_step == pytest.approx(5 * tiered.fast_usd_per_step)
 
 
 def test_flash_that_wears_out_sooner_is_replaced() -> None:
     """10 GB per step of 2 s: 10.2 GB of 32 GB x 100,000, so the flash of 28.16 USD lasts 313,725 steps, a week."""
     busy = replace(TIERED, written_bytes=10 * GB)
-    found = cost(busy)
-    assert found.wear_usd_per_step == pytest.approx(28.16 / 313_725.49, rel=1e-8)
-    assert found.flash_usd_per_step == found.wear_usd_per_step
+    worn = cost(busy)
+    assert worn.wear_usd_per_step == pytest.approx(28.16 / 313_725.49, rel=1e-8)
+    assert worn.flash_usd_per_step == worn.wear_usd_per_step
     assert cost(TIERED).wear_usd_per_step < cost(TIERED).flash_usd_per_step
 
 

@@ -30,8 +30,8 @@ def _ledger(name: str) -> Ledger:
     if name == "g10":
         trace, machine = import_trace(BERT), load_machine("g10-host")
         timeline = lower(trace, machine=machine, fast_bytes=40 * GIB)
-        made = plan(timeline, machine=machine)
-        return open_ledger(made, trace=trace, timeline=timeline, machine=machine)
+        ours = plan(timeline, machine=machine)
+        return open_ledger(ours, trace=trace, timeline=timeline, machine=machine)
     return example_ledger()
 
 
@@ -63,45 +63,43 @@ def test_what_depends_comes_later_and_slices_keep_their_order(ledger: Ledger) ->
 def test_a_slice_waits_for_every_load_that_this_step_makes_for_it(ledger: Ledger) -> None:
     nodes, moves = make_chakra(ledger).nodes, ledger.plan.transfers
     slices = [node for node in nodes if node.type == NodeType.COMP]
-    T, page = len(slices), ledger.longer.page_bytes
-    rows = zip(
-        moves.extent.tolist(), moves.first_page.tolist(), moves.pages.tolist(), moves.fetch_slice.tolist(),
-        moves.return_slice.tolist(), strict=True,
-    )  # fmt: skip
+    T, page = len(slices), ledger.longer_step.page_bytes
+    columns = (moves.extent, moves.first_page, moves.pages, moves.fetch_slice, moves.return_slice)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     wanted: Counter[tuple[int, str, int, int]] = Counter()
     for extent, first, pages, fetch, back in rows:
         if fetch // T == back // T:
             wanted[back % T, f"load extent {extent}", first * page, pages * page] += 1
-    found: Counter[tuple[int, str, int, int]] = Counter()
+    loads: Counter[tuple[int, str, int, int]] = Counter()
     for t, node in enumerate(slices):
         for dep in node.data_deps:
             load = nodes[dep]
             if load.type == NodeType.MEM_LOAD:
                 size = int(load.attributes["tensor_size"])
-                found[t, load.name, int(load.attributes["first_byte"]), size] += 1
-    assert found == wanted
+                loads[t, load.name, int(load.attributes["first_byte"]), size] += 1
+    assert loads == wanted
 
 
 def test_what_this_step_stores_is_stored_before_it_is_loaded(ledger: Ledger) -> None:
     nodes = make_chakra(ledger).nodes
     stored: dict[str, list[ChakraNode]] = {}
     slices = {node.id: t for t, node in enumerate(node for node in nodes if node.type == NodeType.COMP)}
-    made: dict[int, int] = {}
+    writers: dict[int, int] = {}
     for node in nodes:
         extent = int(node.name.rsplit(" ", 1)[-1]) if node.type != NodeType.COMP else -1
         if node.type == NodeType.COMP:
             t = slices[node.id]
-            rows = slice(int(ledger.longer.accesses.ptr[t]), int(ledger.longer.accesses.ptr[t + 1]))
-            written = ledger.longer.accesses.extent[rows][ledger.longer.accesses.writes[rows]]
-            made |= {int(e): node.id for e in written}
+            rows = slice(int(ledger.longer_step.accesses.ptr[t]), int(ledger.longer_step.accesses.ptr[t + 1]))
+            written = ledger.longer_step.accesses.extent[rows][ledger.longer_step.accesses.writes[rows]]
+            writers |= {int(e): node.id for e in written}
         elif node.type == NodeType.MEM_STORE:
             stored.setdefault(f"load extent {extent}", []).append(node)
         else:
             # Content made in this step comes from flash only after its store.
-            before = [s.id for s in stored.get(node.name, []) if s.id > made.get(extent, -1)]
-            if extent in made:
+            before = [s.id for s in stored.get(node.name, []) if s.id > writers.get(extent, -1)]
+            if extent in writers:
                 assert set(node.data_deps) & set(before), node
-                assert made[extent] < min(before)
+                assert writers[extent] < min(before)
 
 
 def _touched(timeline: Timeline) -> list[Counter[tuple[int, bool, bool]]]:
@@ -119,26 +117,30 @@ def _touched(timeline: Timeline) -> list[Counter[tuple[int, bool, bool]]]:
 def test_the_importer_gives_the_step_back(ledger: Ledger, tmp_path: Path) -> None:
     save_chakra(make_chakra(ledger), tmp_path / "step.et")
     trace = import_trace(tmp_path / "step.et")
-    longer = ledger.longer
+    longer_step = ledger.longer_step
     back = lower(trace, machine=ledger.machine, fast_bytes=1 << 50)
     assert (trace.model, trace.samples) == (ledger.trace.model, ledger.trace.samples)
-    assert back.slices.duration_s.tolist() == longer.slices.duration_s.tolist()
-    assert back.slices.phase.tolist() == longer.slices.phase.tolist()
-    assert _touched(back) == _touched(longer)
+    assert back.slices.duration_s.tolist() == longer_step.slices.duration_s.tolist()
+    assert back.slices.phase.tolist() == longer_step.slices.phase.tolist()
+    assert _touched(back) == _touched(longer_step)
 
 
 def test_microseconds_add_up(ledger: Ledger) -> None:
     # Rounded at both ends of each slice: the sum is off by half a microsecond at most.
     nodes = make_chakra(ledger).nodes
     micros = sum(node.duration_micros for node in nodes)
-    assert micros == pytest.approx(ledger.longer.compute_s * 1e6, abs=0.5)
+    assert micros == pytest.approx(ledger.longer_step.compute_s * 1e6, abs=0.5)
 
 
 def test_the_verb_writes_it(tmp_path: Path) -> None:
     ledger = example_ledger()
     done = export(
-        ledger.plan, tmp_path / "x.et.gz", to="chakra", trace=ledger.trace, timeline=ledger.timeline,
+        ledger.plan,
+        tmp_path / "x.et.gz",
+        to="chakra",
+        trace=ledger.trace,
+        timeline=ledger.timeline,
         machine=ledger.machine,
-    )  # fmt: skip
+    )
     file = read_chakra(tmp_path / "x.et.gz")
     assert len(file.nodes) == done.facts["slices"] + done.facts["loads"] + done.facts["stores"]

@@ -197,8 +197,8 @@ def _normalised_policy() -> SelectivePolicy:
     machine = load_machine("v4-slc")
     fast_bytes = int(0.5 * captured.trace.footprint_bytes)
     timeline = lower(captured.trace, machine=machine, fast_bytes=fast_bytes)
-    made = plan(timeline, machine=machine)
-    return make_checkpoint_policy(open_ledger(made, trace=captured.trace, timeline=timeline, machine=machine))
+    ours = plan(timeline, machine=machine)
+    return make_checkpoint_policy(open_ledger(ours, trace=captured.trace, timeline=timeline, machine=machine))
 
 
 class _Noisy(torch.nn.Module):

@@ -136,9 +136,9 @@ def test_recomputation_has_its_section() -> None:
 
 
 def test_the_text_says_what_is_lost(tmp_path: Path) -> None:
-    made = make_deepspeed_config(gpt2_ledger("30%"))
-    beside = write_deepspeed_config(made, tmp_path / "ds.json")
-    assert json.loads((tmp_path / "ds.json").read_text()) == made.config
+    config = make_deepspeed_config(gpt2_ledger("30%"))
+    beside = write_deepspeed_config(config, tmp_path / "ds.json")
+    assert json.loads((tmp_path / "ds.json").read_text()) == config.config
     text = " ".join(beside.read_text().split())
     assert beside.name == "ds.README.txt"
     for word in (

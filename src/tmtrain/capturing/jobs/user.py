@@ -32,13 +32,15 @@ class UserFunction:
         """
         made = self.call()
         if not isinstance(made, tuple) or len(made) != 3:
-            raise CaptureError(f"{self.target} returned a {type(made).__name__}: {_NEED}")
+            raise CaptureError(f"{self.target} returned a {type(made).__name__}: {_NEED}", target=self.target)
         model, optimizer, step = made
         if not isinstance(model, torch.nn.Module) or not isinstance(optimizer, torch.optim.Optimizer):
             kinds = f"({type(model).__name__}, {type(optimizer).__name__}, {type(step).__name__})"
-            raise CaptureError(f"{self.target} returned {kinds}: {_NEED}")
+            raise CaptureError(f"{self.target} returned {kinds}: {_NEED}", target=self.target)
         if not callable(step):
-            raise CaptureError(f"{self.target} returned a step of type {type(step).__name__}: {_NEED}")
+            raise CaptureError(
+                f"{self.target} returned a step of type {type(step).__name__}: {_NEED}", target=self.target
+            )
         return TrainingJob(model=model, optimizer=optimizer, step=step, samples=samples)
 
 
@@ -50,41 +52,45 @@ def find_function(target: str) -> UserFunction:
     """
     file, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
-        raise CaptureError(f"{target!r} does not name a function: write FILE.py:FUNCTION")
+        raise CaptureError(f"{target!r} does not name a function: write FILE.py:FUNCTION", target=target)
     path = Path(file)
     if not path.is_file():
-        raise CaptureError(f"{target}: no such file: {file}")
-    with _explained(f"{file} failed"):
+        raise CaptureError(f"{target}: no such file: {file}", target=target, path=path)
+    with _explained(f"{file} failed", target=target):
         module = _run_file(path)
     found = getattr(module, name, None)
     if not callable(found):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise CaptureError(f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}")
+        raise CaptureError(
+            f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}",
+            target=target,
+            path=path,
+        )
     return UserFunction(target=target, call=found)
 
 
 @contextmanager
 def user_errors(function: UserFunction) -> Generator[None]:
     """Turn what the user's code raises into a CaptureError that says whose error it is."""
-    with _explained(f"{function.target} failed on fake tensors"):
+    with _explained(f"{function.target} failed on fake tensors", target=function.target):
         yield
 
 
 @contextmanager
-def _explained(what: str) -> Generator[None]:
+def _explained(what: str, *, target: str) -> Generator[None]:
     try:
         yield
     except TmtrainError:
         raise
     except Exception as error:
-        raise CaptureError(f"{what}: {type(error).__name__}: {error}") from error
+        raise CaptureError(f"{what}: {type(error).__name__}: {error}", target=target) from error
 
 
 def _run_file(path: Path) -> Any:
     """Import the file under a name of its own; it can import its neighbours, as with ``python FILE``."""
     spec = importlib.util.spec_from_file_location(f"tmtrain_user_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise CaptureError(f"{path} is not a Python file: its name must end in .py")
+        raise CaptureError(f"{path} is not a Python file: its name must end in .py", path=path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.parent.resolve()))

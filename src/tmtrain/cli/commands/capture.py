@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import ModelOptions
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
+from tmtrain.cli.scene import ModelOptions
 from tmtrain.cli.summaries.trace import summarise_trace
 from tmtrain.evaluation import trace_of
 from tmtrain.trace import save_trace

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.text import Text
 
 from tmtrain.checking import check_plan
-from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.summaries.check import summarise_check
 from tmtrain.importing import import_trace, is_outside
@@ -36,13 +36,14 @@ def check(
     Returns:
         Exit code: 1 if the plan breaks a rule or its proof does not hold.
     """
-    made = load_plan(plan)
+    loaded = load_plan(plan)
     step = import_trace(trace) if is_outside(trace) else load_trace(trace)
-    on = load_machine(machine or made.machine, calibration=calibration)
-    report = check_plan(step, made, machine=on)
+    report = check_plan(
+        step, loaded, machine=load_machine(machine or loaded.machine, calibration=calibration)
+    )
     summary = summarise_check(report)
     rules = Counter(violation.rule for violation in report.violations)
-    told = [Text(f"{violation}") for violation in report.violations[: summary.shown]]
+    broken = [Text(f"{violation}") for violation in report.violations[: summary.shown]]
     verdict = f"{len(report.violations)} violations of {len(rules)} rules" if rules else "all rules are kept"
-    emit(summary, facts(f"{plan}", summary.lines()), *told, verdict, as_json=json)
+    emit(summary, facts(f"{plan}", summary.lines()), *broken, verdict, as_json=json)
     return 0 if report.ok else 1

@@ -1,7 +1,7 @@
 """``tmtrain doctor``."""
 
 from tmtrain.cli.checks import Check, check_everything
-from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 
 

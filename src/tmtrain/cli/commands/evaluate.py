@@ -1,19 +1,21 @@
 """``tmtrain evaluate``: the main job."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import DEFAULT_FAST, ModelOptions, Several, SeveralPolicies
+from tmtrain.cli.decision import SeveralPolicies
+from tmtrain.cli.options import DEFAULT_FAST, Flag, Several
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
+from tmtrain.cli.scene import ModelOptions
 from tmtrain.errors import InputError
-from tmtrain.evaluation import Row, Study
-from tmtrain.evaluation import evaluate as run
+from tmtrain.evaluation import Results, Row, Study
+from tmtrain.evaluation import evaluate as evaluate_study
 from tmtrain.evaluation.row import Refusal
 from tmtrain.evaluation.suite import SUITES, find_suite
 from tmtrain.reporting import costs_table, headline_tables, results_table, write_report
@@ -29,6 +31,17 @@ class Evaluation:
     refusals: list[Refusal]
     results: str
     report: str
+
+    @classmethod
+    def of(cls, results: Results, *, file: Path, page: Path) -> "Evaluation":
+        """Add to the results where they and their page are."""
+        return cls(
+            schema=results.schema,
+            rows=results.rows,
+            refusals=results.refusals,
+            results=str(file),
+            report=str(page),
+        )
 
     def lines(self) -> list[tuple[str, str]]:
         """Return where things are."""
@@ -71,8 +84,7 @@ def evaluate(
         resume: Take over what an interrupted run of the same study has finished in this folder.
         json: Print JSON.
     """
-    study = _study(models, suite=suite, quick=quick)
-    said = {
+    changes = {
         "machines": machine,
         "fasts": tuple(parse_fast(size) for size in fast) if fast else None,
         "objective": objective,
@@ -81,18 +93,20 @@ def evaluate(
         "options": options,
         "sensitivity": False if no_sensitivity else None,
     }
-    study = replace(study, **{name: value for name, value in said.items() if value is not None})
+    study = _changed(_study(models, suite=suite, quick=quick), changes)
     with progress() as tell:
-        results = run(study, out=out, jobs=jobs or os.cpu_count() or 1, resume=resume, tell=tell)
+        results = evaluate_study(study, out=out, jobs=jobs or os.cpu_count() or 1, resume=resume, tell=tell)
         tell("report")
         page = write_report(out)
-    record = Evaluation(
-        schema=results.schema, rows=results.rows, refusals=results.refusals,
-        results=str(out / "results.json"), report=str(page),
-    )  # fmt: skip
+    record = Evaluation.of(results, file=out / "results.json", page=page)
     # Of a suite the page, and `tmtrain report`, have the tables of every model.
     each = () if suite else (results_table(results), costs_table(results))
     emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=json)
+
+
+def _changed(study: Study, changes: Mapping[str, Any]) -> Study:
+    """Return the study with what the user said in place of its own; None says nothing."""
+    return replace(study, **{name: value for name, value in changes.items() if value is not None})
 
 
 def _study(models: tuple[str, ...], *, suite: str | None, quick: bool) -> Study:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import ModelOptions
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import scene_of_plan
+from tmtrain.cli.scene import SceneOptions, scene_of_plan
 from tmtrain.cli.summaries.explanation import explanation_lines
-from tmtrain.planning.questions.explain import explain as run
+from tmtrain.planning.questions.explain import explain as explain_plan
 from tmtrain.plans.file import load_plan
 
 
@@ -19,9 +18,7 @@ def explain(
     /,
     *,
     machine: str | None = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
-    options: ModelOptions | None = None,
+    options: SceneOptions | None = None,
     json: Flag = False,
 ) -> None:
     """Say why a plan keeps, moves or recomputes a tensor: its gaps, and what each fate would cost.
@@ -31,22 +28,15 @@ def explain(
         plan: Made by tmtrain plan --out.
         tensor: Name of a tensor, path of a module, or a glob over either.
         machine: A preset or a TOML file; by default the preset that the plan names.
-        samples: Samples in the batch of your own step.
-        calibration: The measured times that the plan was made with.
-        options: How the zoo model is trained.
+        options: How the step is read or captured.
+        options.calibration: The measured times that the plan was made with.
         json: Print JSON.
     """
-    made = load_plan(plan)
+    loaded = load_plan(plan)
     with progress() as tell:
-        scene = scene_of_plan(
-            made,
-            source,
-            machine=machine,
-            options=options,
-            samples=samples,
-            calibration=calibration,
-            tell=tell,
-        )
+        scene = scene_of_plan(loaded, source, machine=machine, options=options, tell=tell)
         tell(f"{source}: explain {tensor}")
-        told = run(made, tensor, trace=scene.trace, timeline=scene.timeline, machine=scene.machine)
-    emit(told, *(facts(title, lines) for title, lines in explanation_lines(told)), as_json=json)
+        answer = explain_plan(
+            loaded, tensor, trace=scene.trace, timeline=scene.timeline, machine=scene.machine
+        )
+    emit(answer, *(facts(title, lines) for title, lines in explanation_lines(answer)), as_json=json)

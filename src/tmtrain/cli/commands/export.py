@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import ModelOptions
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import scene_of_plan
-from tmtrain.exports import export as run
+from tmtrain.cli.scene import SceneOptions, scene_of_plan
+from tmtrain.exports import export as export_plan
 from tmtrain.exports.deepspeed import Device
 from tmtrain.exports.verbs import Target
 from tmtrain.plans.file import load_plan
@@ -23,9 +22,7 @@ def export(
     machine: str | None = None,
     device: Device | None = None,
     layers: str | None = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
-    options: ModelOptions | None = None,
+    options: SceneOptions | None = None,
     json: Flag = False,
 ) -> None:
     """Write a plan for those who run something else: tables, checkpointing, FSDP2, DeepSpeed, Chakra.
@@ -38,27 +35,16 @@ def export(
         machine: A preset or a TOML file; by default the preset that the plan names.
         device: For deepspeed: offload to nvme (the default) or cpu.
         layers: For checkpoint: regular expression of the paths of the modules that may run again, if not found by itself.
-        samples: Samples in the batch of your own step.
-        calibration: The measured times that the plan was made with.
-        options: How the zoo model is trained.
+        options: How the step is read or captured.
+        options.calibration: The measured times that the plan was made with.
         json: Print JSON.
     """
-    made = load_plan(plan)
+    loaded = load_plan(plan)
     with progress() as tell:
-        scene = scene_of_plan(
-            made,
-            source,
-            machine=machine,
-            options=options,
-            samples=samples,
-            calibration=calibration,
-            tell=tell,
-        )
+        scene = scene_of_plan(loaded, source, machine=machine, options=options, tell=tell)
         tell(f"{source}: export to {to}")
-        done = run(
-            made, out, to=to, trace=scene.trace, timeline=scene.timeline, machine=scene.machine, device=device,
-            layers=layers,
-        )  # fmt: skip
-    record = {"to": done.to, "files": done.files, **done.facts}
-    written = [("written", file) for file in done.files]
-    emit(record, facts(f"{to}: {scene.title}", [*done.lines, *written]), as_json=json)
+        step = {"trace": scene.trace, "timeline": scene.timeline, "machine": scene.machine}
+        exported = export_plan(loaded, out, to=to, **step, device=device, layers=layers)
+    record = {"to": exported.to, "files": exported.files, **exported.facts}
+    written = [("written", file) for file in exported.files]
+    emit(record, facts(f"{to}: {scene.title}", [*exported.lines, *written]), as_json=json)

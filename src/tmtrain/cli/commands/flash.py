@@ -3,12 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-from tmtrain.cli.decision import capacity_of, decide_and_run, plan_to_follow
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import ModelOptions, PolicyName
+from tmtrain.cli.decision import PolicyName, capacity_of, decide_and_run, plan_to_follow
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import make_scene
+from tmtrain.cli.scene import ModelOptions, SceneOptions, make_scene
 from tmtrain.cli.summaries.flash import record_of, table_of
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.policies import Knowledge
@@ -53,15 +52,15 @@ def flash(
     flash_device(load_machine(machine))  # refused before anything is captured or planned
     with progress() as tell:
         capacity = capacity_of(fast, loaded)
-        scene = make_scene(
-            source, machine=machine, fast=capacity, options=options, samples=samples, tell=tell
-        )
+        scene_options = SceneOptions(samples=samples, model=options)
+        scene = make_scene(source, machine=machine, fast=capacity, options=scene_options, tell=tell)
         tell(f"{source}: simulate {policy}")
-        decision, result = decide_and_run(scene, policy=policy, objective=objective or "energy", plan=loaded)
-        swaps = swaps_of(decision.timeline, result, discards=decision.knowledge is not Knowledge.NEVER)
+        step = decide_and_run(scene, policy=policy, objective=objective, plan=loaded)
+        discards = step.decision.knowledge is not Knowledge.NEVER
+        swaps = swaps_of(step.decision.timeline, step.result, discards=discards)
         tell(f"{source}: {steps} steps on the flash device")
-        run = partial(
+        serve = partial(
             serve_steps, swaps, machine=scene.machine, steps=steps, fill=fill, joined_pages=joined_pages
         )
-        served = [run(layout="log"), run(layout="grouped")]
-    emit([record_of(one) for one in served], f"{policy}: {scene.title}", table_of(served), as_json=json)
+        runs = [serve(layout="log"), serve(layout="grouped")]
+    emit([record_of(run) for run in runs], f"{policy}: {scene.title}", table_of(runs), as_json=json)

@@ -1,7 +1,8 @@
 """``tmtrain machine``: what there is to simulate on, and where its numbers come from."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from rich import box
@@ -9,13 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from tmtrain.bundle import write_text_atomically
-from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
 from tmtrain.cli.summaries.validation import record_of, table_of, verdict
 from tmtrain.machine import Constant, describe_machine, list_machines, load_machine
 from tmtrain.reporting.quantity import quantity
 from tmtrain.validation import validate as validate_models
+
+if TYPE_CHECKING:
+    from tmtrain.runtime.host.measure import HostRates
 
 machine = App(name="machine", help="Machines, and the source of each of their numbers.")
 
@@ -63,16 +67,7 @@ def measure(
         tell(f"{', '.join(map(str, folders))}: measure the drive, and this host beside it")
         rates = measure_host(folders)
     write_text_atomically(out, machine_text(rates))
-    drive = rates.drive
-    lines = [
-        ("drive reads", quantity(drive.read_bytes_per_s, "B/s")),
-        ("drive writes", quantity(drive.write_bytes_per_s, "B/s")),
-        ("both together", quantity(drive.shared_bytes_per_s, "B/s")),
-        ("matrix products", f"{quantity(rates.matrix_flops_per_s, 'flop/s')} fp32, {rates.threads} threads"),
-        ("memory", quantity(rates.memory_bytes_per_s, "B/s")),
-        ("written", f"{out} (tmtrain machine show {out})"),
-    ]
-    emit(rates, facts("this host", lines), as_json=json)
+    emit(rates, facts("this host", _rate_lines(rates, out)), as_json=json)
 
 
 @machine.command
@@ -85,6 +80,16 @@ def validate(*, json: Flag = False) -> int:
     rows = validate_models()
     emit([record_of(row) for row in rows], table_of(rows), verdict(rows), as_json=json)
     return int(any(row.is_claimed and not row.holds for row in rows))
+
+
+def _rate_lines(rates: "HostRates", out: Path) -> Iterator[tuple[str, str]]:
+    drive = rates.drive
+    yield "drive reads", quantity(drive.read_bytes_per_s, "B/s")
+    yield "drive writes", quantity(drive.write_bytes_per_s, "B/s")
+    yield "both together", quantity(drive.shared_bytes_per_s, "B/s")
+    yield "matrix products", f"{quantity(rates.matrix_flops_per_s, 'flop/s')} fp32, {rates.threads} threads"
+    yield "memory", quantity(rates.memory_bytes_per_s, "B/s")
+    yield "written", f"{out} (tmtrain machine show {out})"
 
 
 def _table(constants: tuple[Constant, ...]) -> Table:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tmtrain.cli.commands.evaluate import Evaluation
-from tmtrain.cli.flag import Flag
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
 from tmtrain.reporting import costs_table, headline_tables, read_results, results_table, write_report
@@ -19,14 +19,8 @@ def report(folder: Path, /, *, json: Flag = False) -> None:
     with progress() as tell:
         tell(f"{folder}: report")
         page = write_report(folder)
-    source = folder / "results.json"
-    results = read_results(source)
-    record = Evaluation(
-        schema=results.schema,
-        rows=results.rows,
-        refusals=results.refusals,
-        results=str(source),
-        report=str(page),
-    )
+    file = folder / "results.json"
+    results = read_results(file)
+    record = Evaluation.of(results, file=file, page=page)
     tables = (results_table(results), costs_table(results), headline_tables(results))
     emit(record, *tables, facts("written", record.lines()), as_json=json)

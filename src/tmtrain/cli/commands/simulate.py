@@ -2,17 +2,15 @@
 
 from pathlib import Path
 
-from tmtrain.cli.decision import capacity_of, decide_and_run, plan_to_follow
-from tmtrain.cli.flag import Flag
-from tmtrain.cli.options import ModelOptions, PolicyName
+from tmtrain.cli.decision import PolicyName, SimulatedDecision, capacity_of, decide_and_run, plan_to_follow
+from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
-from tmtrain.cli.scene import make_scene
+from tmtrain.cli.scene import SceneOptions, make_scene
 from tmtrain.cli.summaries.step import summarise_step
 from tmtrain.machine import DEFAULT_MACHINE
-from tmtrain.policies import Decision
 from tmtrain.reporting import write_perfetto
-from tmtrain.simulation import Result, save_result
+from tmtrain.simulation import save_result
 
 
 def simulate(
@@ -26,9 +24,7 @@ def simulate(
     plan: Path | None = None,
     perfetto: Path | None = None,
     out: Path | None = None,
-    samples: int | None = None,
-    calibration: Path | None = None,
-    options: ModelOptions | None = None,
+    options: SceneOptions | None = None,
     json: Flag = False,
 ) -> None:
     """Simulate one steady step under one policy.
@@ -42,29 +38,25 @@ def simulate(
         plan: Follow this plan, made by tmtrain plan --out, instead of making one.
         perfetto: Write the simulated step for ui.perfetto.dev, to FILE.json or FILE.json.gz.
         out: Write the result, slice by slice, to this folder, by custom NAME.result.
-        samples: Samples in the batch of your own step.
-        calibration: Measured times of operators, CSV or Parquet, in place of the model's.
-        options: How the zoo model is trained.
+        options: How the step is read or captured.
         json: Print JSON.
     """
     loaded = plan_to_follow(plan, policy=policy, objective=objective)
     with progress() as tell:
         capacity = capacity_of(fast, loaded)
-        scene = make_scene(
-            source, machine=machine, fast=capacity, options=options, samples=samples, calibration=calibration, tell=tell,
-        )  # fmt: skip
+        scene = make_scene(source, machine=machine, fast=capacity, options=options, tell=tell)
         tell(f"{source}: simulate {policy}")
-        decision, result = decide_and_run(scene, policy=policy, objective=objective or "energy", plan=loaded)
-        _write(result, decision, out=out, perfetto=perfetto)
+        step = decide_and_run(scene, policy=policy, objective=objective, plan=loaded)
+        _write(step, out=out, perfetto=perfetto)
     paths = {"out": str(out) if out else None, "perfetto": str(perfetto) if perfetto else None}
-    summary = summarise_step(result, scene, **paths)
+    summary = summarise_step(step.result, scene, **paths)
     emit(summary, facts(f"{policy}: {scene.title}", summary.lines()), as_json=json)
 
 
-def _write(result: Result, decision: Decision, *, out: Path | None, perfetto: Path | None) -> None:
+def _write(step: SimulatedDecision, *, out: Path | None, perfetto: Path | None) -> None:
     if out is not None:
-        save_result(result, out)
+        save_result(step.result, out)
     if perfetto is not None:
-        timeline = decision.timeline
+        timeline = step.decision.timeline
         names = [timeline.operator_names[op] for op in timeline.slices.op.tolist()]
-        write_perfetto(result, perfetto, names=names)
+        write_perfetto(step.result, perfetto, names=names)

@@ -17,11 +17,11 @@ _ALIKE = 0.01
 """Costs that differ by less are the same: pages are whole, prices are not."""
 
 
-def explanation_lines(told: Explanation) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+def explanation_lines(explanation: Explanation) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield a title and labelled lines for each storage, the largest first."""
-    storages = sorted(told.storages, key=lambda storage: -storage.bytes)
+    storages = sorted(explanation.storages, key=lambda storage: -storage.bytes)
     for storage in storages[:MOST]:
-        yield _title(storage), _storage(storage, told.unit)
+        yield _title(storage), _storage(storage, explanation.unit)
     if len(storages) > MOST:
         rest = sum(storage.bytes for storage in storages[MOST:])
         yield f"and {len(storages) - MOST} smaller ones ({format_bytes(rest)}): --json has all of them", []
@@ -63,14 +63,12 @@ def _amount(value: float, unit: str) -> str:
 
 
 def _parts(parts: dict[str, float], unit: str) -> str:
-    told = [f"{name} {_amount(part, unit)}" for name, part in parts.items() if part]
-    return (
-        f" = {', '.join(told)}".replace(
-            ", saved to recomputations -", ", less what recomputations save by reading it "
-        )
-        if told
-        else ""
-    )
+    amounts = ", ".join(f"{name} {_amount(part, unit)}" for name, part in parts.items() if part)
+    if not amounts:
+        return ""
+    # The one part that is negative is told as a saving, not as a cost below nothing.
+    saving = ", less what recomputations save by reading it "
+    return f" = {amounts}".replace(", saved to recomputations -", saving)
 
 
 def _verdict(gap: GapStory, chosen: str) -> str:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tmtrain.cli.decision import simulate_plan
 from tmtrain.lowering.recomputation import places_of_slices
-from tmtrain.policies import follow
-from tmtrain.simulation import simulate
 
 if TYPE_CHECKING:
     from tmtrain.runtime.following.planned_step import PlannedStep
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedStep:
-    """What the simulator says of a route on the measured drive."""
+    """What the simulator says of a recorded step with its plan, on the measured drive."""
 
     step_time_s: float
     bytes_in: int
@@ -25,11 +24,14 @@ def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
     """Simulate the recorded step under its plan."""
     from tmtrain.runtime.following.held import held_bytes_out
 
-    decision = follow(planned_step.plan, planned_step.timeline, machine=planned_step.machine)
-    result = simulate(decision, machine=planned_step.machine, policy="tmtrain")
-    taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    place = places_of_slices(decision.timeline, of=planned_step.timeline)
-    held = held_bytes_out(planned_step, taken_bytes=taken[place])
+    step = simulate_plan(planned_step.plan, planned_step.timeline, machine=planned_step.machine)
+    series = step.result.series
+    taken_bytes = series.resident_bytes.sum(axis=1) + series.in_flight_bytes
+    # The recorded step has no recomputations in it: only its own slices are asked what dead content takes.
+    own_slices = places_of_slices(step.decision.timeline, of=planned_step.timeline)
+    held = held_bytes_out(planned_step, taken_bytes=taken_bytes[own_slices])
     return SimulatedStep(
-        step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
+        step_time_s=step.result.step_time_s,
+        bytes_in=step.result.bytes_in,
+        bytes_out=step.result.bytes_out + held,
     )

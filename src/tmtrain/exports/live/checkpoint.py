@@ -68,14 +68,14 @@ def context_fn(
 
     def contexts() -> tuple[Any, Any]:
         first, again = create_selective_checkpoint_contexts(PolicyFn(layer, path=path, offload=offload))
-        return first, _puts_back(buffers, again) if buffers else again
+        return first, _restoring(buffers, again) if buffers else again
 
     _offload_policy(offload)
     return contexts
 
 
 @contextmanager
-def _puts_back(buffers: Sequence[torch.Tensor], context: Any) -> Generator[None]:
+def _restoring(buffers: Sequence[torch.Tensor], context: Any) -> Generator[None]:
     before = [buffer.detach().clone() for buffer in buffers]
     try:
         with context:
@@ -134,9 +134,9 @@ class _RunAgain:
 def _offload_policy(offload: Offload) -> CheckpointPolicy:
     if offload == "save":
         return CheckpointPolicy.MUST_SAVE
-    found: CheckpointPolicy | None = getattr(CheckpointPolicy, "MUST_CPU_OFFLOAD", None)
-    if found is None:
+    policy: CheckpointPolicy | None = getattr(CheckpointPolicy, "MUST_CPU_OFFLOAD", None)
+    if policy is None:
         raise InputError(
             f"torch {torch.__version__} cannot offload in a checkpoint policy (2.13 can): use offload='save'"
         )
-    return found
+    return policy

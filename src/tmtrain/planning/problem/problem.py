@@ -137,7 +137,13 @@ def _check_fits(timeline: Timeline, touched: NDArray[np.int64]) -> None:
         have, short = timeline.fast_bytes, need - timeline.fast_bytes
         raise InfeasibleError(
             f"[Capacity] slice {worst} (operator {op}, {timeline.operator_names[op]}) touches {format_bytes(need)}, the "
-            f"fast tier has {format_bytes(have)}: give it the missing {format_bytes(short)} (`--fast {need}B`)"
+            f"fast tier has {format_bytes(have)}: give it the missing {format_bytes(short)} (`--fast {need}B`)",
+            limit="memory",
+            needed_bytes=need,
+            capacity_bytes=have,
+            operator=timeline.operator_names[op],
+            operator_index=op,
+            slice_index=worst,
         )
 
 

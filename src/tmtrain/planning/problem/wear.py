@@ -1,5 +1,7 @@
 """Drive life as a limit on what a step writes."""
 
+from math import ceil
+
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, lifetime_s
@@ -52,5 +54,8 @@ def too_few_writes(
         f"[Wear] the write budget of {format_bytes(budget_bytes)} a step is {format_bytes(need - budget_bytes)} short with "
         f"{format_bytes(timeline.fast_bytes)} of fast memory: {proof}; the smallest budget that can be kept is "
         f"{format_bytes(need)} ({need:.0f}B, a drive life of {format_years(life)} at full speed). "
-        "Write more, or give more fast memory"
+        "Write more, or give more fast memory",
+        limit="writes",
+        needed_bytes=ceil(need),
+        capacity_bytes=int(budget_bytes),
     )

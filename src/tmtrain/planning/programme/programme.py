@@ -156,11 +156,18 @@ class Programme:
             return answer.x
         if answer.status == _OUT_OF_TIME:
             raise TimeLimitError(
-                f"no solution of {len(integral)} integers was found within {time_limit_s:g} s"
+                f"no solution of {len(integral)} integers was found within {time_limit_s:g} s",
+                num_columns=self.num_columns,
+                num_integers=len(integral),
+                time_limit_s=time_limit_s,
             )
         if answer.status == _INFEASIBLE:
             raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
-        raise SolverError(f"HiGHS did not solve the plan of {len(integral)} integers: {answer.message}")
+        raise SolverError(
+            f"HiGHS did not solve the plan of {len(integral)} integers: {answer.message}",
+            num_columns=self.num_columns,
+            num_integers=len(integral),
+        )
 
     def settle(
         self, found: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None
@@ -198,12 +205,17 @@ class Programme:
         )  # fmt: skip
         if answer.status == _OUT_OF_TIME:
             raise TimeLimitError(
-                f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s"
+                f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s",
+                num_columns=self.num_columns,
+                time_limit_s=time_limit_s,
             )
         if answer.status == _INFEASIBLE:
             raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
         if answer.status != 0:
-            raise SolverError(f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}")
+            raise SolverError(
+                f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}",
+                num_columns=self.num_columns,
+            )
         y = np.zeros(self.num_rows)
         y[equal] = answer.eqlin.marginals
         y[from_above] += answer.ineqlin.marginals[: len(from_above)]

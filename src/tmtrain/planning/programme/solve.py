@@ -85,7 +85,10 @@ def solve(
     except InfeasibleError as error:
         budget = limits.write_budget_bytes
         limit = "" if budget is None else f", within a write budget of {format_bytes(int(budget))} per step"
-        raise InfeasibleError(f"no plan fits {format_bytes(timeline.fast_bytes)}{limit}: {error}") from error
+        raise InfeasibleError(
+            f"no plan fits {format_bytes(timeline.fast_bytes)}{limit}: {error}",
+            capacity_bytes=timeline.fast_bytes,
+        ) from error
     return _read(model, solution, problem)
 
 

@@ -280,7 +280,8 @@ class _Search:
         )
         return InfeasibleError(
             f"no fast memory is enough for {limit.words} ({limit.value:.4g} {unit} a step), {ruled_out}: "
-            f"the least is {best.value:.4g} {unit}, with {format_bytes(best.fast_bytes)}. Allow more"
+            f"the least is {best.value:.4g} {unit}, with {format_bytes(best.fast_bytes)}. Allow more",
+            capacity_bytes=best.fast_bytes,
         )
 
 

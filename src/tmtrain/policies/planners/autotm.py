@@ -102,7 +102,11 @@ class AutoTmAsync(Policy):
 
     def _choose(self, tensors: Tensors, *, integral: bool) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         if len(tensors.periods) > (FEW_PERIODS if integral else MANY_PERIODS):
-            raise PolicyError(f"{self.name}: {len(tensors.periods)} periods are too many for its solver")
+            raise PolicyError(
+                f"{self.name}: {len(tensors.periods)} periods are too many for its solver",
+                policy=self.name,
+                num_periods=len(tensors.periods),
+            )
         programme = _Asynchronous(tensors)
         rows, moved = programme.rows, programme.placement.moved
         try:
@@ -112,7 +116,9 @@ class AutoTmAsync(Policy):
                 else rows.solve(time_limit_s=LINEAR_TIME_LIMIT_S).x
             )
         except TimeLimitError as error:
-            raise PolicyError(f"{self.name}: the step is too large for its solver: {error}") from error
+            raise PolicyError(
+                f"{self.name}: the step is too large for its solver: {error}", policy=self.name
+            ) from error
         return x[moved] > 0.5, programme.begin(x)
 
     def _hide(self, tensors: Tensors) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

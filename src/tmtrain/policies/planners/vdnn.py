@@ -90,7 +90,7 @@ def _choose(tensors: Tensors, offload: Offload, *, name: str) -> NDArray[np.bool
     if offload is Offload.CONV:
         return saved & np.isin(tensors.periods.storage, _inputs_of_convolutions(tensors.timeline, name=name))
     if (tensors.room(np.zeros_like(saved)) < 0).any():
-        raise PolicyError(f"{name}: the step does not fit into fast memory without offload")
+        raise PolicyError(f"{name}: the step does not fit into fast memory without offload", policy=name)
     return np.zeros_like(saved)
 
 
@@ -100,7 +100,8 @@ def _inputs_of_convolutions(timeline: Timeline, *, name: str) -> NDArray[np.int3
     forward = convolves[timeline.slices.op] & (timeline.slices.phase == Phase.FORWARD)
     if not forward.any():
         raise PolicyError(
-            f"{name}: the step has no convolution in forward, whose inputs it would offload: take vdnn-all"
+            f"{name}: the step has no convolution in forward, whose inputs it would offload: take vdnn-all",
+            policy=name,
         )
     access = timeline.accesses
     touched = forward[slice_of_access(timeline)]

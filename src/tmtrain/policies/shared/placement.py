@@ -135,7 +135,7 @@ def solve_placement(
     try:
         return programme.solve_integral(integral, gap=GAP, time_limit_s=time_limit_s)
     except TimeLimitError as error:
-        raise PolicyError(f"{name}: the step is too large for its solver: {error}") from error
+        raise PolicyError(f"{name}: the step is too large for its solver: {error}", policy=name) from error
 
 
 def _put_from(

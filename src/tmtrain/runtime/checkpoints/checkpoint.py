@@ -148,13 +148,15 @@ class Checkpoint:
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
-            raise FileFormatError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+            raise FileFormatError(
+                f"cannot read the checkpoint {path}: {error.strerror or error}", path=path
+            ) from error
         try:
             self.tree = self._read_head()
             """With `Saved` in place of tensors."""
         except (ValueError, KeyError, TypeError, struct.error) as error:
             self._file.close()
-            raise FileFormatError(f"{path} is no whole tmtrain checkpoint: {error}") from error
+            raise FileFormatError(f"{path} is no whole tmtrain checkpoint: {error}", path=path) from error
         except FileFormatError:
             self._file.close()
             raise
@@ -175,28 +177,38 @@ class Checkpoint:
         self._file.seek(saved.offset)
         for chunk in _chunks(into):
             if self._file.readinto(chunk) != len(chunk):
-                raise FileFormatError(f"{self._path} ends within {saved.name}: it is not whole")
+                raise FileFormatError(
+                    f"{self._path} ends within {saved.name}: it is not whole",
+                    path=self._path,
+                    field=saved.name,
+                )
             digest.update(chunk)
         if digest.hexdigest() != saved.digest:
             raise FileFormatError(
-                f"{self._path}: {saved.name} is not what was written: the file was damaged, take an older one"
+                f"{self._path}: {saved.name} is not what was written: the file was damaged, take an older one",
+                path=self._path,
+                field=saved.name,
             )
 
     def _read_head(self) -> Any:
         (length,) = struct.unpack("<Q", self._file.read(8))
         size = os.fstat(self._file.fileno()).st_size
         if length > size:
-            raise FileFormatError(f"{self._path} is no safetensors file")
+            raise FileFormatError(f"{self._path} is no safetensors file", path=self._path)
         entries = json.loads(self._file.read(length))
         about = json.loads(entries.pop("__metadata__")["tmtrain"])
         if (about["kind"], about["version"]) != (KIND, VERSION):
             raise FileFormatError(
-                f"{self._path} is a {about['kind']} of version {about['version']}: version {VERSION} is needed"
+                f"{self._path} is a {about['kind']} of version {about['version']}: version {VERSION} is needed",
+                path=self._path,
+                version=about["version"],
+                newest_version=VERSION,
             )
         ends = max([entry["data_offsets"][1] for entry in entries.values()], default=0) + 8 + length
         if ends != size:
             raise FileFormatError(
-                f"{self._path} has {format_bytes(size)} of {format_bytes(ends)}: it is not whole"
+                f"{self._path} has {format_bytes(size)} of {format_bytes(ends)}: it is not whole",
+                path=self._path,
             )
         return self._unpacked(about["tree"], entries, about["xxh3"], start=8 + length)
 

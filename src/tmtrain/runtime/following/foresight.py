@@ -97,5 +97,11 @@ def _check_fits(trace: Trace, budget_bytes: int) -> None:
         raise InfeasibleError(
             f"operator {most} ({trace.operators.name[most]}{where}) needs {format_bytes(needs[most])} at once, more than "
             f"any other; the budget has {format_bytes(budget_bytes)}: give at least `--budget {int(needs[most])}B`, or the "
-            "step a smaller batch"
+            "step a smaller batch",
+            limit="memory",
+            needed_bytes=int(needs[most]),
+            capacity_bytes=budget_bytes,
+            operator=trace.operators.name[most],
+            operator_index=most,
+            module=trace.operators.module[most] or None,
         )

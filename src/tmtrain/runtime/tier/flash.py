@@ -88,7 +88,10 @@ class FlashFile:
                 return
         raise FlashError(
             f"{self.folder} has no room for {format_bytes(size_bytes)}, {format_bytes(have)} are taken "
-            f"({last and last.strerror}): choose another drive, or give more fast memory"
+            f"({last and last.strerror}): choose another drive, or give more fast memory",
+            folder=self.folder,
+            size_bytes=size_bytes,
+            errno=last.errno if last else None,
         ) from last
 
     def write(self, data: memoryview, *, offset: int) -> None:
@@ -115,13 +118,19 @@ class FlashFile:
             if not got:
                 raise FlashError(
                     f"the file in {self.folder} ends at {format_bytes(offset + done)}: someone has truncated it; "
-                    f"training cannot go on from here, restart from the last checkpoint"
+                    f"training cannot go on from here, restart from the last checkpoint",
+                    folder=self.folder,
+                    size_bytes=len(into),
+                    offset_bytes=offset + done,
                 )
             done += got
         if self._checksums.get(offset) != (len(into), xxhash.xxh3_64_intdigest(into)):
             raise FlashError(
                 f"{format_bytes(len(into))} at {format_bytes(offset)} of the file in {self.folder} are not what was "
-                f"written: the drive or its cable is damaged; restart from the last checkpoint on another drive"
+                f"written: the drive or its cable is damaged; restart from the last checkpoint on another drive",
+                folder=self.folder,
+                size_bytes=len(into),
+                offset_bytes=offset,
             )
 
     def close(self) -> None:
@@ -138,7 +147,11 @@ class FlashFile:
         except OSError as error:
             raise FlashError(
                 f"cannot {verb} {format_bytes(wanted)} at {format_bytes(offset)} of the file in {self.folder}: "
-                f"{os.strerror(error.errno or 0)}"
+                f"{os.strerror(error.errno or 0)}",
+                folder=self.folder,
+                size_bytes=wanted,
+                offset_bytes=offset,
+                errno=error.errno,
             ) from error
 
 

@@ -320,7 +320,12 @@ class Tier:
             raise InfeasibleError(
                 f"operator {self.now}{self.what and f' ({self.what})'} needs {format_bytes(pinned + wanted)} of fast "
                 f"memory at once, the budget has {format_bytes(self.budget_bytes)} for what can be moved: give it "
-                f"{format_bytes(short)} more, or the step a smaller batch"
+                f"{format_bytes(short)} more, or the step a smaller batch",
+                limit="memory",
+                needed_bytes=pinned + wanted,
+                capacity_bytes=self.budget_bytes,
+                operator=self.what or None,
+                operator_index=self.now,
             )
 
     def _call_off(self) -> bool:
