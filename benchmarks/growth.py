@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tmtrain.capturing import StepOptions
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
-from tmtrain.capturing.jobs.fake import capture_zoo_model
+from tmtrain.capturing.fake import capture_zoo_model
 from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.planning import plan

@@ -1,16 +1,15 @@
 """The flash device beside MQSim, an event-driven SSD simulator: 15 request traces, counts and times.
 
-The reference was measured by us (``data/mqsim/README.md``); its device stands here, its rules in `tmtrain.simulation.flash`.
+We ran the reference ourselves (``data/mqsim/README.md``). Its device is described here, its rules are those of
+`tmtrain.simulation.flash`. Known differences:
 
-Known differences:
-
-* MQSim cuts the time of each message on the link to whole nanoseconds; ours are 0.06 to 0.7 ns longer.
-* Which of several events of the same nanosecond comes first is not the same, so commands with several planes differ by
-  some in random reads, and times by up to 0.7 % (case 3e).
+* MQSim cuts the time of each message on the link to whole nanoseconds; ours are up to 0.7 ns more.
+* Of several events of the same nanosecond another one may come first. So commands with several planes differ by some in
+  random reads, and times by up to 0.7 % (case 3e).
 * Writes that wait for a free block go on in order of arrival; MQSim keeps them ordered by memory address. It shows where
   collection starts no earlier than writes stop (case 4s): one page copied in 330,000.
-* The host of MQSim queues 65,535 requests at most, and then rings for one as one is done. Ours rings for all at once: the
-  first of 300,000 requests comes 0.9 ms later. Least latencies are therefore not compared.
+* The host of MQSim queues 65,535 requests at most, and then rings for one as one is done. Ours rings for all at once, and
+  the first of 300,000 requests comes 0.9 ms later. So least latencies are not compared.
 
 Where blocks are collected nothing else differs: in all other cases the same pages are copied.
 """

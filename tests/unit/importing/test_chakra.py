@@ -8,8 +8,14 @@ import pytest
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
-from tmtrain.importing.chakra_file import ChakraNode, IoInfo, NodeType, read_chakra, write_chakra
-from tmtrain.importing.protobuf_wire import decode_fields, decode_varint, encode_varint
+from tmtrain.importing.execution_traces.chakra_file import (
+    ChakraNode,
+    IoInfo,
+    NodeType,
+    read_chakra,
+    write_chakra,
+)
+from tmtrain.importing.execution_traces.protobuf_wire import decode_fields, decode_varint, encode_varint
 from tmtrain.trace import Phase, Role
 
 RELU = "aten::relu(Tensor self) -> Tensor"

@@ -11,9 +11,9 @@ from tests.support.execution_traces import BATCH, observe_step
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
-from tmtrain.importing.aten import kinds_of_operators
-from tmtrain.importing.op_schema import parse_schema
-from tmtrain.importing.products import product_of
+from tmtrain.importing.execution_traces.aten import kinds_of_operators
+from tmtrain.importing.execution_traces.aten import parse_schema
+from tmtrain.importing.execution_traces.products import product_of
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
 from tmtrain.policies import make_policy
