@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmtrain.capturing import StepOptions
-from tmtrain.capturing.jobs.catalog import find_model, resolve_options
 from tmtrain.capturing.fake import capture_zoo_model
+from tmtrain.capturing.jobs.catalog import find_model, resolve_options
 from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.planning import plan

@@ -57,9 +57,14 @@ ON_TOP = "160 MiB"
 SMALLEST_SAVED = 1 << 18
 """Of an activation that the hooks save: what is smaller is not worth a file access."""
 ONE_RANK = {
-    "DS_ACCELERATOR": "cpu", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_SIZE": "1",
-    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555",
-}  # fmt: skip
+    "DS_ACCELERATOR": "cpu",
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "LOCAL_SIZE": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29555",
+}
 """Where DeepSpeed looks for what else a launcher would say."""
 CGROUP, SWAP_BYTES = Path("/sys/fs/cgroup/memory/tmtrain-benchmark"), 16 << 30
 
@@ -112,9 +117,13 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
     if given.side in ("roomy", "tmtrain"):
         budget = given.budget if given.side == "tmtrain" else ROOMY
         with train(
-            model, optimizer, lambda: step(optimizer), budget_bytes=budget, flash=given.folder,
+            model,
+            optimizer,
+            lambda: step(optimizer),
+            budget_bytes=budget,
+            flash=given.folder,
             objective=given.objective,
-        ) as training:  # fmt: skip
+        ) as training:
             row = _measured(training.step, given.steps)
             assert training.planned_step is not None
             return {"side": given.side} | row | _told(training.result, training.planned_step)
@@ -188,13 +197,17 @@ def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str)
         "train_micro_batch_size_per_gpu": given.batch,
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "weight_decay": 1e-2}},
         "zero_optimization": {
-            "stage": 3, "sub_group_size": largest, "stage3_max_live_parameters": largest, "stage3_max_reuse_distance": 0,
-            "stage3_prefetch_bucket_size": 0, "reduce_bucket_size": largest,
+            "stage": 3,
+            "sub_group_size": largest,
+            "stage3_max_live_parameters": largest,
+            "stage3_max_reuse_distance": 0,
+            "stage3_prefetch_bucket_size": 0,
+            "reduce_bucket_size": largest,
             "offload_optimizer": drive | {"buffer_count": 4},
             "offload_param": drive | {"buffer_count": 3, "buffer_size": largest, "max_in_cpu": 0},
         },
         "aio": {"block_size": 1 << 20, "queue_depth": 32, "overlap_events": True, "intra_op_parallelism": 1},
-    }  # fmt: skip
+    }
 
 
 def _told(result: RunResult, planned_step: PlannedStep) -> dict[str, Any]:
@@ -203,12 +216,18 @@ def _told(result: RunResult, planned_step: PlannedStep) -> dict[str, Any]:
     ).value
     floor_s = max(planned_step.timeline.compute_s, least / planned_step.machine.shared_bytes_per_s)
     return {
-        "hows": [step.how for step in result.steps], "peak_bytes": max(step.peak_bytes for step in result.steps),
-        "bytes_in": result.steps[-1].bytes_in, "bytes_out": result.steps[-1].bytes_out,
-        "recomputations": result.steps[-1].recomputations, "stall_s": result.steps[-1].stall_s,
-        "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
-        "compute_s": planned_step.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(planned_step)),
-    }  # fmt: skip
+        "hows": [step.how for step in result.steps],
+        "peak_bytes": max(step.peak_bytes for step in result.steps),
+        "bytes_in": result.steps[-1].bytes_in,
+        "bytes_out": result.steps[-1].bytes_out,
+        "recomputations": result.steps[-1].recomputations,
+        "stall_s": result.steps[-1].stall_s,
+        "unmoved_bytes": result.unmoved_bytes,
+        "planning_s": result.planning_s,
+        "compute_s": planned_step.timeline.compute_s,
+        "floor_s": floor_s,
+        "simulated": asdict(simulated_step(planned_step)),
+    }
 
 
 def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
@@ -227,9 +246,12 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
         rows.append((seconds, max(read, swapped_in), written + swapped_out))
     seconds, read, written = (median(column) for column in zip(*rows[3:], strict=True))
     return {
-        "step_time_s": round(seconds, 3), "drive_read_bytes": read, "drive_written_bytes": written,
-        "peak_resident_bytes": peak_resident_bytes(), "losses": losses,
-    }  # fmt: skip
+        "step_time_s": round(seconds, 3),
+        "drive_read_bytes": read,
+        "drive_written_bytes": written,
+        "peak_resident_bytes": peak_resident_bytes(),
+        "losses": losses,
+    }
 
 
 def _drives() -> tuple[int, int, int, int]:

@@ -5,8 +5,8 @@ steps, each with a tile of activations, one of weights and one of sums in SRAM.
 
 Note [Loop order]: a tile stays while the steps that follow need the same one. So the matrix that the innermost loop does
 not index crosses once: with the innermost loop along n, the activations, each tile of which meets all its weights. The
-other two cross once per step of the loop that does not index them. Which of the outer loops comes first is immaterial, except
-where the innermost loop has one step only. Then the same tiling counts under the next loop's name.
+other two cross once per step of the loop that does not index them. Which of the outer loops comes first is immaterial,
+except where the innermost loop has one step only. Then the same tiling counts under the next loop's name.
 
 Note [Sums]: a tile of sums that leaves unfinished is written, and read back at its next step, in full precision. A finished
 one is written once, as an operand of whatever follows.

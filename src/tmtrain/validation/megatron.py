@@ -81,7 +81,7 @@ def iteration_seconds(run: GptRun, *, machine: Machine) -> float:
 
 
 def layer_seconds(run: GptRun, *, machine: Machine) -> float:
-    """Return the seconds of one layer of a micro-batch: forward, backward, and what is computed again."""
+    """Return the seconds of one layer of a micro-batch: forward, backward, and what is recomputed."""
     linear, core = linear_products(run), core_products(run)
     rate = fast_bytes_per_s(machine)
     t, scores = run.gpus_per_layer, core_scores(run)

@@ -9,8 +9,8 @@ import torch
 from tests.support.models import TINY
 
 from tmtrain.capturing import StepOptions, capture_model
-from tmtrain.capturing.jobs.catalog import resolve_options
 from tmtrain.capturing.fake import capture_zoo_model
+from tmtrain.capturing.jobs.catalog import resolve_options
 from tmtrain.capturing.jobs.job import TrainingJob
 from tmtrain.capturing.jobs.options import Checkpointing
 from tmtrain.capturing.jobs.zoo import build_job

@@ -14,11 +14,23 @@ from tmtrain.exports.example import example_ledger
 from tmtrain.importing import import_trace
 
 RELU = {
-    "id": 2, "name": "aten::relu", "ctrl_deps": 1,
-    "inputs": {"values": [[5, 1, 0, 8, 4, "cpu"]], "shapes": [[2, 4]], "types": ["Tensor(float)"], "strides": [[4, 1]]},
-    "outputs": {"values": [[6, 2, 0, 8, 4, "cpu"]], "shapes": [[2, 4]], "types": ["Tensor(float)"], "strides": [[4, 1]]},
+    "id": 2,
+    "name": "aten::relu",
+    "ctrl_deps": 1,
+    "inputs": {
+        "values": [[5, 1, 0, 8, 4, "cpu"]],
+        "shapes": [[2, 4]],
+        "types": ["Tensor(float)"],
+        "strides": [[4, 1]],
+    },
+    "outputs": {
+        "values": [[6, 2, 0, 8, 4, "cpu"]],
+        "shapes": [[2, 4]],
+        "types": ["Tensor(float)"],
+        "strides": [[4, 1]],
+    },
     "attrs": [{"name": "op_schema", "type": "string", "value": "aten::relu(Tensor self) -> Tensor"}],
-}  # fmt: skip
+}
 PYTORCH = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [RELU]})
 REPEATED = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
