@@ -1,4 +1,4 @@
-"""Measured times: a table of operators and shapes that were timed on a machine, in place of what the model says.
+"""Measured times: a table of operators and shapes that were timed on a machine, to use instead of what the model says.
 
 A CSV or Parquet file with three columns::
 

@@ -14,8 +14,8 @@ def fast_seconds(fast: FastTier, moved_bytes: NDArray[np.float64]) -> NDArray[np
     """Return the seconds of moving so many bytes by one operator; none for no bytes.
 
     Without ``loss_per_decade`` latency + bytes / (bandwidth x efficiency), which is a curve of efficiency by size already.
-    With it, the curve is a straight line over the logarithm of the size, as measured tables show it, and takes the place of
-    that sum, so that the same effect does not count twice::
+    With it, the curve is a straight line over the logarithm of the size, as measured tables show it. It replaces that sum,
+    so that the same effect does not count twice::
 
         efficiency - loss_per_decade x log10(full / bytes)        below `full` bytes
         at least the latency

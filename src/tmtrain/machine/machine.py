@@ -176,7 +176,7 @@ class Machine:
     prices: dict[str, Price]
     """By date label, e.g. "2025Q3"; the first is the default."""
     calibration: Calibration | None = None
-    """Measured times that stand in place of the model's."""
+    """Measured times to use instead of the model's."""
     device: FlashParts | None = None
     """Section ``slow.device``; None where nobody says."""
 

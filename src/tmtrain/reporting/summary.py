@@ -112,7 +112,7 @@ def _range(measure: _Measured, *, sections: Sequence[Section]) -> str:
         for section in sections
         if (rival := section.best_rival(measure)) is not None
     ]
-    # A rival at 0 has no ratio: it stands at the far end with its own words.
+    # A rival at 0 has no ratio: it comes last, with its own words.
     pairs.sort(key=lambda pair: pair[0] / pair[1] if pair[1] else float("inf"))
     ends = dict.fromkeys(change(*pair) for pair in (pairs[0], pairs[-1]))
     return " to ".join(ends)

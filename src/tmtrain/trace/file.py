@@ -168,15 +168,15 @@ def _checked(source: str, name: str, table: pa.Table | None) -> pa.Table:
     """Return the table as it must be, or say what is wrong with it."""
     if table is None:
         raise FileFormatError(f"{source}: table {name!r} is missing: capture the trace again")
-    need, found = SCHEMAS[name], table.schema
-    if name == "operators" and _MEASURED.name in found.names:
+    need, actual = SCHEMAS[name], table.schema
+    if name == "operators" and _MEASURED.name in actual.names:
         need = need.append(_MEASURED)
-    if set(need.names) != set(found.names) or len(need.names) != len(found.names):
-        raise FileFormatError(f"{source}: table {name!r} has columns {found.names}, needs {need.names}")
+    if set(need.names) != set(actual.names) or len(need.names) != len(actual.names):
+        raise FileFormatError(f"{source}: table {name!r} has columns {actual.names}, needs {need.names}")
     for field in need:
-        if found.field(field.name).type != field.type:
+        if actual.field(field.name).type != field.type:
             raise FileFormatError(
-                f"{source}: column {name}.{field.name} is {found.field(field.name).type}, needs {field.type}"
+                f"{source}: column {name}.{field.name} is {actual.field(field.name).type}, needs {field.type}"
             )
         if table.column(field.name).null_count:
             raise FileFormatError(f"{source}: column {name}.{field.name} has empty cells, needs none")

@@ -42,7 +42,7 @@ def test_cycles_and_sram_accesses_are_those_of_the_registers(
     )
     streamed = {"weight": m, "input": n, "output": k}[dataflow]
     padded = weight_load == "pipelined" and dataflow != "output"
-    # Known limitation of the closed form: the last tile holds its place until a successor could have loaded.
+    # Known limitation of the closed form: the last tile occupies the array until a successor could have loaded.
     charged = max(rows - streamed, 0) if padded else 0
     assert float(matrix_cycles(compute=array, batch=1, m=m, n=n, k=k)) == toy.cycles + charged
 

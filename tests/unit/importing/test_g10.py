@@ -1,4 +1,4 @@
-"""Workloads of the G10 artifact: what they say arrives as it is; what is wrong is told by file, line and field."""
+"""Workloads of the G10 artifact: what they say arrives as it is; an error names file, line and field."""
 
 import dataclasses
 import json

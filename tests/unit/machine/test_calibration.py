@@ -99,11 +99,11 @@ def test_a_plan_belongs_to_the_measured_times_it_was_made_with(tmp_path: Path) -
     shape = "x".join(map(str, trace.operands.shape[read]))
     timed = calibrated(table(tmp_path, f"{HEAD}gelu,{shape},0.0001\n"))
     timeline = lower(trace, machine=timed, fast_bytes=int(0.6 * trace.footprint_bytes))
-    made = plan(timeline, machine=timed, objective="time")
-    assert check_plan(trace, made, machine=timed).ok
+    timed_plan = plan(timeline, machine=timed, objective="time")
+    assert check_plan(trace, timed_plan, machine=timed).ok
     plain = lower(trace, machine=load_machine("v4-slc"), fast_bytes=timeline.fast_bytes)
     with pytest.raises(TmtrainError):
-        check_plan_fits(made, plain)
+        check_plan_fits(timed_plan, plain)
 
 
 def test_the_command_line_counts_what_was_measured(

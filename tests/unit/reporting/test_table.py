@@ -80,9 +80,9 @@ def test_rows_are_compared_at_their_budget() -> None:
         )
         for row in rows
     ]
-    found = sections_of(Results(schema=1, rows=[*rows, *half], refusals=[]))
-    assert [(len(section.rows), section.ideal is not None) for section in found] == [(5, True), (5, True)]
-    assert len({section.key for section in found}) == 2
+    sections = sections_of(Results(schema=1, rows=[*rows, *half], refusals=[]))
+    assert [(len(section.rows), section.ideal is not None) for section in sections] == [(5, True), (5, True)]
+    assert len({section.key for section in sections}) == 2
 
 
 def test_without_us_without_rivals_and_alone() -> None:

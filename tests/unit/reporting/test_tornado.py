@@ -1,4 +1,4 @@
-"""The swing of each constant, and which of them turns a ranking round: on cases made up by hand."""
+"""The swing of each constant, and which of them turns a ranking round: on cases written by hand."""
 
 import pytest
 

@@ -61,7 +61,7 @@ def operators_of(calls: Sequence[NestedCall], *, source: str) -> list[EtNode]:
         raise FileFormatError(
             f"{source}: no call of an operator with tensors: start the observer before the step"
         )
-    # Backward may run in a thread of its own, whose calls stand together in the tree.
+    # Backward may run in a thread of its own, whose calls are a tree of their own: order is by number, not by tree.
     return sorted(operators, key=lambda node: node.id)
 
 

@@ -1,7 +1,7 @@
 """PyTorch execution traces: the JSON that ``torch.profiler.ExecutionTraceObserver`` writes.
 
 It has every call, nested, with the storages, shapes and types of its tensors. It has neither times nor frees nor modules:
-docs/outside.md says what stands in for them.
+docs/outside.md says what is assumed instead.
 """
 
 import gzip

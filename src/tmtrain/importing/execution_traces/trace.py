@@ -96,9 +96,8 @@ class _Walk:
             self._touch(node, use, use.position, reads=reads, writes=writes)
         for use in node.results:
             position = Operands.RESULT + use.position
-            if (
-                use.storage in arguments
-            ):  # a view, or an argument written in place: its own row says what is touched
+            # A view, or an argument that was written in place, whose own row says what is touched.
+            if use.storage in arguments:
                 self._touch(node, use, position, reads=False, writes=False)
             else:
                 self._allocate(node, use, position, writes=base not in FRESH)

@@ -58,7 +58,7 @@ class _Number(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def read_constant(raw: object, *, field: Field, file: str) -> Constant:
-    """Read a number as it stands in a machine file: a table, a text such as "34.6 GB/s", or a bare number.
+    """Read a number as a machine file has it: a table, a text such as "34.6 GB/s", or a bare number.
 
     Raises:
         MachineError: not a number, not in a unit of this field, or outside what makes sense.

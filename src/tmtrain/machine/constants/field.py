@@ -93,7 +93,7 @@ class Field:
 
     @property
     def example(self) -> str:
-        """How it may stand in a file.
+        """How a file may write it.
 
         >>> FIELDS["slow.read_bandwidth"].example
         'read_bandwidth = "1 GB/s"'

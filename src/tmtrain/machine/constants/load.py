@@ -31,7 +31,7 @@ _OPTIONAL = {
     "fast.full": (100e6, "without effect, unless loss_per_decade is given"),
     "slow.retention_factor": (1.0, "not relaxed"),
 }
-"""What a file may leave out: value and source of what stands in its place."""
+"""What a file may leave out: the value that then counts, and what is said as its source."""
 
 
 def load_machine(name_or_path: str | Path, *, calibration: Path | None = None) -> Machine:

@@ -26,7 +26,7 @@ SCHEMA = 1
 """Version of the machine file format."""
 DEFAULT_MACHINE = "v4-slc"
 UNKNOWN = "unknown"
-"""What stands for `DEVICE` in a file whose flash is not that of its base."""
+"""What a file whose flash is not that of its base writes for `DEVICE`."""
 
 _PRESETS = resources.files("tmtrain.machine") / "presets"
 
