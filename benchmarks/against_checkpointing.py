@@ -116,9 +116,16 @@ def _setting(trace: Trace, *, machine: Machine, fast: FastCapacity, recompute: b
     assert ours.certificate is not None
     bounds = Bounds(energy_j=ours.certificate.bound.value, time_s=None, traffic_bytes=None)
     return Setting(
-        trace=trace, machine=machine, timeline=timeline, objective="energy", ours=ours, bounds=bounds,
-        capture_s=0.0, lower_s=0.0, plan_s=0.0,
-    )  # fmt: skip
+        trace=trace,
+        machine=machine,
+        timeline=timeline,
+        objective="energy",
+        ours=ours,
+        bounds=bounds,
+        capture_s=0.0,
+        lower_s=0.0,
+        plan_s=0.0,
+    )
 
 
 def _run(contender: Contender, setting: Setting) -> Row | InfeasibleError:

@@ -43,9 +43,13 @@ def program_run(row: dict[str, str], *, table: str, folder: Path) -> Callable[[]
     heading, columns = _TOPOLOGIES[table]
     layer = ", ".join(row[column] for column in columns)
     files = write_files(
-        folder, array_rows=row["array_rows"], array_cols=row["array_cols"], dataflow=row["dataflow"],
-        topology=f"{heading}layer, {layer},\n", sram_kb=SRAM_KB,
-    )  # fmt: skip
+        folder,
+        array_rows=row["array_rows"],
+        array_cols=row["array_cols"],
+        dataflow=row["dataflow"],
+        topology=f"{heading}layer, {layer},\n",
+        sram_kb=SRAM_KB,
+    )
 
     def run() -> int:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 
-import tmtrain.capturing.jobs.fake  # noqa: F401  (torch and transformers count as imports)
+import tmtrain.capturing.fake  # noqa: F401  (torch and transformers count as imports)
 from tmtrain.capturing import capture_model
 from tmtrain.units import format_bytes
 

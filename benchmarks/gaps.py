@@ -67,22 +67,22 @@ def run(trace: Trace, machine: Machine, fast: float, objective: str, *, recomput
     try:
         timeline = lower(trace, machine=machine, fast_bytes=int(trace.footprint_bytes * fast))
         begin = time.perf_counter()
-        made = plan(timeline, machine=machine, objective=objective, recompute=recompute)
+        best_plan = plan(timeline, machine=machine, objective=objective, recompute=recompute)
         seconds = time.perf_counter() - begin
-        result = simulate(follow(made, timeline, machine=machine), machine=machine, policy="tmtrain")
+        result = simulate(follow(best_plan, timeline, machine=machine), machine=machine, policy="tmtrain")
     except (TmtrainError, PlanRefutedError) as error:
         return Case(**names, failed=str(error))
-    return Case(**names, plan_s=seconds, **_compare(made, result))
+    return Case(**names, plan_s=seconds, **_compare(best_plan, result))
 
 
-def _compare(made: Plan, result: Result) -> dict[str, float]:
-    assert made.certificate is not None
-    expected = made.prediction
+def _compare(best_plan: Plan, result: Result) -> dict[str, float]:
+    assert best_plan.certificate is not None
+    expected = best_plan.prediction
     moved = expected.bytes_in + expected.bytes_out
     return {
-        "bound": made.certificate.bound.value,
-        "simulated": result.energy_j if made.objective == "energy" else result.step_time_s,
-        "predicted": made.certificate.value,
+        "bound": best_plan.certificate.bound.value,
+        "simulated": result.energy_j if best_plan.objective == "energy" else result.step_time_s,
+        "predicted": best_plan.certificate.value,
         "gib": result.traffic_bytes / 2**30,
         "time_error": expected.step_time_s / result.step_time_s - 1,
         "bytes_error": moved / result.traffic_bytes - 1 if result.traffic_bytes else 0.0,

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tmtrain.capturing import StepOptions
+from tmtrain.capturing.fake import capture_zoo_model
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
-from tmtrain.capturing.jobs.fake import capture_zoo_model
 from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.planning import plan
@@ -69,11 +69,11 @@ def measure(layers: int, recompute: bool, machine_name: str, share: float) -> Me
     machine, trace = load_machine(machine_name), deep_gpt2(layers)
     timeline = lower(trace, machine=machine, fast_bytes=int(share * trace.footprint_bytes))
     begin = time.perf_counter()
-    made = plan(timeline, machine=machine, recompute=recompute)
+    best_plan = plan(timeline, machine=machine, recompute=recompute)
     plan_s = time.perf_counter() - begin
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    result = simulate(follow(made, timeline, machine=machine), machine=machine, policy="tmtrain")
-    assert made.certificate is not None
+    result = simulate(follow(best_plan, timeline, machine=machine), machine=machine, policy="tmtrain")
+    assert best_plan.certificate is not None
     return Measured(
         layers=layers,
         recompute=recompute,
@@ -81,7 +81,7 @@ def measure(layers: int, recompute: bool, machine_name: str, share: float) -> Me
         slices=len(timeline.slices),
         plan_s=plan_s,
         peak_bytes=peak_bytes,
-        gap=result.energy_j / made.certificate.bound.value - 1,
+        gap=result.energy_j / best_plan.certificate.bound.value - 1,
     )
 
 

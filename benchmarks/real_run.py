@@ -11,15 +11,15 @@ after the other:
 - *tmtrain*: `tmtrain.train` with the budget. `floor_s` is the longer of computation and the certified least bytes over the
   drive's rate; `simulated` is what the simulator says of the step that was recorded;
 - *hooks*: activations saved to a file on the same drive through saved-tensor hooks, and read back in backward;
-- *checkpointing*: every block computed again in backward;
+- *checkpointing*: every block recomputed in backward;
 - *deepspeed*: DeepSpeed's ZeRO-3 with parameters and optimizer state on the same drive (`pip install deepspeed`, and libaio
   and ninja of the system; it compiles four extensions on first use, seven minutes here). Its Adam is its own, so losses
   differ;
-- *deepspeed-checkpointing*: the same with every block computed again in backward, since it leaves activations in memory;
+- *deepspeed-checkpointing*: the same with every block recomputed in backward, since it leaves activations in memory;
 - *swap* (as root, with version 1 of the memory cgroup): plain PyTorch in a cgroup that holds the process to
   its fixed part and the budget, swapping to a file on the same drive.
 
-The memory of hooks, checkpointing and DeepSpeed is what they need, not what they are given: none has a budget. Prints one
+The memory of hooks, checkpointing and DeepSpeed is what they need, not what they may take: none has a budget. Prints one
 JSON line per side. `same` says whether the losses are those of the first side, bit for bit, `apart` by how much they differ
 at most.
 """
@@ -57,9 +57,14 @@ ON_TOP = "160 MiB"
 SMALLEST_SAVED = 1 << 18
 """Of an activation that the hooks save: what is smaller is not worth a file access."""
 ONE_RANK = {
-    "DS_ACCELERATOR": "cpu", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_SIZE": "1",
-    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555",
-}  # fmt: skip
+    "DS_ACCELERATOR": "cpu",
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "LOCAL_SIZE": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29555",
+}
 """Where DeepSpeed looks for what else a launcher would say."""
 CGROUP, SWAP_BYTES = Path("/sys/fs/cgroup/memory/tmtrain-benchmark"), 16 << 30
 
@@ -79,13 +84,13 @@ def main() -> None:
         "--sides", nargs="+", choices=SIDES, default=USUAL, help="all but DeepSpeed's and swap by default"
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.side:
-        print(json.dumps(_side(given)))
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(_side(arguments)))
         return
     losses: list[float] | None = None
-    for side in given.sides:
-        with _swap_file(given.folder) if side == "swap" else nullcontext():
+    for side in arguments.sides:
+        with _swap_file(arguments.folder) if side == "swap" else nullcontext():
             done = subprocess.run(
                 [sys.executable, *sys.argv, "--side", side], capture_output=True, text=True, check=False
             )
@@ -93,50 +98,58 @@ def main() -> None:
             print(json.dumps({"side": side, "failed": done.stderr.strip().splitlines()[-1:]}))
             continue
         row = json.loads(done.stdout.splitlines()[-1])
-        its = row.pop("losses")
-        losses = losses or its
-        apart = max(abs(one / other - 1) for one, other in zip(its, losses, strict=True))
-        print(json.dumps(row | {"same": its == losses, "apart": apart}), flush=True)
+        own_losses = row.pop("losses")
+        losses = losses or own_losses
+        apart = max(abs(one / other - 1) for one, other in zip(own_losses, losses, strict=True))
+        print(json.dumps(row | {"same": own_losses == losses, "apart": apart}), flush=True)
 
 
-def _side(given: argparse.Namespace) -> dict[str, Any]:
-    torch.set_num_threads(given.threads)
+def _side(arguments: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(arguments.threads)
     keep_large_blocks_apart()
-    if given.side == "swap":  # what it takes from here on is counted
+    if arguments.side == "swap":  # what it takes from here on is counted
         (CGROUP / "cgroup.procs").write_text(str(os.getpid()))
-    model, step = _training(given)
-    if "deepspeed" in given.side:
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            return {"side": given.side} | _measured(_by_deepspeed(model, given, folder), given.steps)
+    model, step = _training(arguments)
+    if "deepspeed" in arguments.side:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            return {"side": arguments.side} | _measured(
+                _by_deepspeed(model, arguments, folder), arguments.steps
+            )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    if given.side in ("roomy", "tmtrain"):
-        budget = given.budget if given.side == "tmtrain" else ROOMY
+    if arguments.side in ("roomy", "tmtrain"):
+        budget = arguments.budget if arguments.side == "tmtrain" else ROOMY
         with train(
-            model, optimizer, lambda: step(optimizer), budget_bytes=budget, flash=given.folder,
-            objective=given.objective,
-        ) as training:  # fmt: skip
-            row = _measured(training.step, given.steps)
+            model,
+            optimizer,
+            lambda: step(optimizer),
+            budget_bytes=budget,
+            flash=arguments.folder,
+            objective=arguments.objective,
+        ) as training:
+            row = _measured(training.step, arguments.steps)
             assert training.planned_step is not None
-            return {"side": given.side} | row | _told(training.result, training.planned_step)
-    if given.side == "swap":
+            return {"side": arguments.side} | row | _outcome_of_ours(training.result, training.planned_step)
+    if arguments.side == "swap":
         counted = int((CGROUP / "memory.usage_in_bytes").read_text())
         fixed = counted - sum(parameter.nbytes for parameter in model.parameters())
-        limit = fixed + parse_bytes(given.budget) + parse_bytes(ON_TOP)
+        limit = fixed + parse_bytes(arguments.budget) + parse_bytes(ON_TOP)
         (CGROUP / "memory.limit_in_bytes").write_text(str(limit))
-    return {"side": given.side} | _measured(lambda: step(optimizer), given.steps)
+    return {"side": arguments.side} | _measured(lambda: step(optimizer), arguments.steps)
 
 
-def _training(given: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[torch.optim.Optimizer], float]]:
+def _training(
+    arguments: argparse.Namespace,
+) -> tuple[torch.nn.Module, Callable[[torch.optim.Optimizer], float]]:
     torch.manual_seed(0)
-    config = transformers.GPT2Config(n_layer=given.layers, vocab_size=given.vocabulary)
+    config = transformers.GPT2Config(n_layer=arguments.layers, vocab_size=arguments.vocabulary)
     config.use_cache = False
     model = transformers.AutoModelForCausalLM.from_config(config).train()
     model.loss_type = "ForCausalLM"
-    if "checkpointing" in given.side:
+    if "checkpointing" in arguments.side:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    tokens = _tokens(given)
+    tokens = _tokens(arguments)
     parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    saved = _Saved(given.folder, parameters) if given.side == "hooks" else None
+    saved = _Saved(arguments.folder, parameters) if arguments.side == "hooks" else None
 
     def step(optimizer: torch.optim.Optimizer) -> float:
         with saved.forward() if saved else nullcontext():
@@ -149,23 +162,23 @@ def _training(given: argparse.Namespace) -> tuple[torch.nn.Module, Callable[[tor
     return model, step
 
 
-def _tokens(given: argparse.Namespace) -> torch.Tensor:
+def _tokens(arguments: argparse.Namespace) -> torch.Tensor:
     return torch.randint(
-        0, given.vocabulary, (given.batch, LENGTH), generator=torch.Generator().manual_seed(0)
+        0, arguments.vocabulary, (arguments.batch, LENGTH), generator=torch.Generator().manual_seed(0)
     )
 
 
-def _by_deepspeed(model: torch.nn.Module, given: argparse.Namespace, folder: str) -> Callable[[], float]:
+def _by_deepspeed(model: torch.nn.Module, arguments: argparse.Namespace, folder: str) -> Callable[[], float]:
     os.environ |= ONE_RANK
     import deepspeed  # an own installation: nobody else needs it
 
     deepspeed.init_distributed("gloo")
-    config = _zero_config(model, given, folder)
+    config = _zero_config(model, arguments, folder)
     # initialize() would make the parameters bfloat16, whatever the configuration says: its Init overrules a dtype where the
     # accelerator has no fp16, and then all weights on the drive are half as long as their biases
     deepspeed.zero.Init(module=model, config_dict_or_path=config)
     engine, *_ = deepspeed.initialize(model=model, model_parameters=model.parameters(), config=config)
-    tokens = _tokens(given)
+    tokens = _tokens(arguments)
 
     def step() -> float:
         loss = engine(input_ids=tokens, labels=tokens).loss
@@ -176,39 +189,49 @@ def _by_deepspeed(model: torch.nn.Module, given: argparse.Namespace, folder: str
     return step
 
 
-def _zero_config(model: torch.nn.Module, given: argparse.Namespace, folder: str) -> dict[str, Any]:
+def _zero_config(model: torch.nn.Module, arguments: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Return ZeRO-3 with all on the drive in as little memory as it takes.
 
-    Each of its buffers is as long as the largest parameter. What is used again soon would stay, and what is used next would
-    be fetched, into as many buffers: with both on, GPT-2 small needs three times the memory and is no faster here.
+    Each of its buffers is as long as the largest parameter. What is soon needed once more would stay, and what is used next
+    would be fetched, into as many buffers: with both on, GPT-2 small needs three times the memory and is no faster here.
     """
     largest = max(parameter.numel() for parameter in model.parameters())
     drive = {"device": "nvme", "nvme_path": folder, "pin_memory": False}
     return {
-        "train_micro_batch_size_per_gpu": given.batch,
+        "train_micro_batch_size_per_gpu": arguments.batch,
         "optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "weight_decay": 1e-2}},
         "zero_optimization": {
-            "stage": 3, "sub_group_size": largest, "stage3_max_live_parameters": largest, "stage3_max_reuse_distance": 0,
-            "stage3_prefetch_bucket_size": 0, "reduce_bucket_size": largest,
+            "stage": 3,
+            "sub_group_size": largest,
+            "stage3_max_live_parameters": largest,
+            "stage3_max_reuse_distance": 0,
+            "stage3_prefetch_bucket_size": 0,
+            "reduce_bucket_size": largest,
             "offload_optimizer": drive | {"buffer_count": 4},
             "offload_param": drive | {"buffer_count": 3, "buffer_size": largest, "max_in_cpu": 0},
         },
         "aio": {"block_size": 1 << 20, "queue_depth": 32, "overlap_events": True, "intra_op_parallelism": 1},
-    }  # fmt: skip
+    }
 
 
-def _told(result: RunResult, planned_step: PlannedStep) -> dict[str, Any]:
+def _outcome_of_ours(result: RunResult, planned_step: PlannedStep) -> dict[str, Any]:
     least = bound_of(
         planned_step.timeline, machine=planned_step.machine, objective="bytes", recompute=False
     ).value
     floor_s = max(planned_step.timeline.compute_s, least / planned_step.machine.shared_bytes_per_s)
     return {
-        "hows": [step.how for step in result.steps], "peak_bytes": max(step.peak_bytes for step in result.steps),
-        "bytes_in": result.steps[-1].bytes_in, "bytes_out": result.steps[-1].bytes_out,
-        "recomputations": result.steps[-1].recomputations, "stall_s": result.steps[-1].stall_s,
-        "unmoved_bytes": result.unmoved_bytes, "planning_s": result.planning_s,
-        "compute_s": planned_step.timeline.compute_s, "floor_s": floor_s, "simulated": asdict(simulated_step(planned_step)),
-    }  # fmt: skip
+        "hows": [step.how for step in result.steps],
+        "peak_bytes": max(step.peak_bytes for step in result.steps),
+        "bytes_in": result.steps[-1].bytes_in,
+        "bytes_out": result.steps[-1].bytes_out,
+        "recomputations": result.steps[-1].recomputations,
+        "stall_s": result.steps[-1].stall_s,
+        "unmoved_bytes": result.unmoved_bytes,
+        "planning_s": result.planning_s,
+        "compute_s": planned_step.timeline.compute_s,
+        "floor_s": floor_s,
+        "simulated": asdict(simulated_step(planned_step)),
+    }
 
 
 def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
@@ -227,9 +250,12 @@ def _measured(step: Callable[[], float], steps: int) -> dict[str, Any]:
         rows.append((seconds, max(read, swapped_in), written + swapped_out))
     seconds, read, written = (median(column) for column in zip(*rows[3:], strict=True))
     return {
-        "step_time_s": round(seconds, 3), "drive_read_bytes": read, "drive_written_bytes": written,
-        "peak_resident_bytes": peak_resident_bytes(), "losses": losses,
-    }  # fmt: skip
+        "step_time_s": round(seconds, 3),
+        "drive_read_bytes": read,
+        "drive_written_bytes": written,
+        "peak_resident_bytes": peak_resident_bytes(),
+        "losses": losses,
+    }
 
 
 def _drives() -> tuple[int, int, int, int]:

@@ -21,8 +21,11 @@ from tmtrain.reporting.results import read_results
 
 Measure = Literal["step_time_s", "traffic_bytes", "bytes_out", "energy_j"]
 _WORDS = {
-    "step_time_s": "time", "traffic_bytes": "bytes moved", "bytes_out": "bytes written", "energy_j": "joules",
-}  # fmt: skip
+    "step_time_s": "time",
+    "traffic_bytes": "bytes moved",
+    "bytes_out": "bytes written",
+    "energy_j": "joules",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,19 @@ CLAIMS = (
     Claim(less="g10", more="paging", at_most=0.5, source="G10: far ahead of Base UVM; half the time or less"),
     Claim(less="g10", more="flashneuron", measure="bytes_out", source="G10: 2.20 times fewer writes"),
     Claim(less="g10", more="deepum", measure="bytes_out", source="G10: 1.37 times fewer writes"),
-    Claim(less="deepum", more="paging", at_most=0.5, source="DeepUM: 3.06 times as fast as UVM; half the time or less"),
-    Claim(less="deepum", more="paging", measure="energy_j", at_most=0.5, source="DeepUM: -65 % energy; half or less"),
+    Claim(
+        less="deepum",
+        more="paging",
+        at_most=0.5,
+        source="DeepUM: 3.06 times as fast as UVM; half the time or less",
+    ),
+    Claim(
+        less="deepum",
+        more="paging",
+        measure="energy_j",
+        at_most=0.5,
+        source="DeepUM: -65 % energy; half or less",
+    ),
     Claim(less="vdnn-dyn", more="vdnn-all", source="vDNN: dyn is at least as fast as all"),
     Claim(less="sentinel", more="ial", source="Sentinel: +37 %"),
     Claim(less="sentinel", more="autotm-async", source="Sentinel: +17 %"),
@@ -53,12 +67,22 @@ CLAIMS = (
     Claim(less="sentinel", more="swapadvisor", source="Sentinel: +65 %"),
     Claim(less="sentinel", more="capuchin", source="Sentinel: +16 %"),
     Claim(less="ial", more="sentinel", measure="traffic_bytes", source="Sentinel: moves 85 % more than IAL"),
-    Claim(less="autotm-async", more="sentinel", measure="traffic_bytes", source="Sentinel: moves 32 % more than AutoTM"),
+    Claim(
+        less="autotm-async",
+        more="sentinel",
+        measure="traffic_bytes",
+        source="Sentinel: moves 32 % more than AutoTM",
+    ),
     Claim(less="autotm-async", more="autotm-sync", source="AutoTM: asynchronous moves are no slower"),
     Claim(less="capuchin", more="vdnn-dyn", source="Capuchin: up to 286 % faster than vDNN"),
     Claim(less="swapadvisor", more="lru", source="SwapAdvisor: ahead of swapping on demand by LRU"),
-    Claim(less="poet", more="capuchin", measure="energy_j", source="POET: fewer joules than a heuristic like Capuchin's"),
-)  # fmt: skip
+    Claim(
+        less="poet",
+        more="capuchin",
+        measure="energy_j",
+        source="POET: fewer joules than a heuristic like Capuchin's",
+    ),
+)
 
 
 def main() -> None:

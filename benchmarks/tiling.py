@@ -139,8 +139,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for row in tables:
         print_step(*row)
-    print("\n| model | machine | largest product, batch x M x N x K | tile | innermost | SRAM, MiB | tiled / once "
-          "| flop per byte | time / matrix time |")  # fmt: skip
+    print(
+        "\n| model | machine | largest product, batch x M x N x K | tile | innermost | SRAM, MiB | tiled / once "
+        "| flop per byte | time / matrix time |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for row in tables:
         print_largest(*row)

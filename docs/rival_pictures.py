@@ -17,8 +17,8 @@ from tmtrain.evaluation import make_setting, trace_of
 from tmtrain.evaluation.compare import try_in
 from tmtrain.machine import Machine, load_machine
 from tmtrain.policies import POLICIES
-from tmtrain.reporting.figures.memory import mark_phases
 from tmtrain.reporting.figures.palette import IN_FLIGHT_COLOUR, READ_COLOUR, ROLE_COLOURS, WRITE_COLOUR
+from tmtrain.reporting.figures.phases import mark_phases
 from tmtrain.reporting.figures.sampling import mean_rate
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, to_svg
 from tmtrain.reporting.quantity import quantity

@@ -60,12 +60,12 @@ def _weight_stationary(a: Matrix, b: Matrix, R: int, C: int, pipelined: bool) ->
     while waiting or tiles[-1].missing:
         if waiting and (not tiles or _may_load(tiles[-1], t, pipelined)):
             k0, n0 = waiting.pop(0)
-            block = np.zeros((R, C))
+            padded = np.zeros((R, C))
             cut = b[k0 : k0 + R, n0 : n0 + C]
-            block[: cut.shape[0], : cut.shape[1]] = cut
+            padded[: cut.shape[0], : cut.shape[1]] = cut
             run.other_reads += cut.size
             start = max(t + R, tiles[-1].start + M if tiles else 0)
-            tiles.append(_Tile(k0=k0, n0=n0, weights=block, load_start=t, start=start, missing=M * C))
+            tiles.append(_Tile(k0=k0, n0=n0, weights=padded, load_start=t, start=start, missing=M * C))
         entering, entering_tags = _from_the_left(a, tiles, t, R, run)
         moving = np.hstack([entering[:, None], moving[:, :-1]])
         tags = np.concatenate([entering_tags[:, None], tags[:, :-1]], axis=1)

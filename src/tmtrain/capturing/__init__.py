@@ -1,4 +1,4 @@
-"""Capture: one steady PyTorch training step in, a Trace out. torch is imported when a verb is called."""
+"""One steady PyTorch training step in, a Trace out. Makes Traces, knows no machine; imports torch when a verb is called."""
 
 from tmtrain.capturing.jobs.catalog import ZOO, ZooModel
 from tmtrain.capturing.jobs.options import StepOptions

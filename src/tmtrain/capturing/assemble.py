@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.capturing.cycle import CycleRow, close_cycle
-from tmtrain.capturing.recording import Recording
+from tmtrain.capturing.recorder import Recording
 from tmtrain.trace import Operands, Operators, Phase, Role, Storages, Trace
 from tmtrain.trace.rows import operands_from_rows
 
@@ -21,7 +21,7 @@ def assemble_trace(recording: Recording, *, model: str, samples: int, options: d
         CaptureError: the step leaves optimizer state or gradients that were not there before it.
     """
     rows = close_cycle(recording)
-    index = {number: place for place, row in enumerate(rows) for number in row.numbers}
+    index = {number: position for position, row in enumerate(rows) for number in row.numbers}
     operands = operands_from_rows([row._replace(storage=index[row.storage]) for row in recording.operands])
     return Trace(
         model=model,
@@ -89,6 +89,7 @@ def _module(recording: Recording, number: int) -> str:
 
 
 def _roles(recording: Recording, rows: Sequence[CycleRow], operands: Operands) -> NDArray[np.int8]:
+    # Rows, not records: a storage and its successor are one row, whose role the reads of both decide.
     phase_of_read = np.array(recording.phases, np.int8)[operands.op[operands.reads]]
     read_storage = operands.storage[operands.reads]
     in_forward = np.zeros(len(rows), np.bool_)
@@ -111,6 +112,7 @@ def _role(recording: Recording, number: int, *, read_forward: bool, read_backwar
     if not record.maker:
         return Role.INPUT
     born = recording.phases[record.birth_op]
+    # A batch that the step itself puts together: the model reads it. The rest of that phase is temporary.
     if born is Phase.DATA and (read_forward or read_backward):
         return Role.INPUT
     return Role.ACTIVATION if born in _FORWARD and read_backward else Role.TEMPORARY

@@ -1,18 +1,18 @@
 """The step closed to a cycle: which storages are rows of the trace, and when each is alive.
 
-Note [Closing the cycle]: a step is steady when it leaves what it found. A storage that was there at the start
-and died in the step (the gradient that ``zero_grad`` frees, the last loss) belongs to the step before; this
-step made its successor and left it alive. The two are one row, which wraps round the end of the step. They
-are matched by name where model or optimizer own them, else by size and dtype, in order. Where the old one
-dies after the new one is born, both keep a row (the old one as ``NAME@previous``), and that the one's bytes
-become the other's is lost.
+Note [Closing the cycle]: a step is steady when it leaves what was there before it. A storage that was there at
+the start and died in the step (the gradient that ``zero_grad`` frees, the last loss) belongs to the step before.
+This step allocated its successor and left it alive. The two are one row, which wraps round the end of the step.
+They are matched by name where model or optimizer own them, else by size and dtype, in order. Where the old one
+dies after the new one is born, both keep a row (the old one as ``NAME@previous``). That the bytes of the one
+become those of the other is then lost.
 """
 
 import dataclasses
 from collections import defaultdict
 from dataclasses import dataclass
 
-from tmtrain.capturing.recording import Recording
+from tmtrain.capturing.recorder import Recording
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Role
 
@@ -43,6 +43,8 @@ def close_cycle(recording: Recording) -> list[CycleRow]:
     predecessors = _predecessors(recording)
     _check_steady(recording, predecessors)
     replaced = set(predecessors.values())
+    # Owned ones are in the step even where no operator touches them: they take up memory all the same. Of the
+    # rest (other tensors of the process were entered too) only those that an operator touched.
     order = dict.fromkeys(number for number in recording.owners if recording.storages[number].existed)
     order |= dict.fromkeys(operand.storage for operand in recording.operands)
     rows: list[CycleRow] = []
@@ -57,6 +59,7 @@ def _predecessors(recording: Recording) -> dict[int, int]:
     waiting: dict[tuple[object, ...], list[int]] = defaultdict(list)
     records = recording.storages
     dying = [(r.death_op, n) for n, r in enumerate(records) if r.existed and r.death_op is not None]
+    # Nothing tells storages of one size and dtype apart: the first to die is taken to be the first that was born.
     for _, number in sorted(dying):
         waiting[_likeness(recording, number)].append(number)
     pairs: dict[int, int] = {}
@@ -95,20 +98,22 @@ def _check_steady(recording: Recording, predecessors: dict[int, int]) -> None:
 
 def _rows_of(recording: Recording, number: int, predecessor: int | None) -> list[CycleRow]:
     record = recording.storages[number]
-    death = len(recording.operators) if record.death_op is None else record.death_op
+    end = len(recording.operators)
     row = CycleRow(
         numbers=(number,),
         named_after=number,
         birth_op=record.birth_op,
-        death_op=death,
+        death_op=end if record.death_op is None else record.death_op,
         persistent=record.existed and record.death_op is None,
     )
     if predecessor is None:
         # What dies before the first operator lives during none.
-        return [row] if death > 0 else []
+        return [row] if row.death_op > 0 else []
     old_death = recording.storages[predecessor].death_op
     assert old_death is not None, "a predecessor died in this step"
     if old_death <= record.birth_op:
+        # One life that wraps: born here, dies early in the next step as its predecessor did in this one.
         return [dataclasses.replace(row, numbers=(number, predecessor), death_op=old_death)]
+    # Both are alive at once, which one row cannot say.
     old = dataclasses.replace(row, numbers=(predecessor,), birth_op=0, death_op=old_death, suffix="@previous")
     return [row, old]

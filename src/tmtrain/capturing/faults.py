@@ -1,4 +1,4 @@
-"""Operators that a fake tensor cannot run, told in words: which operator, in which module, and what to do."""
+"""Operators that a fake tensor cannot run, in words: which operator, in which module, and what to do."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ _FAULTS = tuple(_REASONS)
 
 
 def run_operator(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], *, scope: Scope) -> Any:
-    """Run one operator; `scope` tells where it stands if fake tensors cannot run it.
+    """Run one operator; `scope` says where it is if fake tensors cannot run it.
 
     Raises:
         CaptureError: the operator needs real values; names operator, module and remedy.

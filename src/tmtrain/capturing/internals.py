@@ -1,4 +1,4 @@
-"""What torch keeps private and capture needs, in one place; checked on torch 2.13."""
+"""What torch keeps private and we need, in one file; checked on torch 2.13."""
 
 # pyright: reportPrivateUsage=false
 
@@ -20,7 +20,7 @@ def in_backward() -> bool:
 
 
 def next_node_number() -> int:
-    """Return the number that the next autograd node made on this thread will get."""
+    """Return the number that the next autograd node of this thread will get."""
     return torch.autograd._get_sequence_nr()
 
 

@@ -36,16 +36,24 @@ class StorageLedger:
     """Every storage that was there at the start or was seen since, by a number given at first sight.
 
     Note [Storage identity]: torch gives one Python object per storage for as long as the storage lives,
-    whoever holds it (Python, autograd, C++), so the end of that object is the moment the memory is freed, and
-    its key names the storage without doubt until then.
+    whoever holds it (Python, autograd, C++). That object ends when the memory is freed, and until then its key
+    names this storage and no other.
     """
 
     def __init__(self) -> None:
         self.records: list[StorageRecord] = []
-        self.now = 0
-        """Operators finished so far."""
+        self._now = 0
         self._number: dict[int, int] = {}
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    @property
+    def now(self) -> int:
+        """Operators finished so far: the time of births and deaths."""
+        return self._now
+
+    def finish_operator(self) -> None:
+        """Go on to the next operator."""
+        self._now += 1
 
     @property
     def living(self) -> dict[int, int]:
@@ -72,7 +80,7 @@ class StorageLedger:
             StorageRecord(
                 bytes=storage.nbytes(),
                 dtype=dtype_name(tensor.dtype),
-                birth_op=self.now,
+                birth_op=self._now,
                 existed=existed,
                 maker=maker,
             )
@@ -97,7 +105,8 @@ class StorageLedger:
         self._number.clear()
 
     def _died(self, key: int, number: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
-        self.records[number].death_op = self.now
+        self.records[number].death_op = self._now
+        # The key too: torch gives it to another storage from here on.
         del self._number[key]
         del self._watch[key]
 
@@ -128,4 +137,4 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def _living_tensors() -> Iterator[torch.Tensor]:
     # type(), not isinstance(): the latter asks __class__, which lazy proxies answer by importing things.
-    return (found for found in gc.get_objects() if issubclass(type(found), torch.Tensor))
+    return (thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))

@@ -1,4 +1,4 @@
-"""Who owns what at a moment: parameters, buffers, optimizer state and gradients, with their names."""
+"""What model and optimizer own now: parameters, buffers, optimizer state and gradients, by name."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

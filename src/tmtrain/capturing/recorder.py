@@ -1,6 +1,7 @@
 """The recorder: a dispatch mode that writes down every ATen operator of the step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -8,12 +9,13 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmtrain.capturing.faults import run_operator
-from tmtrain.capturing.ledger import NoStorageError, StorageLedger
+from tmtrain.capturing.ledger import NoStorageError, StorageLedger, StorageRecord
+from tmtrain.capturing.owned import Owner
 from tmtrain.capturing.scope import Scope
 from tmtrain.capturing.signature import Signature, signature_of
 from tmtrain.capturing.work import OperatorWork, work_of
 from tmtrain.errors import CaptureError
-from tmtrain.trace import Operands
+from tmtrain.trace import Operands, Phase
 from tmtrain.trace.rows import OperandRow, span_elements
 
 
@@ -27,10 +29,23 @@ class OperatorRecord(NamedTuple):
     is_random: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """All that was recorded of one step, before it becomes a Trace; a storage is a number, its index in `storages`."""
+
+    operators: Sequence[OperatorRecord]
+    phases: Sequence[Phase]
+    modules: Sequence[str]
+    operands: Sequence[OperandRow]
+    storages: Sequence[StorageRecord]
+    owners: dict[int, Owner]
+    """What model and optimizer owned at the start, at an optimizer step or at the end."""
+
+
 class Recorder(TorchDispatchMode):
     """Records operators, operands and, through the ledger, storages; enter it inside a fake tensor mode.
 
-    It sees operators below autograd and above the fake tensors' decompositions: the same stream for real and
+    It sees operators below autograd and above the fake tensors' decompositions: the same operators for real and
     for fake tensors.
     """
 
@@ -67,6 +82,7 @@ class Recorder(TorchDispatchMode):
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         first = len(self.operands)
+        # Before the operator runs, so that a result that is an argument is not taken for new memory.
         self._record_arguments(signature, args, kwargs)
         out = run_operator(func, args, kwargs, scope=self._scope)
         self._scope.note_operator()
@@ -77,7 +93,8 @@ class Recorder(TorchDispatchMode):
         self.operators.append(
             OperatorRecord(signature.name, work, is_view, signature.pointwise, signature.draws(args))
         )
-        self._ledger.now += 1
+        # Last: what dies inside the operator dies at its index, what dies after it at the next one.
+        self._ledger.finish_operator()
         return out
 
     def _record_arguments(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -103,10 +120,12 @@ class Recorder(TorchDispatchMode):
 
     def _record_results(self, signature: Signature, out: Any) -> None:
         results = out if signature.num_results > 1 else (out,)
-        oldest_new = len(self._ledger.records)
+        # Storages are numbered as they are met, so a number from here on is memory that this operator took. The
+        # schema does not say so: a result may be new, an argument, or (two results of one storage) met just now.
+        first_new = len(self._ledger.records)
         for index, result in enumerate(results):
             for item, tensor in _tensors(result):
-                before = len(self._ledger.records)
+                next_number = len(self._ledger.records)
                 maker = f"{signature.short_name}#{self._ledger.now}.{index + item}"
                 number = self._ledger.add(tensor, maker=maker)
                 self._row(
@@ -114,8 +133,8 @@ class Recorder(TorchDispatchMode):
                     Operands.RESULT + index,
                     item,
                     number,
-                    writes=number >= oldest_new and signature.writes_results,
-                    allocates=number >= before,
+                    writes=number >= first_new and signature.writes_results,
+                    allocates=number >= next_number,
                 )
 
     def _close_view(self, signature: Signature, first: int) -> bool:

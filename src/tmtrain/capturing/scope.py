@@ -1,4 +1,4 @@
-"""Where in the step an operator stands: its phase and the module it belongs to."""
+"""Where in the step an operator runs: its phase and the module it belongs to."""
 
 import bisect
 import threading
@@ -17,13 +17,13 @@ from tmtrain.trace import Phase
 class Scope:
     """Follows the step through hooks on modules and optimizer; all are removed on exit.
 
-    Note [Module of a backward operator]: autograd numbers its nodes in the order of their making. At each
-    module boundary in forward the next number is noted, so the number of the node that runs in backward tells
-    the module that made it. No hook hangs on a tensor: those keep recomputed activations alive
+    Note [Module of a backward operator]: autograd numbers its nodes in the order in which forward adds them. At each
+    module boundary in forward the next number is noted, so the number of the node that runs in backward says
+    which module added it. No hook hangs on a tensor: those keep recomputed activations alive
     (`torch.utils.module_tracker` does, six-fold peak under checkpointing).
 
-    Note [Phase after backward]: what runs between backward and the next thing is known only when that is:
-    before another forward (gradient accumulation) it makes data, else it belongs to the optimizer (clipping,
+    Note [Phase after backward]: what an operator after backward is for is known only by what follows it. Before
+    another forward (gradient accumulation) it makes data, else it belongs to the optimizer (clipping,
     ``zero_grad``).
     """
 

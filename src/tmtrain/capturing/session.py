@@ -11,15 +11,14 @@ import torch
 from tmtrain.capturing.assemble import assemble_trace
 from tmtrain.capturing.ledger import StorageLedger, dtype_name
 from tmtrain.capturing.owned import Owned, Owner, gradients, owned_tensors, parameter_names
-from tmtrain.capturing.recorder import Recorder
-from tmtrain.capturing.recording import Recording
+from tmtrain.capturing.recorder import Recorder, Recording
 from tmtrain.capturing.scope import Scope
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Trace
 
 
 class CaptureSession:
-    """Records the step that runs inside; made by `tmtrain.capture`.
+    """Records the step that runs inside; what `tmtrain.capture` returns.
 
     Note [Garbage]: the cyclic garbage collector runs when Python pleases, so a storage held by a reference
     cycle would die at another operator in every recording. It is run before the step and kept from running in
@@ -60,7 +59,7 @@ class CaptureSession:
 
     @property
     def recording(self) -> Recording:
-        """What the trace was made from; as `trace`."""
+        """What the trace was assembled from; as `trace`."""
         if self._recording is None:
             raise CaptureError("there is no recording before the `with` block has ended without error")
         return self._recording

@@ -84,22 +84,23 @@ class Signature:
     """False where a new result is left as it was allocated."""
     pointwise: bool
     random: bool
-    dropout_position: int
-    """Schema position of the dropout probability, or -1."""
+    dropout_position: int | None
+    """Schema position of the dropout probability; None where there is none."""
 
     def draws(self, args: tuple[Any, ...]) -> bool:
         """Return whether this call draws random numbers; with dropout probability 0 it does not."""
-        if not self.random or not 0 <= self.dropout_position < len(args):
-            return self.random and self.dropout_position < 0
-        return args[self.dropout_position] != 0
+        if not self.random or self.dropout_position is None:
+            return self.random
+        # Left at its default, which is 0 wherever an operator has the argument.
+        return self.dropout_position < len(args) and args[self.dropout_position] != 0
 
 
 @functools.cache
 def signature_of(func: OpOverload) -> Signature:
     """Return the facts about `func`, worked out at its first call.
 
-    >>> found = signature_of(torch.ops.aten.add_.Tensor)
-    >>> found.name, [(a.name, a.reads, a.writes) for a in found.arguments]
+    >>> signature = signature_of(torch.ops.aten.add_.Tensor)
+    >>> signature.name, [(a.name, a.reads, a.writes) for a in signature.arguments]
     ('aten.add_.Tensor', [('self', True, True), ('other', True, False)])
     """
     schema = schema_of(func)
@@ -134,7 +135,7 @@ def _argument(operator: str, position: int, argument: Any) -> TensorArgument:
     )
 
 
-def _dropout_position(short_name: str, names: list[str]) -> int:
+def _dropout_position(short_name: str, names: list[str]) -> int | None:
     if "dropout_p" in names:
         return names.index("dropout_p")
-    return names.index("p") if "dropout" in short_name and "p" in names else -1
+    return names.index("p") if "dropout" in short_name and "p" in names else None

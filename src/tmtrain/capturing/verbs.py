@@ -18,7 +18,7 @@ def capture(
 ) -> "CaptureSession":
     """Record the training step that runs inside the ``with`` block, on real or fake tensors.
 
-    The step must be a steady one, which leaves what it found: run one step before, so that the optimizer has
+    The step must be a steady one, which leaves what was there before it: run one step before, so that the optimizer has
     its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()``. All memory is
     counted as one tier, whatever device a tensor is on.
 
@@ -65,13 +65,13 @@ def capture_model(name: str, options: StepOptions | None = None) -> Trace:
     """
     model = find_model(name)
     resolved = resolve_options(model, options or StepOptions())
-    from tmtrain.capturing.jobs.fake import capture_zoo_model
+    from tmtrain.capturing.fake import capture_zoo_model
 
     return capture_zoo_model(model, resolved)
 
 
 def capture_function(target: str, *, name: str | None = None, samples: int = 1) -> Trace:
-    """Capture the steady step that a function of the user's makes, on fake tensors.
+    """Capture the steady step that a function of the user's returns, on fake tensors.
 
     Args:
         target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)`` and is called, like
@@ -105,7 +105,7 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
     """
     if samples < 1:
         raise CaptureError(f"samples is {samples}, a step has at least 1")
-    from tmtrain.capturing.jobs.fake import capture_user_function
+    from tmtrain.capturing.fake import capture_user_function
     from tmtrain.capturing.jobs.user import find_function
 
     return capture_user_function(find_function(target), name=name or target, samples=samples)

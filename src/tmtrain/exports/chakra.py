@@ -23,9 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from tmtrain.exports.ledger import Ledger
-from tmtrain.importing.chakra import DURATION, PHASE
-from tmtrain.importing.chakra_file import Attribute, ChakraNode, IoInfo, NodeType, write_chakra
-from tmtrain.importing.verbs import MODEL, SAMPLES
+from tmtrain.importing.execution_traces.chakra import DURATION, MODEL, PHASE, SAMPLES
+from tmtrain.importing.execution_traces.chakra_file import (
+    Attribute,
+    ChakraNode,
+    IoInfo,
+    NodeType,
+    write_chakra,
+)
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.planning.monitor.steering import gap_of
 from tmtrain.planning.problem.problem import build_problem

@@ -3,18 +3,16 @@
 from pathlib import Path
 
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.importing.chakra import nodes_of_chakra
-from tmtrain.importing.chakra_file import read_chakra
-from tmtrain.importing.et_trace import trace_of_nodes
-from tmtrain.importing.g10 import is_g10, load_g10
-from tmtrain.importing.g10_trace import trace_of_g10
-from tmtrain.importing.pytorch_et import read_pytorch_et
+from tmtrain.importing.execution_traces.chakra import MODEL, SAMPLES, nodes_of_chakra
+from tmtrain.importing.execution_traces.chakra_file import read_chakra
+from tmtrain.importing.execution_traces.pytorch import read_pytorch_et
+from tmtrain.importing.execution_traces.trace import trace_of_nodes
+from tmtrain.importing.g10.trace import trace_of_g10
+from tmtrain.importing.g10.workload import is_g10, load_g10
 from tmtrain.trace import Trace
 
 _PYTORCH = (".json", ".json.gz")
 _CHAKRA = (".et", ".et.gz")
-MODEL, SAMPLES = "model", "samples"
-"""Attributes of a Chakra file's metadata."""
 
 
 def is_outside(path: Path) -> bool:

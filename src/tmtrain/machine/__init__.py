@@ -1,10 +1,12 @@
-"""machine: an NPU with fast memory and flash, its constants, and the closed forms of its parts."""
+"""An NPU with fast memory and flash, its constants, and the closed forms of its parts. Knows no step and no torch."""
 
 from tmtrain.machine.arrays import matrix_cycles, matrix_seconds, sram_bytes
 from tmtrain.machine.calibration import Calibration, read_calibration
-from tmtrain.machine.constant import Constant
-from tmtrain.machine.fast_memory import fast_seconds
-from tmtrain.machine.load import describe_machine, load_machine
+from tmtrain.machine.constants.constant import Constant
+from tmtrain.machine.constants.load import describe_machine, load_machine
+from tmtrain.machine.constants.sheet import DEFAULT_MACHINE, list_machines
+from tmtrain.machine.constants.vary import value_of, with_constant
+from tmtrain.machine.fast_memory import fast_seconds, with_whole_stacks
 from tmtrain.machine.machine import (
     Compute,
     Dataflow,
@@ -18,10 +20,7 @@ from tmtrain.machine.machine import (
     SlowTier,
     WeightLoad,
 )
-from tmtrain.machine.sheet import DEFAULT_MACHINE, list_machines
-from tmtrain.machine.stacks import with_whole_stacks
 from tmtrain.machine.upkeep import lifetime_s, memory_cost_usd, wear_usd
-from tmtrain.machine.vary import value_of, with_constant
 
 __all__ = [
     "DEFAULT_MACHINE",

@@ -1,4 +1,4 @@
-"""Measured times: a table of operators and shapes that were timed on a machine, in place of what the model says.
+"""Measured times: a table of operators and shapes that were timed on a machine, to use instead of what the model says.
 
 A CSV or Parquet file with three columns::
 
@@ -7,8 +7,8 @@ A CSV or Parquet file with three columns::
     aten.gelu.default,4096x4096,0.000031
 
 `operator` is a name as in the trace, with namespace and overload or without; `shapes` are those of the tensors that it
-reads, in the order of its arguments, sizes joined by ``x``, tensors by ``;`` (``scalar`` for one without dimensions);
-`seconds` is the time of the whole operator. Known limitation: element types are not told apart, a table is for one of them.
+reads, in the order of its arguments, sizes joined by ``x``, tensors by ``;`` (``scalar`` for one without dimensions).
+`seconds` is the time of the whole operator. Known limitation: a table is for one element type, since none is named in it.
 """
 
 import csv
@@ -55,21 +55,22 @@ def read_calibration(path: str | Path) -> Calibration:
         InputError: no such file, a column is missing, or a value makes no sense; says file, line and field.
     """
     path = Path(path)
-    found: dict[str, tuple[float, str]] = {}
-    for place, row in _rows(path):
-        key, seconds = _entry(row, place=place)
-        if key in found and found[key][0] != seconds:
+    entries: dict[str, tuple[float, str]] = {}
+    for where, row in _rows(path):
+        key, seconds = _entry(row, where=where)
+        if key in entries and entries[key][0] != seconds:
             raise InputError(
-                f"{place}: {key} has {seconds:g} s, and {found[key][0]:g} s in {found[key][1]}: keep one"
+                f"{where}: {key} has {seconds:g} s, and {entries[key][0]:g} s in {entries[key][1]}: keep one"
             )
-        found[key] = (seconds, place)
-    if not found:
+        entries[key] = (seconds, where)
+    if not entries:
         raise InputError(f"{path}: no measured times: give one line per operator and shapes")
-    return Calibration(seconds={key: found[key][0] for key in sorted(found)})
+    # Sorted, so that the fingerprint of a machine does not depend on the order of lines.
+    return Calibration(seconds={key: entries[key][0] for key in sorted(entries)})
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yield where each row stands, and the row."""
+    """Yield where in the file each row is, and the row."""
     try:
         if path.suffix == ".parquet":
             table = pq.read_table(path)
@@ -88,29 +89,29 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def _check_columns(names: object, *, path: Path) -> None:
-    given = list(names) if isinstance(names, list | tuple) else []
-    if sorted(given) != sorted(COLUMNS):
+    columns = list(names) if isinstance(names, list | tuple) else []
+    if sorted(columns) != sorted(COLUMNS):
         raise InputError(
-            f"{path}: has the columns {', '.join(map(str, given)) or '(none)'}: give {', '.join(COLUMNS)}"
+            f"{path}: has the columns {', '.join(map(str, columns)) or '(none)'}: give {', '.join(COLUMNS)}"
         )
 
 
-def _entry(row: dict[str, object], *, place: str) -> tuple[str, float]:
-    operator, shapes, said = (row.get(column) for column in COLUMNS)
+def _entry(row: dict[str, object], *, where: str) -> tuple[str, float]:
+    operator, shapes, cell = (row.get(column) for column in COLUMNS)
     if _MORE in row:
-        raise InputError(f"{place}: has more than {len(COLUMNS)} fields: join sizes by x and tensors by ;")
+        raise InputError(f"{where}: has more than {len(COLUMNS)} fields: join sizes by x and tensors by ;")
     if not isinstance(operator, str) or not _OPERATOR.fullmatch(operator):
         raise InputError(
-            f"{place}: operator is {operator!r}: write a name as in the trace, such as mm or aten.mm.default"
+            f"{where}: operator is {operator!r}: write a name as in the trace, such as mm or aten.mm.default"
         )
     if not isinstance(shapes, str) or not _SHAPES.fullmatch(shapes):
         raise InputError(
-            f"{place}: shapes is {shapes!r}: write those of the tensors it reads, such as 4096x1024;1024x4096"
+            f"{where}: shapes is {shapes!r}: write those of the tensors it reads, such as 4096x1024;1024x4096"
         )
     try:
-        seconds = float(said)  # pyright: ignore[reportArgumentType]
+        seconds = float(cell)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
-        raise InputError(f"{place}: seconds is {said!r}: write a number, such as 1.8e-4") from None
+        raise InputError(f"{where}: seconds is {cell!r}: write a number, such as 1.8e-4") from None
     if not (isfinite(seconds) and seconds > 0):
-        raise InputError(f"{place}: seconds is {said!r}: a measured time is finite and above 0")
+        raise InputError(f"{where}: seconds is {cell!r}: a measured time is finite and above 0")
     return f"{operator} {shapes}", seconds

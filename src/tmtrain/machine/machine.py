@@ -1,7 +1,7 @@
 """The Machine: an NPU with a fast tier and a flash tier, as frozen values decoded from TOML.
 
-Units are in the names. What a number means and how it is used stands at the field; its source and date stand
-beside the number in the preset (`tmtrain.machine.presets`).
+Units are in the names. Each field says what its number means and how it is used. Source and date are beside the number
+in the preset (`tmtrain.machine.presets`).
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Suspension: TypeAlias = Literal["off"]
 Dataflow: TypeAlias = Literal["weight", "input", "output"]
 """Which matrix stays in an array while the others stream: see `tmtrain.machine.arrays.dataflow`."""
 Fusion: TypeAlias = Literal["none", "elementwise"]
-"""Whether elementwise operators take up results where they are made: see `tmtrain.lowering.fusion`."""
+"""Whether elementwise operators take up results before they leave the chip: see `tmtrain.lowering.fusion`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Compute:
     dataflow: Dataflow = "weight"
     fusion: Fusion = "none"
     transcendental_share: float = 1.0
-    """Of `vector_ops_per_s`, for exponentials, roots and what is made of them: see `tmtrain.lowering.vector`."""
+    """Of `vector_ops_per_s`, for exponentials, roots and what is composed of them: see `tmtrain.lowering.vector`."""
     reduction_share: float = 1.0
     """Of `vector_ops_per_s`, for sums and norms."""
 
@@ -176,7 +176,7 @@ class Machine:
     prices: dict[str, Price]
     """By date label, e.g. "2025Q3"; the first is the default."""
     calibration: Calibration | None = None
-    """Measured times that stand in place of the model's."""
+    """Measured times to use instead of the model's."""
     device: FlashParts | None = None
     """Section ``slow.device``; None where nobody says."""
 

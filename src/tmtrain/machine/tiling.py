@@ -1,24 +1,25 @@
 """How a matrix product is cut to pass through on-chip SRAM, and what that moves to and from fast memory.
 
-Legend: a product of M x K activations by K x N weights, in tiles of m x n x k: ceil(M/m) ceil(N/n) ceil(K/k) steps, each
-with a tile of activations, one of weights and one of sums in SRAM.
+Legend: a product of M x K activations by K x N weights, in tiles of m x n x k. That makes ceil(M/m) ceil(N/n) ceil(K/k)
+steps, each with a tile of activations, one of weights and one of sums in SRAM.
 
-Note [Loop order]: a tile stays while the steps that follow need the same one, so the matrix that the innermost loop does
-not index crosses once (with the innermost loop along n, the activations: each of their tiles meets all its weights). The
-other two cross once per step of the loop that does not index them. Which of the outer loops comes first is immaterial, but
-where the innermost loop has one step only; then the same tiling counts under the next loop's name.
+Note [Loop order]: a tile stays while the steps that follow need the same one. So the matrix that the innermost loop does
+not index crosses once: with the innermost loop along n, the activations, each tile of which meets all its weights. The
+other two cross once per step of the loop that does not index them. Which of the outer loops comes first is immaterial,
+except where the innermost loop has one step only. Then the same tiling counts under the next loop's name.
 
-Note [Sums]: a tile of sums that leaves unfinished is written, and read back at its next step, in full precision; finished,
-it is written once, as an operand of whatever follows.
+Note [Sums]: a tile of sums that leaves unfinished is written, and read back at its next step, in full precision. A finished
+one is written once, as an operand of whatever follows.
 
 Note [Page order]: the tiling also says in which order pages of fast memory are touched. The matrix that the innermost
 loop does not index is passed through once, tile after tile. Each of the other two is passed through from end to end once
-per step of the loop that does not index it: a cycle, the order in which LRU keeps nothing unless everything fits. All of
-this happens within a slice, whose operands are resident together: it costs bytes and joules of fast memory, but changes
-neither residency nor what moves between the tiers.
+per step of the loop that does not index it. That is a cycle, the order in which LRU keeps nothing unless everything fits.
 
-Note [Double buffering]: while a step computes, the tiles of the next one come in: SRAM holds every tile twice, except of a
-matrix that is one tile. The traffic then hides behind compute, or compute behind traffic.
+All of this happens within a slice, whose operands are resident together. It costs bytes and joules of fast memory, but
+changes neither residency nor what moves between the tiers.
+
+Note [Double buffering]: while a step computes, the tiles of the next one come in. So SRAM holds every tile twice, except of
+a matrix that is one tile. The traffic then hides behind compute, or compute behind traffic.
 """
 
 from dataclasses import dataclass
@@ -102,19 +103,12 @@ def best_tiling(*, scratchpad: Scratchpad, batch: int, m: int, n: int, k: int) -
     >>> (best.m, best.n, best.k, best.innermost, round(best.total_bytes / 1e9, 2))
     (4736, 4096, 256, 'k', 18.25)
     """
-    for name, size in (("batch", batch), ("m", m), ("n", n), ("k", k)):
-        if size < 1:
-            raise InputError(f"{name} of a product to be tiled is {size}: give at least 1")
+    _check_sizes(batch=batch, m=m, n=n, k=k)
     sizes = np.array([m, n, k])
     tiles = _all_tiles(sizes, granule=scratchpad.granule)
     steps = -(-sizes[:, None] // tiles)
     used = _used_bytes(tiles, steps, scratchpad=scratchpad)
-    fits = np.flatnonzero(used <= scratchpad.capacity_bytes)
-    if not len(fits):
-        raise InputError(
-            f"the smallest tiles of a product of {m} x {n} x {k} take {used.min()} B of SRAM, there are "
-            f"{scratchpad.capacity_bytes} B: give the machine more SRAM or smaller arrays"
-        )
+    fits = _fitting(used, scratchpad.capacity_bytes, product=f"{m} x {n} x {k}")
     moved = batch * _moved_bytes(sizes, steps[:, fits], scratchpad=scratchpad)
     order, column = _least(moved.sum(axis=1), steps[:, fits].prod(axis=0))
     chosen = fits[column]
@@ -148,21 +142,39 @@ def fused_attention_crossings(*, scratchpad: Scratchpad, queries: int, keys: int
     [1, 11]
     """
     grain_m, grain_n, _ = scratchpad.granule
-    item, total = scratchpad.operand_bytes, scratchpad.sum_bytes
-    stream = 2 * scratchpad.buffers * item * min(grain_n, keys) * head_size
+    item, total, room = scratchpad.operand_bytes, scratchpad.sum_bytes, scratchpad.capacity_bytes
+    streamed = 2 * scratchpad.buffers * item * min(grain_n, keys) * head_size
+    # The query and its result, and a row of scores: those of one tile of keys alone, since the sums are rescaled.
     per_query = head_size * (item + total) + total * min(grain_n, keys)
-    whole = 2 * item * keys * head_size + scratchpad.buffers * min(grain_m, queries) * per_query
-    if whole <= scratchpad.capacity_bytes or stream + queries * per_query <= scratchpad.capacity_bytes:
+    all_keys = 2 * item * keys * head_size + scratchpad.buffers * min(grain_m, queries) * per_query
+    # Whichever side stays, the other crosses once. Queries that are one tile need no second buffer.
+    if all_keys <= room or streamed + queries * per_query <= room:
         return 1
-    room = (scratchpad.capacity_bytes - stream) // (scratchpad.buffers * per_query)
-    tile = room // grain_m * grain_m
+    tile = (room - streamed) // (scratchpad.buffers * per_query) // grain_m * grain_m
     if tile < 1:
         raise InputError(
             f"the smallest tiles of attention with heads of {head_size} take "
-            f"{stream + scratchpad.buffers * grain_m * per_query} B of SRAM, there are {scratchpad.capacity_bytes} B: "
+            f"{streamed + scratchpad.buffers * grain_m * per_query} B of SRAM, there are {room} B: "
             "give the machine more SRAM or smaller arrays"
         )
     return -(-queries // tile)
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} of a product to be tiled is {size}: give at least 1")
+
+
+def _fitting(used: NDArray[np.int64], capacity_bytes: int, *, product: str) -> NDArray[np.intp]:
+    """Return which tilings fit into SRAM."""
+    fits = np.flatnonzero(used <= capacity_bytes)
+    if not len(fits):
+        raise InputError(
+            f"the smallest tiles of a product of {product} take {used.min()} B of SRAM, there are "
+            f"{capacity_bytes} B: give the machine more SRAM or smaller arrays"
+        )
+    return fits
 
 
 def _all_tiles(sizes: NDArray[np.int64], *, granule: tuple[int, int, int]) -> NDArray[np.int64]:
@@ -174,6 +186,7 @@ def _all_tiles(sizes: NDArray[np.int64], *, granule: tuple[int, int, int]) -> ND
 def _tile_sizes(size: int, granule: int) -> NDArray[np.int64]:
     """Return the smallest tile for each number of steps, in whole granules."""
     granules = -(-size // granule)
+    # Of all sizes with as many steps the smallest: it moves as much and takes least SRAM. Some 2 sqrt(granules) differ.
     per_tile = np.unique(-(-granules // np.arange(1, granules + 1)))
     return np.minimum(per_tile * granule, size)
 
@@ -185,6 +198,7 @@ def _used_bytes(
     m, n, k = tiles
     of_m, of_n, of_k = steps
     copies = scratchpad.buffers
+    # A matrix is indexed by two of the loops, and has as many tiles as their steps.
     activations = m * k * np.minimum(of_m * of_k, copies)
     weights = k * n * np.minimum(of_k * of_n, copies)
     sums = m * n * np.minimum(of_m * of_n, copies)
@@ -198,6 +212,8 @@ def _moved_bytes(
     M, N, K = sizes.tolist()
     of_m, of_n, of_k = steps
     once = np.ones_like(of_m)
+    # Rows: the innermost loop is m, n, k. Columns: activations (m, k), weights (k, n), sums (m, n). Each crosses once
+    # per step of the loop that does not index it, and once in all where that loop is innermost.
     crossings = np.array([[of_n, once, of_k], [once, of_m, of_k], [of_n, of_m, once]])
     activations = scratchpad.operand_bytes * M * K * crossings[:, 0]
     weights = scratchpad.operand_bytes * K * N * crossings[:, 1]

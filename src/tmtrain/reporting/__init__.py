@@ -1,4 +1,4 @@
-"""report: results as a table, figures, one self-contained page, and a trace for Perfetto."""
+"""Results as tables, figures, one page, and a trace for Perfetto. Shows what was written, runs no simulation."""
 
 from tmtrain.reporting.costs import costs_table
 from tmtrain.reporting.headline import headline_tables

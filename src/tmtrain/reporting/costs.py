@@ -9,11 +9,19 @@ from rich.text import Text
 
 from tmtrain.evaluation.row import Cost, Results, Row
 from tmtrain.reporting.quantity import digits
-from tmtrain.reporting.section import ALL_FAST, OURS, Section, blocks
+from tmtrain.reporting.section import ALL_FAST, OURS, Section, sections_of
 
 COST_COLUMNS = (
-    "prices", "fast", "flash", "policy", "to buy", "a million steps", "of it flash", "flash ends by", "break-even fast",
-)  # fmt: skip
+    "prices",
+    "fast",
+    "flash",
+    "policy",
+    "to buy",
+    "a million steps",
+    "of it flash",
+    "flash ends by",
+    "break-even fast",
+)
 """Headings, in order; prices are in USD per GB."""
 _NONE = "–"
 _GB = 1e9
@@ -29,19 +37,21 @@ class CostLine:
     """One per column."""
 
 
-def cost_lines(block: Section) -> tuple[CostLine, ...]:
-    """Return the lines of `block`, date by date: ours, the best rival in samples per joule, all-fast.
+def cost_lines(section: Section) -> tuple[CostLine, ...]:
+    """Return the lines of `section`, date by date: ours, the best rival in samples per joule, all-fast.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> [line.cells[3] for line in cost_lines(example_block()) if line.date == "paper"]
+    >>> from tmtrain.reporting.example import example_section
+    >>> [line.cells[3] for line in cost_lines(example_section()) if line.date == "paper"]
     ['tmtrain', 'belady', 'all-fast']
     """
-    rows = [row for row in (block.ours, block.best_rival("samples_per_j"), block.ideal) if row is not None]
-    return tuple(_line(row, date=date) for date in block.first.costs for row in rows)
+    rows = [
+        row for row in (section.ours, section.best_rival("samples_per_j"), section.ideal) if row is not None
+    ]
+    return tuple(_line(row, date=date) for date in section.first.costs for row in rows)
 
 
 def costs_table(results: Results) -> Table:
-    """Return what memory costs in every block, at the default date of its machine, for a rich console of 120 columns.
+    """Return what memory costs in every section, at the default date of its machine, for a rich console of 120 columns.
 
     >>> from tmtrain.reporting.example import example_results
     >>> costs_table(example_results()).row_count
@@ -53,11 +63,11 @@ def costs_table(results: Results) -> Table:
     )
     for i, heading in enumerate(("model", *COST_COLUMNS[1:])):
         table.add_column(heading, justify="left" if i in (0, 3) else "right", no_wrap=True)
-    for block in blocks(results):
-        default = next(iter(block.first.costs))
-        for line in cost_lines(block):
+    for section in sections_of(results):
+        default = next(iter(section.first.costs))
+        for line in cost_lines(section):
             if line.date == default:
-                table.add_row(Text(block.first.model), *(Text(cell) for cell in line.cells[1:]))
+                table.add_row(Text(section.first.model), *(Text(cell) for cell in line.cells[1:]))
     return table
 
 

@@ -1,11 +1,12 @@
-"""A small made-up evaluation, consistent with itself, for doctests and tests; it measures nothing.
+"""A small invented evaluation, consistent with itself, for doctests and tests; it measures nothing.
 
-A toy step on a toy machine: activations grow through forward and shrink through backward, what exceeds the
+A toy step on a toy machine. Activations grow through forward and shrink through backward. What exceeds the
 capacity is written to flash and read back over one link, and a slice waits for what it needs.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from tmtrain.evaluation.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
 from tmtrain.reporting.results import RESULTS, SENSITIVITY
-from tmtrain.reporting.section import ALL_FAST, OURS, PAGING, Section, blocks
+from tmtrain.reporting.section import ALL_FAST, OURS, PAGING, Section, sections_of
 from tmtrain.simulation.file import save_result
 from tmtrain.simulation.power import power_over_time
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
@@ -67,27 +68,63 @@ def example_result(policy: str, *, slices: int = 240, scale: int = 1) -> Result:
     resident = np.floor(toy.live_bytes * ((total - absent) / total)[:, None]).astype(np.int64)
     in_flight = np.where(moves < 0, np.minimum(-moves, 0.05 * fast), 0).astype(np.int64)
     bytes_in, bytes_out = (int(traffic.bytes[traffic.is_write == out].sum()) for out in (False, True))
-    step_time_s = float(end[-1])
+    series = Series(
+        start_s=start,
+        end_s=end,
+        stall_s=stall,
+        phase=toy.phase,
+        resident_bytes=resident,
+        in_flight_bytes=in_flight,
+        work_j=np.outer(toy.duration_s, list(_WORK_W.values())),
+    )
+    return _result(policy, series, traffic, fast_bytes=fast, bytes_in=bytes_in, bytes_out=bytes_out, toy=toy)
+
+
+def _result(
+    policy: str,
+    series: Series,
+    traffic: Traffic,
+    *,
+    fast_bytes: int,
+    bytes_in: int,
+    bytes_out: int,
+    toy: _Toy,
+) -> Result:
+    ideal_s, step_s = float(toy.duration_s.sum()), float(series.end_s[-1])
     return Result(
-        policy=policy, machine="example", fast_bytes=fast,
-        step_time_s=step_time_s, ideal_step_time_s=float(toy.duration_s.sum()), recompute_s=0.0, stall_s=float(stall.sum()),
-        bytes_in=bytes_in, bytes_out=bytes_out, warm_up_steps=1,
+        policy=policy,
+        machine="example",
+        fast_bytes=fast_bytes,
+        step_time_s=step_s,
+        ideal_step_time_s=ideal_s,
+        recompute_s=0.0,
+        stall_s=float(series.stall_s.sum()),
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        warm_up_steps=1,
         energy_by_component_j={
-            **{name: watts * float(toy.duration_s.sum()) for name, watts in _WORK_W.items() if watts},
-            "fast background": 4e-10 * fast * step_time_s, "static": 90.0 * step_time_s,
-            "flash read": 3e-10 * bytes_in, "flash write": _PROGRAM_J_PER_BYTE * bytes_out,
+            **{name: watts * ideal_s for name, watts in _WORK_W.items() if watts},
+            "fast background": 4e-10 * fast_bytes * step_s,
+            "static": 90.0 * step_s,
+            "flash read": 3e-10 * bytes_in,
+            "flash write": _PROGRAM_J_PER_BYTE * bytes_out,
         },
-        conservation=Conservation(
-            resident_start_bytes=int(resident[0].sum()), in_bytes=bytes_in, born_bytes=fast,
-            left_bytes=bytes_in, dead_bytes=fast, resident_end_bytes=int(resident[0].sum()),
-        ),
-        series=Series(
-            start_s=start, end_s=end, stall_s=stall, phase=toy.phase,
-            resident_bytes=resident, in_flight_bytes=in_flight,
-            work_j=np.outer(toy.duration_s, list(_WORK_W.values())),
-        ),
+        conservation=_conserved(series, fast_bytes=fast_bytes, moved_bytes=bytes_in),
+        series=series,
         traffic=traffic,
-    )  # fmt: skip
+    )
+
+
+def _conserved(series: Series, *, fast_bytes: int, moved_bytes: int) -> Conservation:
+    start_bytes = int(series.resident_bytes[0].sum())
+    return Conservation(
+        resident_start_bytes=start_bytes,
+        in_bytes=moved_bytes,
+        born_bytes=fast_bytes,
+        left_bytes=moved_bytes,
+        dead_bytes=fast_bytes,
+        resident_end_bytes=start_bytes,
+    )
 
 
 def example_results() -> Results:
@@ -103,13 +140,13 @@ def example_results() -> Results:
     )
 
 
-def example_block() -> Section:
-    """Make the block of the small toy model.
+def example_section() -> Section:
+    """Make the section of the small toy model.
 
-    >>> example_block().ours.policy
+    >>> example_section().ours.policy
     'tmtrain'
     """
-    return blocks(example_results())[0]
+    return sections_of(example_results())[0]
 
 
 def example_sensitivity() -> Sensitivity:
@@ -133,20 +170,33 @@ def example_fates(model: str = "made-up-small") -> FateRecord:
     absent = np.maximum(total - _FRACTION * toy.footprint_bytes, 0).astype(np.int64)
     recomputed = absent // 4
     kept = np.minimum(total, _FRACTION * toy.footprint_bytes).astype(np.int64)
-    whole = int(absent.max())
     return FateRecord(
         unit="J",
         series=FateSeries(
-            end_s=np.cumsum(toy.duration_s), phase=toy.phase, price_per_byte=np.where(absent > 0, 1e-11, 0.0),
-            kept_bytes=kept, moved_bytes=absent - recomputed, recomputed_bytes=recomputed,
+            end_s=np.cumsum(toy.duration_s),
+            phase=toy.phase,
+            price_per_byte=np.where(absent > 0, 1e-11, 0.0),
+            kept_bytes=kept,
+            moved_bytes=absent - recomputed,
+            recomputed_bytes=recomputed,
         ),
-        groups=(
-            FateGroup(
-                role="activation", module="blocks.*.mlp", kept_bytes=0, moved_bytes=whole // 2, recomputed_bytes=whole // 4
-            ),
-            FateGroup(role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, recomputed_bytes=0),
+        groups=_groups(whole=int(absent.max())),
+    )
+
+
+def _groups(*, whole: int) -> tuple[FateGroup, ...]:
+    return (
+        FateGroup(
+            role="activation",
+            module="blocks.*.mlp",
+            kept_bytes=0,
+            moved_bytes=whole // 2,
+            recomputed_bytes=whole // 4,
         ),
-    )  # fmt: skip
+        FateGroup(
+            role="parameter", module="blocks.*.mlp", kept_bytes=whole // 8, moved_bytes=0, recomputed_bytes=0
+        ),
+    )
 
 
 def write_example(folder: Path) -> Path:
@@ -223,30 +273,54 @@ def _rows(model: str, runs: list[Result], *, kept: bool) -> list[Row]:
 
 
 def _row(model: str, result: Result, *, footprint: int, budget: int, bounds: Bounds, kept: bool) -> Row:
-    written = 1.02 * result.bytes_out
+    assert bounds.energy_j is not None
     has_flash = result.policy != ALL_FAST
     machine = load_machine(DEFAULT_MACHINE)  # for its prices and endurance
     costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
-    power = power_over_time(result)
     moving_j = sum(result.energy_by_component_j[name] for name in ("flash read", "flash write"))
-    bound = bounds.energy_j
-    assert bound is not None
     return Row(
-        model=model, batch=_BATCH, machine=result.machine, policy=result.policy, objective="energy",
-        budget_bytes=budget, fast_bytes=result.fast_bytes,
-        fast_fraction=result.fast_bytes / footprint, footprint_bytes=footprint,
-        step_time_s=result.step_time_s, ideal_step_time_s=result.ideal_step_time_s, recompute_s=0.0, stall_s=result.stall_s,
-        bytes_in=result.bytes_in, bytes_out=result.bytes_out, traffic_bytes=result.traffic_bytes,
-        energy_j=result.energy_j, energy_by_component_j=result.energy_by_component_j,
-        average_power_w=power.average_w, peak_power_w=power.peak_w, transfer_energy_share=moving_j / result.energy_j,
-        samples_per_s=_BATCH / result.step_time_s, samples_per_j=_BATCH / result.energy_j,
-        bytes_written_per_step=written,
-        lifetime_years=2e12 * 1e5 / written * result.step_time_s / 31557600 if written else None,
-        memory_cost_usd=next(iter(costs.values())).usd, costs=costs,
-        bound=bound, gap=result.energy_j / bound - 1, bounds=bounds,
+        model=model,
+        batch=_BATCH,
+        machine=result.machine,
+        policy=result.policy,
+        objective="energy",
+        budget_bytes=budget,
+        fast_bytes=result.fast_bytes,
+        fast_fraction=result.fast_bytes / footprint,
+        footprint_bytes=footprint,
+        step_time_s=result.step_time_s,
+        ideal_step_time_s=result.ideal_step_time_s,
+        recompute_s=0.0,
+        stall_s=result.stall_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+        traffic_bytes=result.traffic_bytes,
+        energy_j=result.energy_j,
+        energy_by_component_j=result.energy_by_component_j,
+        transfer_energy_share=moving_j / result.energy_j,
+        samples_per_s=_BATCH / result.step_time_s,
+        samples_per_j=_BATCH / result.energy_j,
+        memory_cost_usd=next(iter(costs.values())).usd,
+        costs=costs,
+        bound=bounds.energy_j,
+        gap=result.energy_j / bounds.energy_j - 1,
+        bounds=bounds,
         wall_clock=WallClock(capture_s=1.5, lower_s=0.25, plan_s=0.5, simulate_s=0.125),
         run=_run_name(model, result.policy) if kept else None,
-    )  # fmt: skip
+        **_power(result),
+        **_wear(result),
+    )
+
+
+def _power(result: Result) -> dict[str, float]:
+    power = power_over_time(result)
+    return {"average_power_w": power.average_w, "peak_power_w": power.peak_w}
+
+
+def _wear(result: Result) -> dict[str, Any]:
+    written = 1.02 * result.bytes_out
+    years = 2e12 * 1e5 / written * result.step_time_s / 31557600 if written else None
+    return {"bytes_written_per_step": written, "lifetime_years": years}
 
 
 def _cases(row: Row) -> list[Case]:
@@ -255,14 +329,23 @@ def _cases(row: Row) -> list[Case]:
     energies = [row.energy_j + (value - _PROGRAM_J_PER_BYTE) * row.bytes_out for value in values]
     return [
         Case(
-            model=row.model, machine=row.machine, fast_fraction=_FRACTION, policy=row.policy,
-            constant="slow.program_energy_j_per_byte", unit="J/B", value=value,
-            low=values[0], nominal=_PROGRAM_J_PER_BYTE, high=values[-1],
-            traffic_bytes=row.traffic_bytes, step_time_s=row.step_time_s,
-            energy_j=energy, samples_per_j=row.batch / energy,
+            model=row.model,
+            machine=row.machine,
+            fast_fraction=_FRACTION,
+            policy=row.policy,
+            constant="slow.program_energy_j_per_byte",
+            unit="J/B",
+            value=value,
+            low=values[0],
+            nominal=_PROGRAM_J_PER_BYTE,
+            high=values[-1],
+            traffic_bytes=row.traffic_bytes,
+            step_time_s=row.step_time_s,
+            energy_j=energy,
+            samples_per_j=row.batch / energy,
         )
         for value, energy in zip(values, energies, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _run_name(model: str, policy: str) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tmtrain.evaluation.row import Results, Row
 from tmtrain.reporting.quantity import change
-from tmtrain.reporting.section import Measure, Section, blocks
+from tmtrain.reporting.section import Measure, Section, sections_of
 from tmtrain.reporting.summary import PAPER_HEADLINE
 
 MEASURES: dict[Measure, str] = {
@@ -45,16 +45,16 @@ def headlines(results: Results) -> tuple[Headline, ...]:
     there is no ratio: that model is left out of the mean of bytes.
 
     >>> from tmtrain.reporting.example import example_results
-    >>> found = headlines(example_results())[0]
-    >>> found.models, found.capacities, [line[0] for line in found.lines][:2]
+    >>> first = headlines(example_results())[0]
+    >>> first.models, first.capacities, [line[0] for line in first.lines][:2]
     (2, ('12.5 %',), ['belady', 'lru'])
     """
     machines: dict[str, list[Section]] = {}
-    for block in blocks(results):
-        if block.ours is not None and block.rivals:
-            machines.setdefault(block.first.machine, []).append(block)
-    found = (_headline(machine, own) for machine, own in machines.items())
-    return tuple(headline for headline in found if headline.models > 1)
+    for section in sections_of(results):
+        if section.ours is not None and section.rivals:
+            machines.setdefault(section.first.machine, []).append(section)
+    of_machines = (_headline(machine, own) for machine, own in machines.items())
+    return tuple(headline for headline in of_machines if headline.models > 1)
 
 
 def headline_columns(headline: Headline) -> tuple[str, ...]:
@@ -88,10 +88,10 @@ def headline_title(headline: Headline) -> str:
 
 
 def _table(headline: Headline) -> Table:
+    title = Text(headline_title(headline), style="bold")
     table = Table(
-        box=box.SIMPLE_HEAD, title=Text(headline_title(headline), style="bold"), title_justify="left",
-        padding=(0, 1, 0, 0), pad_edge=False,
-    )  # fmt: skip
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False
+    )
     for i, heading in enumerate(headline_columns(headline)):
         table.add_column(heading.replace("% ", "%\n"), justify="right" if i else "left", no_wrap=True)
     for line in headline.lines:
@@ -100,12 +100,15 @@ def _table(headline: Headline) -> Table:
 
 
 def _headline(machine: str, own: Sequence[Section]) -> Headline:
-    shares = sorted({_share(block) for block in own}, reverse=True)
-    at = {share: [block for block in own if _share(block) == share] for share in shares}
-    rivals = dict.fromkeys(row.policy for block in own for row in block.rows if row in block.rivals)
-    lines = [_line(name, at, [block.rival(name) for block in own]) for name in rivals]
+    shares = sorted({_share(section) for section in own}, reverse=True)
+    at = {share: [section for section in own if _share(section) == share] for share in shares}
+    rivals = dict.fromkeys(row.policy for section in own for row in section.rows if row in section.rivals)
+    lines = [_line(name, at, [section.rival(name) for section in own]) for name in rivals]
     best = [
-        [_change_of(group, [block.best_rival(measure) for block in group], measure) for measure in MEASURES]
+        [
+            _change_of(group, [section.best_rival(measure) for section in group], measure)
+            for measure in MEASURES
+        ]
         for group in at.values()
     ]
     lines.append((BEST, *(cell for cells in best for cell in cells), ""))
@@ -116,7 +119,7 @@ def _headline(machine: str, own: Sequence[Section]) -> Headline:
     lines.append((PAPER, *(cell for cells in paper for cell in cells), ""))
     return Headline(
         machine=machine,
-        models=len({block.first.model for block in own}),
+        models=len({section.first.model for section in own}),
         capacities=tuple(f"{100 * share:.4g} %" for share in shares),
         lines=tuple(lines),
     )
@@ -124,7 +127,7 @@ def _headline(machine: str, own: Sequence[Section]) -> Headline:
 
 def _line(name: str, at: dict[float, list[Section]], everywhere: Sequence[Row | None]) -> tuple[str, ...]:
     cells = [
-        _change_of(group, [block.rival(name) for block in group], measure)
+        _change_of(group, [section.rival(name) for section in group], measure)
         for group in at.values()
         for measure in MEASURES
     ]
@@ -135,9 +138,9 @@ def _line(name: str, at: dict[float, list[Section]], everywhere: Sequence[Row | 
 def _change_of(group: Sequence[Section], rivals: Sequence[Row | None], measure: Measure) -> str:
     """Print the geometric mean of ours over the rival's, as a change."""
     pairs = [
-        (getattr(block.ours, measure), getattr(rival, measure))
-        for block, rival in zip(group, rivals, strict=True)
-        if block.ours is not None and rival is not None
+        (getattr(section.ours, measure), getattr(rival, measure))
+        for section, rival in zip(group, rivals, strict=True)
+        if section.ours is not None and rival is not None
     ]
     return _mean_change(pairs)
 
@@ -146,8 +149,8 @@ def _bound_cells(group: Sequence[Section]) -> Iterable[str]:
     """How far ours is from what no policy can beat; nothing where a bound was not asked for."""
     for measure in MEASURES:
         pairs = []
-        for block in group:
-            bounds, ours = block.first.bounds, block.ours
+        for section in group:
+            bounds, ours = section.first.bounds, section.ours
             assert ours is not None
             limit = {
                 "samples_per_j": ours.batch / bounds.energy_j if bounds.energy_j else None,
@@ -166,6 +169,6 @@ def _mean_change(pairs: Sequence[tuple[float, float]]) -> str:
     return change(math.exp(sum(map(math.log, ratios)) / len(ratios)), 1.0)
 
 
-def _share(block: Section) -> float:
+def _share(section: Section) -> float:
     """Return the capacity as a share: budgets are whole pages, shares that were asked for are round."""
-    return round(block.first.fast_fraction, 4)
+    return round(section.first.fast_fraction, 4)

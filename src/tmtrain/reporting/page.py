@@ -29,9 +29,9 @@ from tmtrain.reporting.figures.tornado import tornado_figure
 from tmtrain.reporting.headline import headline_columns, headline_title, headlines
 from tmtrain.reporting.quantity import quantity
 from tmtrain.reporting.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
-from tmtrain.reporting.section import ALL_FAST, Section, blocks
+from tmtrain.reporting.section import ALL_FAST, Section, sections_of
 from tmtrain.reporting.summary import PAPER_HEADLINE, head_lines, overview, sentences
-from tmtrain.reporting.table import COLUMNS, TableLine, block_title, refusal_lines, table_lines
+from tmtrain.reporting.table import COLUMNS, TableLine, refusal_lines, section_title, table_lines
 from tmtrain.reporting.tornado import flips, swings
 from tmtrain.simulation.file import load_result
 from tmtrain.simulation.result import Result
@@ -95,7 +95,7 @@ class _PageFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _PageBlock:
+class _PageSection:
     key: str
     title: str
     tab: str
@@ -106,7 +106,7 @@ class _PageBlock:
     fates: tuple[tuple[str, ...], ...]
     """Role, module, and bytes kept, moved and recomputed by our plan; empty if it is not there."""
     missing: str
-    """Why a figure or a policy is not shown; empty if all are."""
+    """Which policies the figures over time leave out, and why; empty if none."""
 
 
 def write_report(folder: Path) -> Path:
@@ -131,11 +131,17 @@ def write_report(folder: Path) -> Path:
 
 
 def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> str:
+    # Strict: a name that a template gets wrong is an error here, not a gap in the page. Escaped: a model may be called
+    # anything; figures are `Markup`, which `to_svg` has escaped.
     environment = Environment(
-        loader=PackageLoader("tmtrain.reporting", "template"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    found = blocks(results)
+        loader=PackageLoader("tmtrain.reporting", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = sections_of(results)
+    # Over all sections, so that a policy has one colour on the whole page.
     colours = policy_colours(row.policy for row in results.rows)
     cases = sensitivity.cases if sensitivity is not None else []
     return environment.get_template("page.html.j2").render(
@@ -144,9 +150,11 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
         columns=COLUMNS,
         cost_columns=COST_COLUMNS,
         life_years=f"{next(iter(results.rows[0].costs.values())).life_years:g}",
-        blocks=[_page_block(block, folder=folder, cases=cases, colours=colours) for block in found],
-        head_lines=head_lines(found),
-        overview=overview(found),
+        sections=[
+            _page_section(section, folder=folder, cases=cases, colours=colours) for section in sections
+        ],
+        head_lines=head_lines(sections),
+        overview=overview(sections),
         headlines=[
             (headline_title(headline), headline_columns(headline), headline.lines)
             for headline in headlines(results)
@@ -154,60 +162,63 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
         refusals=refusal_lines(results),
         paper=PAPER_HEADLINE,
         machines=_machines(results),
-        wall_clocks=_wall_clocks(found),
+        wall_clocks=_wall_clocks(sections),
     )
 
 
-def _page_block(block: Section, *, folder: Path, cases: list[Case], colours: dict[str, str]) -> _PageBlock:
-    runs = {row.policy: load_result(folder / row.run) for row in block.ordered if row.run is not None}
-    unkept = [row.policy for row in block.ordered if row.run is None]
-    row, fates = block.first, _fates(block, folder)
-    return _PageBlock(
-        key=block.key,
-        title=block_title(block),
+def _page_section(
+    section: Section, *, folder: Path, cases: list[Case], colours: dict[str, str]
+) -> _PageSection:
+    runs = {row.policy: load_result(folder / row.run) for row in section.ordered if row.run is not None}
+    unkept = [row.policy for row in section.ordered if row.run is None]
+    row, fates = section.first, _fates(section, folder)
+    return _PageSection(
+        key=section.key,
+        title=section_title(section),
         tab=f"{row.model} · {row.machine} · {100 * row.fast_fraction:.3g} %",
-        sentences=tuple(_unbroken(sentence) for sentence in sentences(block)),
-        lines=table_lines(block),
-        figures=_figures(block, runs=runs, cases=cases, colours=colours, fates=fates),
-        costs=cost_lines(block),
+        sentences=tuple(_unbroken(sentence) for sentence in sentences(section)),
+        lines=table_lines(section),
+        figures=_figures(section, runs=runs, cases=cases, colours=colours, fates=fates),
+        costs=cost_lines(section),
         fates=_fate_lines(fates),
         missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
     )
 
 
 def _figures(
-    block: Section,
+    section: Section,
     *,
     runs: dict[str, Result],
     cases: list[Case],
     colours: dict[str, str],
     fates: FateRecord | None,
 ) -> tuple[_PageFigure, ...]:
-    svgs = {"rivals": rivals_figure(block, colours=colours)}
+    svgs = {"rivals": rivals_figure(section, colours=colours)}
+    # The rest as far as its data were kept: series of runs are large, fates come from our plan, cases from a study.
     if runs:
-        svgs["memory"] = memory_figure(list(runs.values()), key=block.key)
-    opponents = [runs[row.policy] for row in _opponents(block) if row.policy in runs]
+        svgs["memory"] = memory_figure(list(runs.values()), key=section.key)
+    # Two at most: these panels are tall, and the rest of the policies are in the figures above.
+    opponents = [runs[row.policy] for row in _opponents(section) if row.policy in runs]
     if opponents:
-        svgs["overlap"] = overlap_figure(opponents, key=block.key)
-        svgs["power"] = power_figure(opponents, components=shown_components(block.ordered), key=block.key)
+        svgs["overlap"] = overlap_figure(opponents, key=section.key)
+        svgs["power"] = power_figure(opponents, components=shown_components(section.ordered), key=section.key)
     if fates is not None:
-        svgs["prices"] = prices_figure(fates, key=block.key)
-    own = [case for case in cases if _concerns(case, block)]
+        svgs["prices"] = prices_figure(fates, key=section.key)
+    own = [case for case in cases if _concerns(case, section)]
     if own:
-        svgs["sensitivity"] = sensitivity_figure(own, key=block.key, colours=colours)
-    found = swings(own)
-    if found:
-        svgs["tornado"] = tornado_figure(found, key=block.key)
-    said = {"tornado": " ".join(("", *flips(found)))}
+        svgs["sensitivity"] = sensitivity_figure(own, key=section.key, colours=colours)
+    ranked = swings(own)
+    if ranked:
+        svgs["tornado"] = tornado_figure(ranked, key=section.key)
+    captions = _CAPTIONS | {"tornado": _CAPTIONS["tornado"] + _unbroken(" ".join(("", *flips(ranked))))}
     return tuple(
-        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name] + _unbroken(said.get(name, "")))
-        for name, svg in svgs.items()
+        _PageFigure(name=name, svg=Markup(svg), caption=captions[name]) for name, svg in svgs.items()
     )
 
 
-def _fates(block: Section, folder: Path) -> FateRecord | None:
+def _fates(section: Section, folder: Path) -> FateRecord | None:
     """Read what our plan does with each kind of content, if it was kept."""
-    run = block.ours.run if block.ours is not None else None
+    run = section.ours.run if section.ours is not None else None
     path = folder / f"{run}.fates"
     return load_fates(path) if run is not None and path.exists() else None
 
@@ -229,19 +240,20 @@ def _fate_lines(record: FateRecord | None) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def _opponents(block: Section) -> tuple[Row, ...]:
+def _opponents(section: Section) -> tuple[Row, ...]:
     """Ours and the rival that comes closest in samples per joule."""
-    return tuple(row for row in (block.ours, block.best_rival("samples_per_j")) if row is not None)
+    return tuple(row for row in (section.ours, section.best_rival("samples_per_j")) if row is not None)
 
 
-def _concerns(case: Case, block: Section) -> bool:
-    row = block.first
+def _concerns(case: Case, section: Section) -> bool:
+    row = section.first
+    # A case knows the fraction that was asked for, a row the one of whole pages.
     near = math.isclose(case.fast_fraction, row.fast_fraction, abs_tol=_FRACTION_TOLERANCE)
     return (case.model, case.machine) == (row.model, row.machine) and near
 
 
 def _unbroken(sentence: str) -> str:
-    """Keep numbers and their units on one line."""
+    """Keep numbers and their units on one line: a space between a digit and at most three letters does not break."""
     return re.sub(r"(?<=\d) (?=\S{1,3}(?:\W|$))", "\N{NO-BREAK SPACE}", sentence)
 
 
@@ -252,9 +264,9 @@ def _machines(results: Results) -> dict[str, tuple[Constant, ...]]:
     return {name: describe_machine(name) if name in presets else () for name in names}
 
 
-def _wall_clocks(found: tuple[Section, ...]) -> list[tuple[str, ...]]:
+def _wall_clocks(sections: tuple[Section, ...]) -> list[tuple[str, ...]]:
     """Return model, policy and the time of each stage, for all that used both tiers."""
-    rows = [row for block in found for row in block.ordered if row.policy != ALL_FAST]
+    rows = [row for section in sections for row in section.ordered if row.policy != ALL_FAST]
     return [(row.model, row.policy, *_times(row.wall_clock)) for row in rows]
 
 

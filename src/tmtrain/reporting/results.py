@@ -70,7 +70,9 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
         raise FileFormatError(
             f"{path} is truncated or not JSON ({error}): evaluate again", path=path
         ) from error
+    # The schema before anything else: whatever else is wrong with a newer file, "update" is the answer.
     schema = raw.get("schema") if isinstance(raw, dict) else None
+    # Not isinstance: true is an int too.
     if type(schema) is not int or schema < 1:
         raise FileFormatError(
             f"{path} does not say which schema it has: it is not a file of tmtrain", path=path
@@ -123,30 +125,42 @@ def _contradictions(results: Results) -> Iterator[str]:
         seen.add(key)
 
 
+_POSITIVE = (
+    "batch",
+    "budget_bytes",
+    "fast_bytes",
+    "fast_fraction",
+    "footprint_bytes",
+    "step_time_s",
+    "energy_j",
+)
+_NOT_NEGATIVE = (
+    "ideal_step_time_s",
+    "recompute_s",
+    "stall_s",
+    "bytes_in",
+    "bytes_out",
+    "bytes_written_per_step",
+    "memory_cost_usd",
+    "transfer_energy_share",
+)
+"""Columns of a row: `Row` gives their types, not their ranges."""
+
+
 def _row_faults(row: Row) -> Iterator[str]:
-    positive = (
-        "batch",
-        "budget_bytes",
-        "fast_bytes",
-        "fast_fraction",
-        "footprint_bytes",
-        "step_time_s",
-        "energy_j",
-    )
-    yield from (
-        f"{name} is {getattr(row, name)}, not positive" for name in positive if not getattr(row, name) > 0
-    )
-    signless = (
-        "ideal_step_time_s",
-        "recompute_s",
-        "stall_s",
-        "bytes_in",
-        "bytes_out",
-        "bytes_written_per_step",
-        "memory_cost_usd",
-        "transfer_energy_share",
-    )
-    yield from (f"{name} is {getattr(row, name)}, negative" for name in signless if getattr(row, name) < 0)
+    """Yield what a row contradicts: the ranges of its numbers, and itself."""
+    for name in _POSITIVE:
+        # Not `<= 0`: NaN is neither.
+        if not getattr(row, name) > 0:
+            yield f"{name} is {getattr(row, name)}, not positive"
+    for name in _NOT_NEGATIVE:
+        if getattr(row, name) < 0:
+            yield f"{name} is {getattr(row, name)}, negative"
+    yield from _broken_sums(row)
+
+
+def _broken_sums(row: Row) -> Iterator[str]:
+    """Yield the columns that do not follow from others, as they must."""
     if row.traffic_bytes != row.bytes_in + row.bytes_out:
         yield f"traffic_bytes is {row.traffic_bytes}, bytes_in + bytes_out is {row.bytes_in + row.bytes_out}"
     sums = (
@@ -155,8 +169,8 @@ def _row_faults(row: Row) -> Iterator[str]:
         ("samples_per_s", row.samples_per_s * row.step_time_s, row.batch, "batch / step_time_s"),
         ("samples_per_j", row.samples_per_j * row.energy_j, row.batch, "batch / energy_j"),
     )
-    for name, found, expected, rule in sums:
-        if not math.isclose(found, expected, rel_tol=_ROUNDING):
+    for name, value, expected, rule in sums:
+        if not math.isclose(value, expected, rel_tol=_ROUNDING):
             yield f"{name} is not {rule}"
     if row.peak_power_w < row.average_power_w * (1 - _ROUNDING):
         yield f"peak_power_w is {row.peak_power_w}, less than average_power_w, {row.average_power_w}"

@@ -1,4 +1,4 @@
-"""A block: the rows that can be compared with each other, i.e. one model, machine, capacity and objective."""
+"""A section: the rows that can be compared with each other, i.e. one model, machine, capacity and objective."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ Measure = Literal["step_time_s", "traffic_bytes", "energy_j", "samples_per_j"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """All policies on one model, batch, machine, capacity and objective."""
+    """All policies on one model, batch, machine, capacity and objective: what a reader compares."""
 
     rows: tuple[Row, ...]
     """In the order of the file, at least one."""
@@ -25,8 +25,8 @@ class Section:
     def key(self) -> str:
         """Identity within a page, fit for an HTML id.
 
-        >>> from tmtrain.reporting.example import example_block
-        >>> example_block().key
+        >>> from tmtrain.reporting.example import example_section
+        >>> example_section().key
         'made-up-small-b4-example-12p5pct-energy'
         """
         row = self.first
@@ -36,7 +36,7 @@ class Section:
 
     @property
     def first(self) -> Row:
-        """A row at this block's capacity: speaks for what all of them share."""
+        """A row at this section's capacity: speaks for what all of them share."""
         return next((row for row in self.rows if row.policy != ALL_FAST), self.rows[0])
 
     @property
@@ -63,8 +63,8 @@ class Section:
     def best_rival(self, measure: Measure) -> Row | None:
         """Return the rival that is best in `measure` (samples per joule: most; the others: least).
 
-        >>> from tmtrain.reporting.example import example_block
-        >>> example_block().best_rival("traffic_bytes").policy
+        >>> from tmtrain.reporting.example import example_section
+        >>> example_section().best_rival("traffic_bytes").policy
         'belady'
         """
         sign = -1 if measure == "samples_per_j" else 1
@@ -73,18 +73,18 @@ class Section:
     def rival(self, policy: str) -> Row | None:
         """Return the rival of that name, if it was evaluated.
 
-        >>> from tmtrain.reporting.example import example_block
-        >>> example_block().rival("no such policy") is None
+        >>> from tmtrain.reporting.example import example_section
+        >>> example_section().rival("no such policy") is None
         True
         """
         return next((row for row in self.rivals if row.policy == policy), None)
 
 
-def blocks(results: Results) -> tuple[Section, ...]:
+def sections_of(results: Results) -> tuple[Section, ...]:
     """Group the rows of `results`, in order of first appearance.
 
     >>> from tmtrain.reporting.example import example_results
-    >>> [block.first.model for block in blocks(example_results())]
+    >>> [section.first.model for section in sections_of(example_results())]
     ['made-up-small', 'made-up-large']
     """
     grouped: dict[tuple[object, ...], list[Row]] = {}

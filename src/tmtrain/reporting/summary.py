@@ -25,7 +25,7 @@ _MEASURES: dict[_Measured, str] = {
 class HeadLine:
     """One line of the summary table; a cell is a change such as "−41 %", or "–" with nothing to compare."""
 
-    block: Section
+    section: Section
     traffic: str
     """Against the rival with the least traffic."""
     traffic_rival: str
@@ -37,33 +37,33 @@ class HeadLine:
     memory_cost: str
     """Against fast memory for the whole footprint."""
     gap: str
-    """Of the objective, to the certified lower bound."""
+    """Optimality gap: of the objective, to the certified lower bound."""
 
 
-def head_lines(blocks: Iterable[Section]) -> tuple[HeadLine, ...]:
-    """Compare ours with the best rival, with paging and with all-fast, for each block that ours ran on.
+def head_lines(sections: Iterable[Section]) -> tuple[HeadLine, ...]:
+    """Compare ours with the best rival, with paging and with all-fast, for each section that ours ran on.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> line = head_lines([example_block()])[0]
+    >>> from tmtrain.reporting.example import example_section
+    >>> line = head_lines([example_section()])[0]
     >>> line.traffic, line.traffic_rival, line.gap
     ('−20 %', 'belady', '4.17 %')
     """
-    return tuple(_head_line(block) for block in blocks if block.ours is not None)
+    return tuple(_head_line(section) for section in sections if section.ours is not None)
 
 
-def overview(blocks: Sequence[Section]) -> str:
-    """Say in one sentence how ours compares over all of `blocks` that it ran on with rivals; "" if on none.
+def overview(sections: Sequence[Section]) -> str:
+    """Say in one sentence how ours compares over all of `sections` that it ran on with rivals; "" if on none.
 
     >>> from tmtrain.reporting.example import example_results
-    >>> from tmtrain.reporting.section import blocks
-    >>> overview(blocks(example_results()))
+    >>> from tmtrain.reporting.section import sections_of
+    >>> overview(sections_of(example_results()))
     'Against the best rival in each measure, samples per joule change by +13 % to +14 % and traffic...'
     """
-    compared = [block for block in blocks if block.ours is not None and block.rivals]
+    compared = [section for section in sections if section.ours is not None and section.rivals]
     if not compared:
         return ""
-    samples, traffic = (_range(measure, blocks=compared) for measure in ("samples_per_j", "traffic_bytes"))
-    furthest = max(block.ours.gap for block in compared if block.ours is not None)
+    samples, traffic = (_range(measure, sections=compared) for measure in ("samples_per_j", "traffic_bytes"))
+    furthest = max(section.ours.gap for section in compared if section.ours is not None)
     return (
         f"Against the best rival in each measure, samples per joule change by {samples} and traffic "
         f"between the tiers by {traffic}; no plan is more than {percent(furthest)} above its certified "
@@ -71,23 +71,29 @@ def overview(blocks: Sequence[Section]) -> str:
     )
 
 
-def sentences(block: Section) -> tuple[str, ...]:
-    """Say what happened in `block`, in two to five sentences.
+def sentences(section: Section) -> tuple[str, ...]:
+    """Say what happened in `section`, in two to five sentences.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> sentences(example_block())[1]
+    >>> from tmtrain.reporting.example import example_section
+    >>> sentences(example_section())[1]
     'Samples per joule: +14 % against the best rival (belady), +130 % against paging.'
     """
-    said = [_placed(block), _against("samples_per_j", block=block), _against("traffic_bytes", block=block)]
-    return tuple(sentence for sentence in (*said, _cost(block), _bound(block)) if sentence)
+    candidates = (
+        _step(section),
+        _against("samples_per_j", section=section),
+        _against("traffic_bytes", section=section),
+        _cost(section),
+        _bound(section),
+    )
+    return tuple(sentence for sentence in candidates if sentence)
 
 
-def _head_line(block: Section) -> HeadLine:
-    ours, paging, ideal = block.ours, block.rival(PAGING), block.ideal
+def _head_line(section: Section) -> HeadLine:
+    ours, paging, ideal = section.ours, section.rival(PAGING), section.ideal
     assert ours is not None
-    traffic, samples = block.best_rival("traffic_bytes"), block.best_rival("samples_per_j")
+    traffic, samples = section.best_rival("traffic_bytes"), section.best_rival("samples_per_j")
     return HeadLine(
-        block=block,
+        section=section,
         traffic=change(ours.traffic_bytes, traffic.traffic_bytes) if traffic else "–",
         traffic_rival=traffic.policy if traffic else "",
         samples_per_j=change(ours.samples_per_j, samples.samples_per_j) if samples else "–",
@@ -99,21 +105,21 @@ def _head_line(block: Section) -> HeadLine:
     )
 
 
-def _range(measure: _Measured, *, blocks: Sequence[Section]) -> str:
+def _range(measure: _Measured, *, sections: Sequence[Section]) -> str:
     """Return the least and the largest change against the best rival, as "a to b" or as one."""
     pairs = [
-        (getattr(block.ours, measure), getattr(rival, measure))
-        for block in blocks
-        if (rival := block.best_rival(measure)) is not None
+        (getattr(section.ours, measure), getattr(rival, measure))
+        for section in sections
+        if (rival := section.best_rival(measure)) is not None
     ]
-    # A rival at 0 has no ratio: it stands at the far end with its own words.
+    # A rival at 0 has no ratio: it comes last, with its own words.
     pairs.sort(key=lambda pair: pair[0] / pair[1] if pair[1] else float("inf"))
     ends = dict.fromkeys(change(*pair) for pair in (pairs[0], pairs[-1]))
     return " to ".join(ends)
 
 
-def _placed(block: Section) -> str:
-    ours = block.ours
+def _step(section: Section) -> str:
+    ours = section.ours
     if ours is None:
         return "tmtrain did not run here: only rivals are shown."
     slower = f"{ours.step_time_s / ours.ideal_step_time_s:.2f} times" if ours.ideal_step_time_s else "beside"
@@ -126,30 +132,30 @@ def _placed(block: Section) -> str:
     )
 
 
-def _against(measure: _Measured, *, block: Section) -> str:
-    ours, rival, paging = block.ours, block.best_rival(measure), block.rival(PAGING)
+def _against(measure: _Measured, *, section: Section) -> str:
+    ours, rival, paging = section.ours, section.best_rival(measure), section.rival(PAGING)
     if ours is None or rival is None:
         return ""
     own = getattr(ours, measure)
     against_best = change(own, getattr(rival, measure))
-    said = f"{_MEASURES[measure]}: {against_best} against the best rival ({rival.policy})"
+    sentence = f"{_MEASURES[measure]}: {against_best} against the best rival ({rival.policy})"
     if paging is not None and paging is not rival:
-        said += f", {change(own, getattr(paging, measure))} against paging"
-    return said + "."
+        sentence += f", {change(own, getattr(paging, measure))} against paging"
+    return sentence + "."
 
 
-def _cost(block: Section) -> str:
-    if block.ours is None or block.ideal is None:
+def _cost(section: Section) -> str:
+    if section.ours is None or section.ideal is None:
         return ""
-    cost = change(block.ours.memory_cost_usd, block.ideal.memory_cost_usd)
+    cost = change(section.ours.memory_cost_usd, section.ideal.memory_cost_usd)
     return f"Memory cost: {cost} against fast memory for the whole footprint."
 
 
-def _bound(block: Section) -> str:
-    if block.ours is None:
+def _bound(section: Section) -> str:
+    if section.ours is None:
         return ""
-    aim = _BOUNDED.get(block.ours.objective, block.ours.objective)
+    aim = _BOUNDED.get(section.ours.objective, section.ours.objective)
     return (
-        f"Its plan is {percent(block.ours.gap)} above the certified lower bound on {aim}, which no policy "
+        f"Its plan is {percent(section.ours.gap)} above the certified lower bound on {aim}, which no policy "
         "under the same rules can undercut."
     )

@@ -1,4 +1,4 @@
-"""The results table, block by block: the same cells for the terminal and the page."""
+"""The results table, section by section: the same cells for the terminal and the page."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,13 +10,22 @@ from rich.text import Text
 
 from tmtrain.evaluation.row import Results, Row
 from tmtrain.reporting.quantity import change, digits, percent, quantity
-from tmtrain.reporting.section import ALL_FAST, OURS, Section, blocks
+from tmtrain.reporting.section import ALL_FAST, OURS, Section, sections_of
 from tmtrain.units import format_bytes
 
 COLUMNS = (
-    "policy", "step", "× ideal", "traffic", "energy", "samples/s", "samples/J", "vs rival",
-    "drive life", "memory", "gap",
-)  # fmt: skip
+    "policy",
+    "step",
+    "× ideal",
+    "traffic",
+    "energy",
+    "samples/s",
+    "samples/J",
+    "vs rival",
+    "drive life",
+    "memory",
+    "gap",
+)
 """Headings, in order."""
 
 _LOWER_IS_BETTER = {1: "step_time_s", 3: "traffic_bytes", 4: "energy_j", 10: "gap"}
@@ -36,7 +45,7 @@ class TableLine:
 
 
 def results_table(results: Results) -> Group:
-    """Return the table of all blocks for a rich console at least 120 columns wide; the best are bold green.
+    """Return the table of all sections for a rich console at least 120 columns wide; the best are bold green.
 
     >>> from rich.console import Console
     >>> from tmtrain.reporting.example import example_results
@@ -46,33 +55,32 @@ def results_table(results: Results) -> Group:
     >>> "lower bound" in shown.get() and max(map(len, shown.get().splitlines())) <= 120
     True
     """
-    return Group(*(_table(block) for block in blocks(results)), *map(Text, refusal_lines(results)))
+    return Group(*(_table(section) for section in sections_of(results)), *map(Text, refusal_lines(results)))
 
 
 def refusal_lines(results: Results) -> tuple[str, ...]:
-    """Say what could not run, and why: once per reason, with all the places.
+    """Say what could not run, and why: once per reason, with every setting.
 
     >>> from tmtrain.reporting.example import example_results
     >>> refusal_lines(example_results())
     ()
     """
-    places: dict[tuple[str, str], list[str]] = {}
+    settings: dict[tuple[str, str], list[str]] = {}
     for refusal in results.refusals:
-        place = f"{refusal.model} on {refusal.machine} with {format_bytes(refusal.budget_bytes)}"
-        places.setdefault(
-            (f"{refusal.policy} did not run" if refusal.policy else "nothing ran", refusal.reason), []
-        ).append(place)
-    return tuple(f"{what} on {', '.join(own)}: {reason}" for (what, reason), own in places.items())
+        setting = f"{refusal.model} on {refusal.machine} with {format_bytes(refusal.budget_bytes)}"
+        what = f"{refusal.policy} did not run" if refusal.policy else "nothing ran"
+        settings.setdefault((what, refusal.reason), []).append(setting)
+    return tuple(f"{what} on {', '.join(own)}: {reason}" for (what, reason), own in settings.items())
 
 
-def block_title(block: Section) -> str:
-    """Say in one line what the rows of `block` share.
+def section_title(section: Section) -> str:
+    """Say in one line what the rows of `section` share.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> block_title(example_block())
+    >>> from tmtrain.reporting.example import example_section
+    >>> section_title(example_section())
     'made-up-small, batch 4, on example with 1.10 GiB fast memory (12.5 % of 8.77 GiB), minimising energy'
     """
-    row = block.first
+    row = section.first
     fast = f"{format_bytes(row.fast_bytes)} fast memory ({percent(row.fast_fraction)} of "
     footprint = f"{format_bytes(row.footprint_bytes)})"
     return (
@@ -80,28 +88,28 @@ def block_title(block: Section) -> str:
     )
 
 
-def table_lines(block: Section) -> tuple[TableLine, ...]:
-    """Return the lines of `block`: ours, the rivals from best to worst, the certified lower bound, all-fast.
+def table_lines(section: Section) -> tuple[TableLine, ...]:
+    """Return the lines of `section`: ours, the rivals from best to worst, the certified lower bound, all-fast.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> [line.cells[0] for line in table_lines(example_block())]
+    >>> from tmtrain.reporting.example import example_section
+    >>> [line.cells[0] for line in table_lines(example_section())]
     ['tmtrain', 'belady', 'lru', 'paging', 'lower bound', 'all-fast']
     """
-    policies = [_line(row, block=block) for row in block.ordered]
-    bound = _bound_line(block)
+    policies = [_line(row, section=section) for row in section.ordered]
+    bound = _bound_line(section)
     ideal = [line for line in policies if line.kind == "ideal"]
     return (*(line for line in policies if line.kind != "ideal"), bound, *ideal)
 
 
-def _table(block: Section) -> Table:
-    title = Text(block_title(block), style="bold")
+def _table(section: Section) -> Table:
+    title = Text(section_title(section), style="bold")
     table = Table(
         box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False
     )
     for i, heading in enumerate(COLUMNS):
         table.add_column(heading, justify="left" if i == 0 else "right", no_wrap=True)
     styles = {"ours": "bold", "rival": "", "ideal": "dim", "bound": "italic"}
-    for line in table_lines(block):
+    for line in table_lines(section):
         cells = [
             Text(cell, style="bold green" if i in line.best else "") for i, cell in enumerate(line.cells)
         ]
@@ -109,8 +117,8 @@ def _table(block: Section) -> Table:
     return table
 
 
-def _line(row: Row, *, block: Section) -> TableLine:
-    rival = block.best_rival("samples_per_j")
+def _line(row: Row, *, section: Section) -> TableLine:
+    rival = section.best_rival("samples_per_j")
     cells = (
         row.policy,
         quantity(row.step_time_s, "s"),
@@ -127,12 +135,12 @@ def _line(row: Row, *, block: Section) -> TableLine:
     if row.policy == ALL_FAST:
         return TableLine(kind="ideal", cells=cells, best=frozenset())
     return TableLine(
-        kind="ours" if row.policy == OURS else "rival", cells=cells, best=_best(row, block=block)
+        kind="ours" if row.policy == OURS else "rival", cells=cells, best=_best(row, section=section)
     )
 
 
-def _bound_line(block: Section) -> TableLine:
-    first, bounds = block.first, block.first.bounds
+def _bound_line(section: Section) -> TableLine:
+    first, bounds = section.first, section.first.bounds
     seconds, joules, moved = bounds.time_s, bounds.energy_j, bounds.traffic_bytes
     cells = (
         "lower bound",
@@ -147,8 +155,8 @@ def _bound_line(block: Section) -> TableLine:
     return TableLine(kind="bound", cells=cells, best=frozenset())
 
 
-def _best(row: Row, *, block: Section) -> frozenset[int]:
-    rows = [other for other in block.rows if other.policy != ALL_FAST]
+def _best(row: Row, *, section: Section) -> frozenset[int]:
+    rows = [other for other in section.rows if other.policy != ALL_FAST]
     lowest = {
         i for i, name in _LOWER_IS_BETTER.items() if getattr(row, name) <= min(getattr(r, name) for r in rows)
     }

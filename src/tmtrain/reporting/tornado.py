@@ -55,12 +55,12 @@ class Swing:
         """Largest ratio over the range."""
         return max(point.ratio for point in self.points)
 
-    def said(self, value: float) -> str:
+    def printed(self, value: float) -> str:
         """Print a value of the constant.
 
         >>> from tmtrain.reporting.example import example_sensitivity
         >>> swing = swings(example_sensitivity().cases[:25])[0]
-        >>> swing.said(swing.nominal)
+        >>> swing.printed(swing.nominal)
         '800 pJ/B'
         """
         return quantity(value, "" if self.unit == "1" else self.unit)
@@ -80,19 +80,19 @@ def swings(cases: Iterable[Case]) -> tuple[Swing, ...]:
     for case in cases:
         if case.policy != ALL_FAST:
             by_constant.setdefault(case.constant, []).append(case)
-    found = [_swing(own) for own in by_constant.values() if {OURS} < {case.policy for case in own}]
-    return tuple(sorted(found, key=lambda swing: swing.least / swing.most))
+    complete = [_swing(own) for own in by_constant.values() if {OURS} < {case.policy for case in own}]
+    return tuple(sorted(complete, key=lambda swing: swing.least / swing.most))
 
 
-def flips(found: Sequence[Swing]) -> tuple[str, ...]:
+def flips(swings: Sequence[Swing]) -> tuple[str, ...]:
     """Say for each pair of policies and each constant that turns their ranking round where it does; or that none does.
 
     >>> from tmtrain.reporting.example import example_sensitivity
     >>> flips(swings(example_sensitivity().cases[:25]))
     ('No constant turns a ranking round anywhere in its range.',)
     """
-    said = tuple(sentence for swing in found for sentence in _flips_of(swing))
-    return said or ("No constant turns a ranking round anywhere in its range.",)
+    changes = tuple(sentence for swing in swings for sentence in _flips_of(swing))
+    return changes or ("No constant turns a ranking round anywhere in its range.",)
 
 
 def _swing(cases: list[Case]) -> Swing:
@@ -107,13 +107,14 @@ def _swing(cases: list[Case]) -> Swing:
 def _flips_of(swing: Swing) -> Iterator[str]:
     nominal = swing.at_nominal
     by_rank = sorted(nominal.samples_per_j, key=lambda name: -nominal.samples_per_j[name])
-    for leader, follower in combinations(by_rank, 2):
-        if not nominal.leads(leader, over=follower):
+    for leader, loser in combinations(by_rank, 2):
+        # Two that are alike at nominal have no ranking to turn round.
+        if not nominal.leads(leader, over=loser):
             continue
-        turned = [point.value for point in swing.points if point.leads(follower, over=leader)]
+        turned = [point.value for point in swing.points if point.leads(loser, over=leader)]
         if turned:
             nearest = min(turned, key=lambda value: abs(value - swing.nominal))
             yield (
-                f"{swing.constant}: at {swing.said(nearest)} instead of {swing.said(swing.nominal)} "
-                f"{follower} is ahead of {leader}."
+                f"{swing.constant}: at {swing.printed(nearest)} instead of {swing.printed(swing.nominal)} "
+                f"{loser} is ahead of {leader}."
             )

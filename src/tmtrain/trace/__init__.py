@@ -1,4 +1,4 @@
-"""Trace: what one steady training step does, and the file that keeps it. Imports no torch."""
+"""What one steady training step does, and the file that keeps it. Knows no machine, imports no torch."""
 
 from tmtrain.trace.example import example_trace
 from tmtrain.trace.file import load_trace, save_trace, trace_fingerprint

@@ -172,17 +172,19 @@ def _checked(source: str, name: str, table: pa.Table | None) -> pa.Table:
         raise FileFormatError(
             f"{source}: table {name!r} is missing: capture the trace again", path=source, field=name
         )
-    need, found = SCHEMAS[name], table.schema
-    if name == "operators" and _MEASURED.name in found.names:
+    need, actual = SCHEMAS[name], table.schema
+    if name == "operators" and _MEASURED.name in actual.names:
         need = need.append(_MEASURED)
-    if set(need.names) != set(found.names) or len(need.names) != len(found.names):
+    if set(need.names) != set(actual.names) or len(need.names) != len(actual.names):
         raise FileFormatError(
-            f"{source}: table {name!r} has columns {found.names}, needs {need.names}", path=source, field=name
+            f"{source}: table {name!r} has columns {actual.names}, needs {need.names}",
+            path=source,
+            field=name,
         )
     for field in need:
-        if found.field(field.name).type != field.type:
+        if actual.field(field.name).type != field.type:
             raise FileFormatError(
-                f"{source}: column {name}.{field.name} is {found.field(field.name).type}, needs {field.type}",
+                f"{source}: column {name}.{field.name} is {actual.field(field.name).type}, needs {field.type}",
                 path=source,
                 field=f"{name}.{field.name}",
             )

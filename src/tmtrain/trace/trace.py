@@ -20,10 +20,10 @@ class Role(IntEnum):
     GRADIENT = 1
     OPTIMIZER_STATE = 2
     ACTIVATION = 3
-    """Made in forward or loss, read in backward."""
+    """Written in forward or loss, read in backward."""
     BUFFER = 4
     INPUT = 5
-    """Made outside the model: the batch, its labels."""
+    """From outside the model: the batch, its labels."""
     TEMPORARY = 6
     """Everything else: born and dead within one phase."""
 
@@ -44,12 +44,12 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storages:
-    """One row per storage that is alive at some moment of the step.
+    """One row per storage that is alive at some time of the step.
 
     A storage is alive while operators ``birth_op <= t < death_op`` run. A persistent one (parameters,
     optimizer state, what the user holds across steps) has ``birth_op = 0`` and ``death_op = number of
     operators``. One that is born in this step and dies in the next (a gradient freed by ``zero_grad`` at the
-    start of the step) has ``death_op <= birth_op``: it wraps round the end of the step. One that outlives
+    start of the step) has ``death_op <= birth_op``. It wraps round the end of the step. One that outlives
     even the birth of its successor (``out = model(batch)`` frees the old ``out`` when the new one is there)
     has two rows: this step's, until the end, and ``NAME@previous``, from the start until it dies.
     """
@@ -66,7 +66,7 @@ class Storages:
     birth_op: NDArray[np.int32]
     death_op: NDArray[np.int32]
     module: tuple[str, ...]
-    """Path of the module in which it was made, or that owns it; "" for the root."""
+    """Path of the module in which it was allocated, or that owns it; "" for the root."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -104,8 +104,8 @@ class Operators:
     """Draws from a random generator (tag ``nondeterministic_seeded``; a dropout probability of 0 draws
     nothing)."""
     duration_s: NDArray[np.float64] | None = None
-    """Seconds as measured, in a step from outside (`tmtrain.importing`) that brings its times along; None: the machine's
-    model says them."""
+    """Seconds as measured, in a step from another program (`tmtrain.importing`) that brings its times along; None: the
+    machine's model says them."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -160,7 +160,7 @@ class Trace:
     samples: int
     """Samples (sequences, images) in the batch of one step."""
     options: dict[str, Any]
-    """What made it: dtype, sequence length, optimizer, attention, checkpointing, versions; JSON only."""
+    """What it was captured with: dtype, sequence length, optimizer, attention, checkpointing, versions; JSON only."""
     storages: Storages
     operators: Operators
     operands: Operands
@@ -178,5 +178,6 @@ class Trace:
         change = np.zeros(n + 1, np.int64)
         np.add.at(change, s.birth_op, s.bytes)
         np.subtract.at(change, s.death_op, s.bytes)
+        # Those that wrap are alive at the start as well.
         change[0] += int(s.bytes[wraps].sum())
         return np.cumsum(change)[:n]

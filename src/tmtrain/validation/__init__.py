@@ -1,4 +1,4 @@
-"""`validate`: the parts of a machine's model beside what others measured or built."""
+"""The parts of a machine's model beside what others measured or built. Measures the model, changes nothing of it."""
 
 from tmtrain.validation.comparison import Comparison
 from tmtrain.validation.verbs import validate

@@ -1,12 +1,12 @@
 """Drives, modelled from their dies and their link, beside what their makers promise.
 
-Makers publish the cell, the capacity and the link; channels and their rate are assumed (said beside each), and nothing is
-fitted: all PCIe links carry 128 bytes a packet, with 28 more. Blocks are fewer than in the drives, which no bandwidth here
-depends on. Dies whose planes read independently of each other stand as one die per plane.
+Makers publish the cell, the capacity and the link. Channels and their rate are assumed (said beside each), and nothing is
+fitted. All PCIe links carry 128 bytes a packet, with 28 more. Blocks are fewer than in the drives, which no bandwidth here
+depends on. A die whose planes read independently of each other is modelled as one die per plane.
 
-One promise does not follow from the die count and is shown, not claimed: the TLC drive (9550) sustains less than its
-dies could program at one shot of three pages in 0.94 ms. Random writes are not compared: they depend on the spare area, the
-size of blocks and the firmware, of which nothing is published.
+One promise does not follow from the die count and is shown, not claimed: the TLC drive (9550) sustains less than its dies
+could program at one shot of three pages in 0.94 ms. Random writes are not compared, since they depend on the spare area,
+the size of blocks and the firmware, of which nothing is published.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,12 @@ _TOLERANCE = 0.15
 _PAGES_PER_BLOCK, _BLOCKS_PER_PLANE = 64, 16
 _LARGE_PAGES = 32
 """Pages of a large request."""
+
+# Reads and programs: Z-NAND ISSCC 2018, XL-FLASH ISSCC 2020, TLC ISSCC 2024 (3 pages at one shot of 0.94 ms).
+# Erases: 2 to 5 ms.
+_ZNAND = Timing(read_s=3e-6, program_s=100e-6, erase_s=3e-3, channel_bytes_per_s=0.8e9)
+_XL_FLASH = Timing(read_s=4e-6, program_s=75e-6, erase_s=3e-3, channel_bytes_per_s=0.8e9)
+_TLC = Timing(read_s=50e-6, program_s=0.94e-3 / 3, erase_s=3.5e-3, channel_bytes_per_s=2.4e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,48 +105,35 @@ def _random_reads(device: FlashDevice) -> float:
 
 
 def _drives() -> tuple[_Drive, ...]:
-    """Timings: Z-NAND ISSCC 2018, XL-FLASH ISSCC 2020, TLC ISSCC 2024 (one-shot 0.94 ms for 3 pages); erases 2 to 5 ms."""
-    znand = Timing(read_s=3e-6, program_s=100e-6, erase_s=3e-3, channel_bytes_per_s=0.8e9)
-    xl_flash = Timing(read_s=4e-6, program_s=75e-6, erase_s=3e-3, channel_bytes_per_s=0.8e9)
-    tlc = Timing(read_s=50e-6, program_s=0.94e-3 / 3, erase_s=3.5e-3, channel_bytes_per_s=2.4e9)
     return (
         _Drive(
-            device=_device("SZ985", _geometry(8, 16, 2, 4 * _KIB), znand, _pcie(3)),
-            source="Samsung, Tom's Hardware 2018",
             # Assumed: 8 channels of 800 MT/s, 128 dies of 64 Gbit with 2 planes of 4 KiB.
+            device=_device("SZ985", _geometry(8, 16, 2, 4 * _KIB), _ZNAND, _pcie(3)),
+            source="Samsung, Tom's Hardware 2018",
             read_bytes_per_s=3.2e9,
             write_bytes_per_s=3.2e9,
             random_reads_per_s=750e3,
         ),
         _Drive(
-            device=_device("FL6 3.2 TB", _geometry(16, 16, 16, 4 * _KIB), xl_flash, _pcie(4)),
-            source="Kioxia, ComputerBase 2021-09",
             # Assumed: 16 channels of 800 MT/s, 256 dies of 128 Gbit.
+            device=_device("FL6 3.2 TB", _geometry(16, 16, 16, 4 * _KIB), _XL_FLASH, _pcie(4)),
+            source="Kioxia, ComputerBase 2021-09",
             read_bytes_per_s=6.2e9,
             write_bytes_per_s=5.8e9,
             random_reads_per_s=1500e3,
         ),
         _Drive(
-            device=_device("9550 7.68 TB", _geometry(16, 16, 1, 16 * _KIB), tlc, _pcie(5)),
-            source="Micron, 2025-07",
             # Assumed: 16 channels of 2.4 GT/s, 64 dies of 1 Tbit with 4 independent planes, tR 50 us (32 to 106).
+            device=_device("9550 7.68 TB", _geometry(16, 16, 1, 16 * _KIB), _TLC, _pcie(5)),
+            source="Micron, 2025-07",
             read_bytes_per_s=14e9,
             write_bytes_per_s=10e9,
             claims_writes=False,
             random_reads_per_s=3300e3,
         ),
-        _Drive(
-            device=_stack("Z-NAND stack", znand, planes=4),
-            source="Son and Kyung, CAL 2026",
-            # Assumed: 16 dies with 4 planes of 4 KiB, a channel each that does not bind.
-            read_bytes_per_s=87.4e9,
-        ),
-        _Drive(
-            device=_stack("XL-FLASH stack", xl_flash, planes=16),
-            source="Son and Kyung, CAL 2026",
-            # Assumed: 16 dies, a channel each that does not bind.
-            read_bytes_per_s=262e9,
-        ),
+        # Assumed: 16 dies (Z-NAND with 4 planes of 4 KiB), a channel each that does not bind.
+        _stack("Z-NAND stack", _ZNAND, planes=4, read_bytes_per_s=87.4e9),
+        _stack("XL-FLASH stack", _XL_FLASH, planes=16, read_bytes_per_s=262e9),
     )
 
 
@@ -180,12 +173,11 @@ def _device(name: str, geometry: Geometry, timing: Timing, link: HostLink) -> Fl
     )
 
 
-def _stack(name: str, timing: Timing, *, planes: int) -> FlashDevice:
+def _stack(name: str, timing: Timing, *, planes: int, read_bytes_per_s: float) -> _Drive:
     """Return 16 dies over through-silicon vias: a page takes a few nanoseconds."""
-    wide = Timing(
-        read_s=timing.read_s,
-        program_s=timing.program_s,
-        erase_s=timing.erase_s,
-        channel_bytes_per_s=1e12,
+    wide = replace(timing, channel_bytes_per_s=1e12)
+    return _Drive(
+        device=_device(name, _geometry(16, 1, planes, 4 * _KIB), wide, HostLink(bytes_per_s=16e12)),
+        source="Son and Kyung, CAL 2026",
+        read_bytes_per_s=read_bytes_per_s,
     )
-    return _device(name, _geometry(16, 1, planes, 4 * _KIB), wide, HostLink(bytes_per_s=16e12))

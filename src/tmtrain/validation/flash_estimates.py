@@ -1,7 +1,7 @@
 """The closed forms of the flash device beside its event-driven mode.
 
-Both know the same device; what differs is what the closed forms leave out (`tmtrain.simulation.flash.closed_forms`). The
-form for random overwrites is good to a factor of 1.5 only: the more requests are inside, the fewer dies are idle and the
+Both know the same device. They differ by what the closed forms leave out (`tmtrain.simulation.flash.closed_forms`). The
+form for random overwrites is good to a factor of 1.5 only. The more requests are inside, the fewer dies are idle and the
 more pages meet in commands of several planes, and it knows neither.
 """
 
@@ -28,7 +28,7 @@ from tmtrain.validation.mqsim import mqsim_device
 
 _TOLERANCE, _OVERWRITE_TOLERANCE = 0.1, 0.5
 _REQUESTS_PER_DIE = 8
-"""Inside at once. Many more would let single pages meet in commands of several planes, which the forms know nothing of."""
+"""Inside at once. Of many more, single pages would meet in commands of several planes, which the forms leave out."""
 
 
 def compare() -> list[Comparison]:

@@ -4,7 +4,8 @@ One GPU of a pipeline stage does its share of every layer; reductions between th
 program of the measurements. Letters as in the paper (Korthikanti et al., arXiv 2205.05198): b samples of s tokens in a
 micro-batch, h hidden, a heads, L layers, t GPUs to a layer, p stages, v chunks of layers per GPU.
 
-Known limitation: transfers between stages are never hidden; what else is lost, Note [Efficiency] stands for.
+Known limitation: transfers between stages are never hidden. Note [Efficiency] of `tmtrain.validation.roofline` accounts for
+what else is lost.
 """
 
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def iteration_seconds(run: GptRun, *, machine: Machine) -> float:
 
 
 def layer_seconds(run: GptRun, *, machine: Machine) -> float:
-    """Return the seconds of one layer of a micro-batch: forward, backward, and what is computed again."""
+    """Return the seconds of one layer of a micro-batch: forward, backward, and what is recomputed."""
     linear, core = linear_products(run), core_products(run)
     rate = fast_bytes_per_s(machine)
     t, scores = run.gpus_per_layer, core_scores(run)

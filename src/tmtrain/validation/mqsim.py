@@ -1,16 +1,15 @@
 """The flash device beside MQSim, an event-driven SSD simulator: 15 request traces, counts and times.
 
-The reference was measured by us (``data/mqsim/README.md``); its device stands here, its rules in `tmtrain.simulation.flash`.
+We ran the reference ourselves (``data/mqsim/README.md``). Its device is described here, its rules are those of
+`tmtrain.simulation.flash`. Known differences:
 
-Known differences:
-
-* MQSim cuts the time of each message on the link to whole nanoseconds; ours are 0.06 to 0.7 ns longer.
-* Which of several events of the same nanosecond comes first is not the same, so commands with several planes differ by
-  some in random reads, and times by up to 0.7 % (case 3e).
+* MQSim cuts the time of each message on the link to whole nanoseconds; ours are 0.06 to 0.7 ns more.
+* Of several events of the same nanosecond another one may come first. So commands with several planes differ by some in
+  random reads, and times by up to 0.7 % (case 3e).
 * Writes that wait for a free block go on in order of arrival; MQSim keeps them ordered by memory address. It shows where
   collection starts no earlier than writes stop (case 4s): one page copied in 330,000.
-* The host of MQSim queues 65,535 requests at most, and then rings for one as one is done. Ours rings for all at once: the
-  first of 300,000 requests comes 0.9 ms later. Least latencies are therefore not compared.
+* The host of MQSim queues 65,535 requests at most, and then rings for one as one is done. Ours rings for all at once, and
+  the first of 300,000 requests comes 0.9 ms later. So least latencies are not compared.
 
 Where blocks are collected nothing else differs: in all other cases the same pages are copied.
 """
@@ -40,6 +39,31 @@ _STOP_BLOCKS = 10
 """Host writes stop below so many free blocks; also the least threshold of collection."""
 _CHANNELS = {"A8": 8, "A2": 2}
 _COUNT_TOLERANCE, _AMPLIFICATION_TOLERANCE, _TIME_TOLERANCE = 0.0, 0.05, 0.1
+
+_TIMING = Timing(
+    read_s=50.02e-6,
+    program_s=600e-6,
+    erase_s=3.8e-3,
+    channel_bytes_per_s=500e6,
+    commands=Commands(
+        read_s=290e-9,
+        read_further_s=650e-9,
+        program_s=361e-9,
+        program_further_s=816e-9,
+        erase_s=220e-9,
+        erase_further_s=700e-9,
+    ),
+)
+_LINK = HostLink(
+    bytes_per_s=4 * 1.969e9,
+    packet_bytes=128,
+    packet_overhead_bytes=28,
+    doorbell_bytes=4,
+    fetch_bytes=4,
+    command_bytes=72,
+    completion_bytes=16,
+)
+"""As both devices were configured."""
 
 _Row = dict[str, str]
 
@@ -82,29 +106,8 @@ def mqsim_device(name: str, *, collect_share: float = 0.06) -> FlashDevice:
             page_bytes=2**14,
             capacity_bytes=channels * 2**31,
         ),
-        timing=Timing(
-            read_s=50.02e-6,
-            program_s=600e-6,
-            erase_s=3.8e-3,
-            channel_bytes_per_s=500e6,
-            commands=Commands(
-                read_s=290e-9,
-                read_further_s=650e-9,
-                program_s=361e-9,
-                program_further_s=816e-9,
-                erase_s=220e-9,
-                erase_further_s=700e-9,
-            ),
-        ),
-        link=HostLink(
-            bytes_per_s=4 * 1.969e9,
-            packet_bytes=128,
-            packet_overhead_bytes=28,
-            doorbell_bytes=4,
-            fetch_bytes=4,
-            command_bytes=72,
-            completion_bytes=16,
-        ),
+        timing=_TIMING,
+        link=_LINK,
         endurance=Endurance(cycles=10_000),
         translation=Translation(
             over_provisioning=0.28,
@@ -117,6 +120,7 @@ def mqsim_device(name: str, *, collect_share: float = 0.06) -> FlashDevice:
 
 
 def _counts(result: FlashResult, reference: _Row) -> Iterator[Comparison]:
+    # Which pages a collection copies depends on the order of events of the same nanosecond: not exact where there is one.
     operations, collects = result.operations, int(reference["gc_page_moves"]) > 0
     exact = {
         "pages written by the host": (operations.host_programs, "host_page_writes"),
@@ -139,30 +143,26 @@ def _counts(result: FlashResult, reference: _Row) -> Iterator[Comparison]:
 
 
 def _times(result: FlashResult, phases: list[_Row]) -> Iterator[Comparison]:
+    # A trace is its phases one after the other, and so are the requests of its result.
     first = 0
     for phase in phases:
         rows = slice(first, first + int(phase["reads"]) + int(phase["writes"]))
         first = rows.stop
-        makespan = result.makespan_s(rows)
-        yield _comparison(
-            phase,
-            f"{phase['phase']}: makespan, s",
-            makespan,
-            float(phase["duration_ns"]) / 1e9,
-            _TIME_TOLERANCE,
-        )
+        quantity, reference = f"{phase['phase']}: makespan, s", float(phase["duration_ns"]) / 1e9
+        yield _comparison(phase, quantity, result.makespan_s(rows), reference, _TIME_TOLERANCE)
         for kind in (RequestKind.READ, RequestKind.WRITE):
-            name = kind.name.lower()
-            if phase[f"{name}_e2e_mean_us"]:
-                latency = result.latency(kind, rows)
-                for which, model in (
-                    ("mean", latency.mean_s),
-                    ("p50", latency.p50_s),
-                    ("p99", latency.p99_s),
-                ):
-                    reference = float(phase[f"{name}_e2e_{which}_us"]) / 1e6
-                    quantity = f"{phase['phase']}: {which} latency of {name}s, s"
-                    yield _comparison(phase, quantity, model, reference, _TIME_TOLERANCE)
+            yield from _latencies(result, kind, rows, phase)
+
+
+def _latencies(result: FlashResult, kind: RequestKind, rows: slice, phase: _Row) -> Iterator[Comparison]:
+    name = kind.name.lower()
+    if not phase[f"{name}_e2e_mean_us"]:  # the phase has no such requests
+        return
+    latency = result.latency(kind, rows)
+    for which, model in (("mean", latency.mean_s), ("p50", latency.p50_s), ("p99", latency.p99_s)):
+        reference = float(phase[f"{name}_e2e_{which}_us"]) / 1e6
+        quantity = f"{phase['phase']}: {which} latency of {name}s, s"
+        yield _comparison(phase, quantity, model, reference, _TIME_TOLERANCE)
 
 
 def _comparison(row: _Row, quantity: str, model: float, reference: float, tolerance: float) -> Comparison:

@@ -1,4 +1,4 @@
-"""The request traces that were given to MQSim, recomputed: columns of a few integers, from fixed seeds.
+"""The request traces that MQSim ran, generated from fixed seeds: columns of a few integers.
 
 Each trace first fills its data; later phases begin when the device has come to rest. All requests of a phase arrive at
 once (but for one open-loop case), so the queue depth alone decides how many are inside.
@@ -53,7 +53,7 @@ class RequestTrace:
 
 
 def make_trace(case: str) -> RequestTrace:
-    """Make the trace of a case in `CASES`."""
+    """Generate the trace of a case in `CASES`."""
     table = np.array(list(CASES[case]()), np.int64)
     return RequestTrace(
         arrival_ns=table[:, 0],

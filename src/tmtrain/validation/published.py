@@ -1,7 +1,7 @@
 """Whole training runs beside what was published of them: Megatron-LM, MLPerf's ResNet-50 and BERT, watts of TPU v4.
 
 Claimed: 10 % of the time of Megatron-LM, and the measured band of the power of TPU v4. Shown, not claimed: MLPerf. What its
-programs fuse is not published; it was put together from rules when the measurements were known (Note [Passes] in
+programs fuse is not published. It was put together from rules when the measurements were known (Note [Passes] in
 `tmtrain.validation.resnet50`, `tmtrain.validation.bert`), so agreement there is no prediction.
 """
 

@@ -9,11 +9,11 @@ kernel. Per result, forward: statistics (1), normalise (2); backward: sums over 
 besides: the shortcut is read (1), its gradient written (1), the gradients of both branches added (3).
 
 *compiler* (XLA; "tf.matmul supports fusing into its input and output", Cloud TPU documentation, TensorFlow performance
-guide): elementwise work and sums over a result join the convolution that makes or reads it; what several read is written
+guide): elementwise work and sums over a result join the convolution that writes or reads it; what several read is written
 once. Per result, forward nothing: statistics join the convolution, normalising the ones that read it. Backward: sums join
-the convolution that makes the gradient and read the activation (1), and both gradient convolutions make theirs on the fly
+the convolution that writes the gradient and read the activation (1), and both gradient convolutions form theirs on the fly
 from two tensors instead of one (2). Per block: the sum is written, since the next convolution and the next shortcut read it
-(3); the shortcut's gradient joins the convolution that makes the other (1).
+(3); the shortcut's gradient joins the convolution that writes the other (1).
 
 Known limitation: pooling, classifier, optimizer and reductions between chips are left out, together 1 to 2 %.
 """
@@ -36,9 +36,9 @@ class Passes:
     """Passes over memory between convolutions, forward and backward: Note [Passes]."""
 
     per_result: int
-    """Over what a convolution makes."""
+    """Over the result of a convolution."""
     per_block: int
-    """Besides, over what a block makes."""
+    """Besides, over the result of a block."""
 
 
 PASSES: dict[Stack, Passes] = {

@@ -1,12 +1,12 @@
-"""What work that is counted by hand takes on a machine: the same closed forms as those of `tmtrain.lowering.cost`.
+"""What work that is counted by hand takes on a machine, by the same closed forms as those of `tmtrain.lowering.cost`.
 
-Published measurements are of whole programs, so one number stands for all that the closed forms leave out, the same for
-every model and machine: Note [Efficiency].
+Published measurements are of whole programs. So one number, the same for every model and machine, accounts for all that the
+closed forms leave out: Note [Efficiency].
 
 Note [Efficiency]: products take 1/0.70 of their systolic time. The number is calibrated on a single measurement, Megatron
-175B with full recomputation on A100s, and nothing else is calibrated; but the other seven times of that paper were known
-when what a layer does was written down. Single large products reach 0.869 there (ml-engineering, "max achievable matmul");
-the rest is what thread blocks that do not divide the result, and a clock under the power limit, cost in a long run
+175B with full recomputation on A100s, and nothing else is calibrated. But the other seven times of that paper were known
+when what a layer does was written down. Single large products reach 0.869 there (ml-engineering, "max achievable matmul").
+The rest is lost to thread blocks that do not divide the result, and to a clock under the power limit in a long run
 (assumed, not separated).
 """
 

@@ -9,8 +9,8 @@ import torch
 from tests.support.models import TINY
 
 from tmtrain.capturing import StepOptions, capture_model
+from tmtrain.capturing.fake import capture_zoo_model
 from tmtrain.capturing.jobs.catalog import resolve_options
-from tmtrain.capturing.jobs.fake import capture_zoo_model
 from tmtrain.capturing.jobs.job import TrainingJob
 from tmtrain.capturing.jobs.options import Checkpointing
 from tmtrain.capturing.jobs.zoo import build_job
@@ -54,18 +54,18 @@ def test_forward_loss_and_optimizer_are_the_same(steps: Steps) -> None:
 def work(trace: Trace, phase: Phase) -> list[tuple[str, str, int]]:
     """Names, modules and FLOPs of the operators of a phase; checkpointing may add views, which do nothing."""
     o = trace.operators
-    found = np.flatnonzero((o.phase == phase) & ~o.is_view)
-    return [(o.name[t], o.module[t], int(o.flops[t])) for t in found]
+    working = np.flatnonzero((o.phase == phase) & ~o.is_view)
+    return [(o.name[t], o.module[t], int(o.flops[t])) for t in working]
 
 
 def test_full_checkpointing_computes_the_blocks_twice(steps: Steps) -> None:
-    again = products_of_blocks(steps.plain)
+    recomputed = products_of_blocks(steps.plain)
     if steps.name in ("llama-tiny", "vit-tiny"):
         # These blocks end with a matrix product and an addition, which backward does not look at: torch stops
         # before them.
-        ends = {block: t for t, block, _ in again}
-        again = [product for product in again if product[0] not in ends.values()]
-    assert flops(steps.full) == flops(steps.plain) + sum(count for _, _, count in again)
+        ends = {block: t for t, block, _ in recomputed}
+        recomputed = [product for product in recomputed if product[0] not in ends.values()]
+    assert flops(steps.full) == flops(steps.plain) + sum(count for _, _, count in recomputed)
 
 
 def test_selective_checkpointing_computes_no_product_of_weights_twice(steps: Steps) -> None:
@@ -78,13 +78,13 @@ def test_selective_checkpointing_computes_no_product_of_weights_twice(steps: Ste
 def products_of_blocks(trace: Trace) -> list[tuple[int, str, int]]:
     """Operators of forward with FLOPs inside blocks: which, its block, its FLOPs."""
     o = trace.operators
-    found = []
+    products = []
     for t in np.flatnonzero((o.phase == Phase.FORWARD) & (o.flops > 0)):
         block = BLOCK.match(o.module[t])
         if block:
-            found.append((int(t), block[0], int(o.flops[t])))
-    assert found
-    return found
+            products.append((int(t), block[0], int(o.flops[t])))
+    assert products
+    return products
 
 
 def flops(trace: Trace) -> int:
@@ -110,9 +110,9 @@ def real_job(name: str, checkpointing: Checkpointing | None) -> TrainingJob:
 @pytest.mark.parametrize("name", TINY)
 def test_training_is_the_same_bit_for_bit(name: str, checkpointing: Checkpointing) -> None:
     plain, saved = real_job(name, None).model, real_job(name, checkpointing).model
-    for (path, expected), found in zip(plain.named_parameters(), saved.parameters(), strict=True):
+    for (path, expected), actual in zip(plain.named_parameters(), saved.parameters(), strict=True):
         assert torch.isfinite(expected).all()
-        assert torch.equal(found, expected), path
+        assert torch.equal(actual, expected), path
 
 
 def test_blocks_count_a_batch_of_batch_norm_twice() -> None:

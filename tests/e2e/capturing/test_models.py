@@ -1,4 +1,4 @@
-"""The verbs a user calls: zoo models by name, their own function by file, and what they are told when it fails."""
+"""The verbs a user calls: zoo models by name, their own function by file, and the messages when it fails."""
 
 import subprocess
 import sys
@@ -45,12 +45,12 @@ def test_captures_are_the_same_in_every_process() -> None:
 def test_options_change_what_they_name() -> None:
     default = capture_model("gpt2-tiny", StepOptions(dtype="fp32"))
     half = capture_model("gpt2-tiny", StepOptions(dtype="bf16"))
-    longer = capture_model("gpt2-tiny", StepOptions(dtype="fp32", sequence=32, batch=4))
+    larger = capture_model("gpt2-tiny", StepOptions(dtype="fp32", sequence=32, batch=4))
     sgd = capture_model("gpt2-tiny", StepOptions(dtype="fp32", optimizer="sgd"))
     adafactor = capture_model("gpt2-tiny", StepOptions(dtype="fp32", optimizer="adafactor"))
     assert parameter_bytes(default) == 2 * parameter_bytes(half)
-    assert longer.samples == 4
-    assert longer.footprint_bytes > 2 * default.footprint_bytes
+    assert larger.samples == 4
+    assert larger.footprint_bytes > 2 * default.footprint_bytes
     assert state_bytes(sgd) == parameter_bytes(sgd)
     assert state_bytes(default) == 2 * parameter_bytes(default) + 4 * 28  # one step counter per parameter
     assert 0 < state_bytes(adafactor) < parameter_bytes(adafactor)
@@ -118,8 +118,8 @@ def test_wrong_names_are_refused_before_torch_is_imported() -> None:
         "try:\n    capture_model('nothing')\nexcept Exception as error:\n    print(type(error).__name__)\n"
         "assert 'torch' not in sys.modules"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "InputError"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "InputError"
 
 
 JOB = """

@@ -56,7 +56,7 @@ class Pair(NamedTuple):
     fake: Trace
     real: Trace
 
-    def blocks(self) -> list[tuple[str, int, int, int, int]]:
+    def opcodes(self) -> list[tuple[str, int, int, int, int]]:
         names = self.fake.operators.name, self.real.operators.name
         return difflib.SequenceMatcher(None, *names, autojunk=False).get_opcodes()
 
@@ -64,7 +64,7 @@ class Pair(NamedTuple):
         """Operators of the fake step and what they are in the real one."""
         return {
             start + i: other + i
-            for tag, start, end, other, _ in self.blocks()
+            for tag, start, end, other, _ in self.opcodes()
             if tag == "equal"
             for i in range(end - start)
         }
@@ -98,8 +98,8 @@ def test_the_peak_is_the_same(pair: Pair) -> None:
 
 
 def test_the_operators_are_the_same(pair: Pair) -> None:
-    extra = [pair.real.operators.name[j:j_end] for tag, _, _, j, j_end in pair.blocks() if tag != "equal"]
-    missing = [1 for tag, *_ in pair.blocks() if tag in ("delete", "replace")]
+    extra = [pair.real.operators.name[j:j_end] for tag, _, _, j, j_end in pair.opcodes() if tag != "equal"]
+    missing = [1 for tag, *_ in pair.opcodes() if tag in ("delete", "replace")]
     assert not missing
     assert extra == ([PACKING_CHECK] if pair.model.task == "CausalLM" else [])
 
@@ -141,18 +141,18 @@ def test_every_storage_is_born_and_dies_at_the_same_operator(pair: Pair) -> None
     aligned = pair.aligned()
     fake, real = births(pair.fake), births(pair.real)
     assert len(fake) > 100
-    for (t, place), storage in fake.items():
-        other = real[aligned[t], place]
+    for (t, position), storage in fake.items():
+        other = real[aligned[t], position]
         assert (pair.fake.storages.birth_op[storage], pair.real.storages.birth_op[other]) == (t, aligned[t])
         last = int(pair.fake.storages.death_op[storage]) - 1
         assert aligned[last] == pair.real.storages.death_op[other] - 1, pair.fake.storages.name[storage]
 
 
 def births(trace: Trace) -> dict[tuple[int, int], int]:
-    """Storages that operators made, by operator and result."""
+    """Storages that operators allocated, by operator and result."""
     o = trace.operands
-    made = np.flatnonzero(o.allocates)
-    return {(int(o.op[i]), int(o.position[i]) + int(o.item[i])): int(o.storage[i]) for i in made}
+    allocating = np.flatnonzero(o.allocates)
+    return {(int(o.op[i]), int(o.position[i]) + int(o.item[i])): int(o.storage[i]) for i in allocating}
 
 
 def test_the_trace_is_consistent_in_itself(pair: Pair) -> None:

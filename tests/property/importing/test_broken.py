@@ -14,11 +14,23 @@ from tmtrain.exports.example import example_ledger
 from tmtrain.importing import import_trace
 
 RELU = {
-    "id": 2, "name": "aten::relu", "ctrl_deps": 1,
-    "inputs": {"values": [[5, 1, 0, 8, 4, "cpu"]], "shapes": [[2, 4]], "types": ["Tensor(float)"], "strides": [[4, 1]]},
-    "outputs": {"values": [[6, 2, 0, 8, 4, "cpu"]], "shapes": [[2, 4]], "types": ["Tensor(float)"], "strides": [[4, 1]]},
+    "id": 2,
+    "name": "aten::relu",
+    "ctrl_deps": 1,
+    "inputs": {
+        "values": [[5, 1, 0, 8, 4, "cpu"]],
+        "shapes": [[2, 4]],
+        "types": ["Tensor(float)"],
+        "strides": [[4, 1]],
+    },
+    "outputs": {
+        "values": [[6, 2, 0, 8, 4, "cpu"]],
+        "shapes": [[2, 4]],
+        "types": ["Tensor(float)"],
+        "strides": [[4, 1]],
+    },
     "attrs": [{"name": "op_schema", "type": "string", "value": "aten::relu(Tensor self) -> Tensor"}],
-}  # fmt: skip
+}
 PYTORCH = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [RELU]})
 REPEATED = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -34,12 +46,12 @@ def _import_or_refuse(path: Path) -> None:
     assert not message or path.name in message
 
 
-def _broken(data: bytes, place: float, change: bytes, cut: bool) -> bytes:
-    at = int(place * len(data))
+def _broken(data: bytes, share: float, change: bytes, cut: bool) -> bytes:
+    at = int(share * len(data))
     return data[:at] + change + (b"" if cut else data[at + len(change) :])
 
 
-PLACES = st.floats(0, 1, exclude_max=True)
+SHARES = st.floats(0, 1, exclude_max=True)
 CHANGES = st.binary(max_size=4)
 
 
@@ -51,10 +63,10 @@ def chakra(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @REPEATED
-@given(place=PLACES, change=CHANGES, cut=st.booleans())
-def test_chakra(place: float, change: bytes, cut: bool, chakra: bytes, tmp_path: Path) -> None:
+@given(share=SHARES, change=CHANGES, cut=st.booleans())
+def test_chakra(share: float, change: bytes, cut: bool, chakra: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.et"
-    path.write_bytes(_broken(chakra, place, change, cut))
+    path.write_bytes(_broken(chakra, share, change, cut))
     _import_or_refuse(path)
 
 
@@ -64,10 +76,10 @@ WORDS = st.sampled_from(
 
 
 @REPEATED
-@given(place=PLACES, word=WORDS)
-def test_pytorch(place: float, word: str, tmp_path: Path) -> None:
-    # In the place of one number, word or bracket.
-    at = int(place * len(PYTORCH))
+@given(share=SHARES, word=WORDS)
+def test_pytorch(share: float, word: str, tmp_path: Path) -> None:
+    # Instead of one number, word or bracket.
+    at = int(share * len(PYTORCH))
     end = at + 1
     while end < len(PYTORCH) and PYTORCH[end].isalnum() and PYTORCH[at].isalnum():
         end += 1
@@ -77,11 +89,11 @@ def test_pytorch(place: float, word: str, tmp_path: Path) -> None:
 
 
 @REPEATED
-@given(place=PLACES, cell=st.sampled_from(["", "-7", "x", "1e9", "9" * 30, "1,1", "\n", '"', "0 0"]))
-def test_g10(place: float, cell: str, tmp_path: Path) -> None:
+@given(share=SHARES, cell=st.sampled_from(["", "-7", "x", "1e9", "9" * 30, "1,1", "\n", '"', "0 0"]))
+def test_g10(share: float, cell: str, tmp_path: Path) -> None:
     folder = write_g10(tmp_path / "w")
     text = KERNELS + TENSORS
-    at = int(place * len(text))
+    at = int(share * len(text))
     text = text[:at] + cell + text[at + 1 :]
     (folder / "kernels.csv").write_text(
         text[: len(KERNELS) - 1 + len(cell)] if at < len(KERNELS) else KERNELS

@@ -16,9 +16,14 @@ SIZE = st.integers(1, 7)
 
 @settings(max_examples=150, deadline=None)
 @given(
-    m=SIZE, n=SIZE, k=SIZE, rows=SIDE, columns=SIDE,
-    dataflow=st.sampled_from(["weight", "input", "output"]), weight_load=st.sampled_from(["serial", "pipelined"]),
-)  # fmt: skip
+    m=SIZE,
+    n=SIZE,
+    k=SIZE,
+    rows=SIDE,
+    columns=SIDE,
+    dataflow=st.sampled_from(["weight", "input", "output"]),
+    weight_load=st.sampled_from(["serial", "pipelined"]),
+)
 def test_cycles_and_sram_accesses_are_those_of_the_registers(
     m: int, n: int, k: int, rows: int, columns: int, dataflow: Dataflow, weight_load: WeightLoad
 ) -> None:
@@ -29,11 +34,15 @@ def test_cycles_and_sram_accesses_are_those_of_the_registers(
 
     array = replace(
         load_machine("v4-slc").compute,
-        num_arrays=1, array_rows=rows, array_columns=columns, dataflow=dataflow, weight_load=weight_load,
-    )  # fmt: skip
+        num_arrays=1,
+        array_rows=rows,
+        array_columns=columns,
+        dataflow=dataflow,
+        weight_load=weight_load,
+    )
     streamed = {"weight": m, "input": n, "output": k}[dataflow]
     padded = weight_load == "pipelined" and dataflow != "output"
-    # Known limitation of the closed form: the last tile holds its place until a successor could have loaded.
+    # Known limitation of the closed form: the last tile occupies the array until a successor could have loaded.
     charged = max(rows - streamed, 0) if padded else 0
     assert float(matrix_cycles(compute=array, batch=1, m=m, n=n, k=k)) == toy.cycles + charged
 

@@ -47,17 +47,17 @@ def row(trace: Trace, name: str) -> int:
 
 
 def lifetime(trace: Trace, name: str) -> tuple[int, int]:
-    place = row(trace, name)
-    return int(trace.storages.birth_op[place]), int(trace.storages.death_op[place])
+    index = row(trace, name)
+    return int(trace.storages.birth_op[index]), int(trace.storages.death_op[index])
 
 
 def op(trace: Trace, name: str, nth: int = 0) -> int:
-    return [t for t, found in enumerate(trace.operators.name) if found == name][nth]
+    return [t for t, actual in enumerate(trace.operators.name) if actual == name][nth]
 
 
 def with_role(trace: Trace, role: Role) -> list[str]:
     return [
-        name for name, found in zip(trace.storages.name, trace.storages.role, strict=True) if found == role
+        name for name, actual in zip(trace.storages.name, trace.storages.role, strict=True) if actual == role
     ]
 
 
@@ -150,8 +150,8 @@ def test_gradients_kept_and_zeroed_are_persistent() -> None:
     job = Job(zero_grad="never")
     job.optimizer.register_step_post_hook(lambda *_: job.optimizer.zero_grad(set_to_none=False))
     trace = job.trace()
-    place = row(trace, "grad:0.weight")
-    assert trace.storages.persistent[place]
+    index = row(trace, "grad:0.weight")
+    assert trace.storages.persistent[index]
     zeroing = [t for t, name in enumerate(trace.operators.name) if name == "aten.zero_.default"]
     rows = np.isin(trace.operands.op, zeroing) & (trace.operands.position == 0)
     assert not trace.operands.reads[rows].any()
@@ -196,7 +196,7 @@ def test_accumulation_tells_the_second_batch_from_clipping() -> None:
     phase = dict(enumerate(trace.operators.phase))
     assert phase[op(trace, "aten.mul.Tensor", 1)] == Phase.DATA
     assert phase[op(trace, "aten._foreach_norm.Scalar")] == Phase.OPTIMIZER
-    # The second backward adds to the gradients that the first one made.
+    # The second backward adds to the gradients of the first one.
     added = trace.operators.name.count("aten.add_.Tensor")
     assert added == 4 + 4
     assert lifetime(trace, "grad:0.weight")[0] < op(trace, "aten.mul.Tensor", 1)
@@ -287,10 +287,10 @@ def test_checkpointing_keeps_block_inputs_and_one_block(reentrant: bool) -> None
     plain, saved = deep_trace(recompute=False), deep_trace(recompute=True, reentrant=reentrant)
     block = 256 * (64 + 64 + 32) * 4
     assert plain.footprint_bytes - saved.footprint_bytes > 5 * block
-    again = [t for t, name in enumerate(saved.operators.name) if name == "aten.gelu.default"]
-    assert len(again) == 16
-    assert all(saved.operators.phase[t] == Phase.BACKWARD for t in again[8:])
-    assert [saved.operators.module[t] for t in again[8:]] == [f"blocks.{b}.1" for b in reversed(range(8))]
+    gelus = [t for t, name in enumerate(saved.operators.name) if name == "aten.gelu.default"]
+    assert len(gelus) == 16
+    assert all(saved.operators.phase[t] == Phase.BACKWARD for t in gelus[8:])
+    assert [saved.operators.module[t] for t in gelus[8:]] == [f"blocks.{b}.1" for b in reversed(range(8))]
 
 
 def test_batch_norm_writes_its_statistics() -> None:

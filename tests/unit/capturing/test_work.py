@@ -16,20 +16,20 @@ class Works(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: dict[str, OperatorWork] = {}
+        self.work_by_name: dict[str, OperatorWork] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         work = work_of(func, args, kwargs or {}, out)
         if work != NO_WORK:
-            self.found[func.__name__] = work
+            self.work_by_name[func.__name__] = work
         return out
 
 
 def works(function) -> dict[str, OperatorWork]:
     with Works() as collected:
         function()
-    return collected.found
+    return collected.work_by_name
 
 
 def product(batch: int, m: int, n: int, k: int) -> OperatorWork:
@@ -68,37 +68,37 @@ def test_convolution_and_its_backward() -> None:
     # 2 images, 8 channels in 4 groups to 12, kernel 3 x 3 on 10 x 10 without padding: 8 x 8 positions.
     images = torch.ones(2, 8, 10, 10, requires_grad=True)
     layer = torch.nn.Conv2d(8, 12, 3, groups=4)
-    found = works(lambda: layer(images).sum().backward())
+    work_by_name = works(lambda: layer(images).sum().backward())
     forward = product(4, 2 * 64, 3, 2 * 9)
-    assert found["convolution.default"] == forward
-    backward = found["convolution_backward.default"]
+    assert work_by_name["convolution.default"] == forward
+    backward = work_by_name["convolution_backward.default"]
     assert (backward.batch, backward.m, backward.n, backward.k) == (4, 128, 3, 18)
     assert backward.flops > 0
 
 
 def test_transposed_convolution() -> None:
     layer = torch.nn.ConvTranspose2d(6, 4, 2, stride=2)
-    found = works(lambda: layer(torch.ones(3, 6, 5, 5)))
-    assert found["convolution.default"] == product(1, 3 * 25, 4 * 4, 6)
+    work_by_name = works(lambda: layer(torch.ones(3, 6, 5, 5)))
+    assert work_by_name["convolution.default"] == product(1, 3 * 25, 4 * 4, 6)
 
 
 def test_attention_on_cpu_and_its_backward() -> None:
     query, key, value = (torch.ones(2, 3, length, 8, requires_grad=True) for length in (5, 7, 7))
-    found = works(lambda: functional.scaled_dot_product_attention(query, key, value).sum().backward())
-    forward = found["_scaled_dot_product_flash_attention_for_cpu.default"]
-    backward = found["_scaled_dot_product_flash_attention_for_cpu_backward.default"]
+    work_by_name = works(lambda: functional.scaled_dot_product_attention(query, key, value).sum().backward())
+    forward = work_by_name["_scaled_dot_product_flash_attention_for_cpu.default"]
+    backward = work_by_name["_scaled_dot_product_flash_attention_for_cpu_backward.default"]
     one_product = 2 * (2 * 3) * 5 * 7 * 8
     assert forward == OperatorWork(flops=2 * one_product, batch=6, m=5, n=7, k=8)
-    # Scores again, then the gradients of value, scores, query and key.
+    # Scores recomputed, then the gradients of value, scores, query and key.
     assert backward == OperatorWork(flops=5 * one_product, batch=6, m=5, n=7, k=8)
 
 
 def test_a_whole_transformer_block_has_the_flops_of_torchs_counter() -> None:
-    block = torch.nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
     tokens = torch.ones(2, 6, 16)
 
     def step() -> None:
-        block(tokens).sum().backward()
+        layer(tokens).sum().backward()
 
     total = sum_of_work(step)
     with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:

@@ -13,7 +13,7 @@ from tmtrain.exports.chakra import make_chakra, save_chakra
 from tmtrain.exports.example import example_ledger
 from tmtrain.exports.ledger import Ledger, open_ledger
 from tmtrain.importing import import_trace
-from tmtrain.importing.chakra_file import ChakraNode, NodeType, read_chakra
+from tmtrain.importing.execution_traces.chakra_file import ChakraNode, NodeType, read_chakra
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import load_machine
 from tmtrain.planning import plan

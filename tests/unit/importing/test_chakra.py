@@ -8,8 +8,14 @@ import pytest
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
-from tmtrain.importing.chakra_file import ChakraNode, IoInfo, NodeType, read_chakra, write_chakra
-from tmtrain.importing.protobuf_wire import decode_fields, decode_varint, encode_varint
+from tmtrain.importing.execution_traces.chakra_file import (
+    ChakraNode,
+    IoInfo,
+    NodeType,
+    read_chakra,
+    write_chakra,
+)
+from tmtrain.importing.execution_traces.protobuf_wire import decode_fields, decode_varint, encode_varint
 from tmtrain.trace import Phase, Role
 
 RELU = "aten::relu(Tensor self) -> Tensor"
@@ -37,9 +43,13 @@ def _write(path: Path, *nodes: ChakraNode) -> Path:
 
 def test_bytes_on_the_wire_are_those_of_the_schema(tmp_path: Path) -> None:
     node = ChakraNode(
-        id=300, name="a", type=NodeType.COMP, data_deps=(1, 300), duration_micros=2,
+        id=300,
+        name="a",
+        type=NodeType.COMP,
+        data_deps=(1, 300),
+        duration_micros=2,
         attributes={"is_cpu_op": False, "tensor_size": 3, "num_ops": 4},
-    )  # fmt: skip
+    )
     data = _write(tmp_path / "x.et", node).read_bytes()
     # Metadata: field 1, text "0.0.4". Node by hand: key = number << 3 | wire type.
     assert data[:8] == b"\x07\x0a\x050.0.4"
@@ -82,12 +92,23 @@ def test_without_schemas_inputs_are_read_and_outputs_written(tmp_path: Path) -> 
     path = _write(
         tmp_path / "step.et",
         _comp(0, _io((1, 1024)), _io((2, 2048)), duration_micros=5),
-        _comp(1, _io((2, 2048)), _io((3, 1024)), duration_micros=7, data_deps=(0,), attributes={"phase": "backward"}),
         _comp(
-            2, _io((1, 1024), (3, 1024)), _io((1, 1024)), duration_micros=3, data_deps=(1,),
+            1,
+            _io((2, 2048)),
+            _io((3, 1024)),
+            duration_micros=7,
+            data_deps=(0,),
+            attributes={"phase": "backward"},
+        ),
+        _comp(
+            2,
+            _io((1, 1024), (3, 1024)),
+            _io((1, 1024)),
+            duration_micros=3,
+            data_deps=(1,),
             attributes={"phase": "optimizer"},
         ),
-    )  # fmt: skip
+    )
     trace = import_trace(path, samples=4)
     assert (trace.model, trace.samples) == ("step", 4)
     assert trace.operators.name[0] == "chakra.node.kernel0"
@@ -133,11 +154,22 @@ def test_converted_from_pytorch_kernels_give_the_time_of_the_call_they_are_in(tm
     path = _write(
         tmp_path / "x.et",
         _comp(1, _io((1, 8)), _io((2, 8)), duration_micros=90, attributes=cpu | {"op_schema": outer}),
-        _comp(2, _io((1, 8)), _io((2, 8)), duration_micros=50, ctrl_deps=(1,), attributes=cpu | {"op_schema": RELU}),
-        _comp(3, _io((1, 8)), _io((2, 8)), duration_micros=7, ctrl_deps=(2,), attributes={"is_cpu_op": False}),
-        _comp(4, _io((1, 8)), _io((2, 8)), duration_micros=4, ctrl_deps=(2,), attributes={"is_cpu_op": False}),
+        _comp(
+            2,
+            _io((1, 8)),
+            _io((2, 8)),
+            duration_micros=50,
+            ctrl_deps=(1,),
+            attributes=cpu | {"op_schema": RELU},
+        ),
+        _comp(
+            3, _io((1, 8)), _io((2, 8)), duration_micros=7, ctrl_deps=(2,), attributes={"is_cpu_op": False}
+        ),
+        _comp(
+            4, _io((1, 8)), _io((2, 8)), duration_micros=4, ctrl_deps=(2,), attributes={"is_cpu_op": False}
+        ),
         _comp(5, _io((2, 8)), _io((3, 8)), duration_micros=6, attributes=cpu | {"op_schema": RELU}),
-    )  # fmt: skip
+    )
     trace = import_trace(path)
     assert trace.operators.name == ("aten.relu.default", "aten.relu.default")
     assert trace.operators.duration_s is not None

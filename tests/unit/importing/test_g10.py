@@ -1,4 +1,4 @@
-"""Workloads of the G10 artifact: what they say arrives as it is; what is wrong is told by file, line and field."""
+"""Workloads of the G10 artifact: what they say arrives as it is; an error names file, line and field."""
 
 import dataclasses
 import json
@@ -36,8 +36,12 @@ def test_tensors_live_from_first_use_to_death_and_weights_for_ever(tmp_path: Pat
     storages = import_trace(write_g10(tmp_path / "w")).storages
     assert storages.name[:2] == ("net_input#0:MatMul", "weight#1:MatMul")
     assert [(int(b), int(d)) for b, d in zip(storages.birth_op, storages.death_op, strict=True)] == [
-        (0, 3), (0, 4), (0, 2), (1, 3), (2, 4),
-    ]  # fmt: skip
+        (0, 3),
+        (0, 4),
+        (0, 2),
+        (1, 3),
+        (2, 4),
+    ]
     assert np.flatnonzero(storages.persistent).tolist() == [1]
     assert storages.role[4] == Role.GRADIENT
 
@@ -152,7 +156,7 @@ BROKEN_TENSORS = [
     ("2,intermediate,activation,12288,", "2,intermediate,activation,12287,", 4, "bytes"),
     ("2,intermediate,activation", "2,intermediate,guess", 4, "role"),
     ("2,intermediate,activation", "2,eternal,activation", 4, "kind"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("old", "new", "line", "field"), BROKEN_TENSORS)

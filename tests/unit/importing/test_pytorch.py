@@ -11,9 +11,8 @@ from tests.support.execution_traces import BATCH, observe_step
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
-from tmtrain.importing.aten import kinds_of_operators
-from tmtrain.importing.op_schema import parse_schema
-from tmtrain.importing.products import product_of
+from tmtrain.importing.execution_traces.aten import kinds_of_operators, parse_schema
+from tmtrain.importing.execution_traces.products import product_of
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
 from tmtrain.policies import make_policy
@@ -116,8 +115,13 @@ def _node(number: int, name: str, inputs: Any, outputs: Any, schema: str) -> dic
     ]
     attrs = [{"name": "op_schema", "type": "string", "value": schema}]
     return {
-        "id": number, "name": name, "ctrl_deps": 1, "inputs": sides[0], "outputs": sides[1], "attrs": attrs
-    }  # fmt: skip
+        "id": number,
+        "name": name,
+        "ctrl_deps": 1,
+        "inputs": sides[0],
+        "outputs": sides[1],
+        "attrs": attrs,
+    }
 
 
 RELU = "aten::relu(Tensor self) -> Tensor"

@@ -22,9 +22,14 @@ windows = st.builds(
 )
 groups = st.sampled_from([1, 2, 6])
 convolutions = st.builds(
-    Convolution, images=st.integers(1, 2), channels=st.just(6), filters=st.just(12),
-    height=windows, width=windows, groups=groups,
-)  # fmt: skip
+    Convolution,
+    images=st.integers(1, 2),
+    channels=st.just(6),
+    filters=st.just(12),
+    height=windows,
+    width=windows,
+    groups=groups,
+)
 
 
 def seen_by(window: Window) -> list[list[int]]:

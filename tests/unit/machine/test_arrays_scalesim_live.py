@@ -39,9 +39,13 @@ def report(folder: Path, name: str) -> dict[str, float]:
 def test_one_product(tmp_path: Path, dataflow: Dataflow, m: int, n: int, k: int) -> None:
     rows, columns = 8, 12
     files = write_files(
-        tmp_path, array_rows=rows, array_cols=columns, dataflow=f"{dataflow[0]}s",
-        topology=f"Layer, M, N, K,\nlayer, {m}, {n}, {k},\n", sram_kb=1024,
-    )  # fmt: skip
+        tmp_path,
+        array_rows=rows,
+        array_cols=columns,
+        dataflow=f"{dataflow[0]}s",
+        topology=f"Layer, M, N, K,\nlayer, {m}, {n}, {k},\n",
+        sram_kb=1024,
+    )
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *files.values(), str(tmp_path)],
         capture_output=True,
@@ -52,8 +56,12 @@ def test_one_product(tmp_path: Path, dataflow: Dataflow, m: int, n: int, k: int)
 
     array = replace(
         load_machine("v4-slc").compute,
-        num_arrays=1, array_rows=rows, array_columns=columns, dataflow=dataflow, weight_load="serial",
-    )  # fmt: skip
+        num_arrays=1,
+        array_rows=rows,
+        array_columns=columns,
+        dataflow=dataflow,
+        weight_load="serial",
+    )
     shape = {"batch": 1, "m": m, "n": n, "k": k}
     assert report(tmp_path, "COMPUTE_REPORT.csv")["Total Cycles"] + 1 == float(
         matrix_cycles(compute=array, **shape)

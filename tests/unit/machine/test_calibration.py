@@ -54,9 +54,10 @@ def test_slices_share_the_measured_time(tmp_path: Path) -> None:
 
 def test_parquet_is_the_same_table(tmp_path: Path) -> None:
     columns = {
-        "operator": ["mm", "aten.relu.default", "mm"], "shapes": ["32x32;32x32", "32x32", "1x1;1x1"],
+        "operator": ["mm", "aten.relu.default", "mm"],
+        "shapes": ["32x32;32x32", "32x32", "1x1;1x1"],
         "seconds": [0.25, 0.5, 9.0],
-    }  # fmt: skip
+    }
     pq.write_table(pa.table(columns), tmp_path / "times.parquet")
     assert read_calibration(tmp_path / "times.parquet") == read_calibration(table(tmp_path, TABLE))
 
@@ -98,11 +99,11 @@ def test_a_plan_belongs_to_the_measured_times_it_was_made_with(tmp_path: Path) -
     shape = "x".join(map(str, trace.operands.shape[read]))
     timed = calibrated(table(tmp_path, f"{HEAD}gelu,{shape},0.0001\n"))
     timeline = lower(trace, machine=timed, fast_bytes=int(0.6 * trace.footprint_bytes))
-    made = plan(timeline, machine=timed, objective="time")
-    assert check_plan(trace, made, machine=timed).ok
+    timed_plan = plan(timeline, machine=timed, objective="time")
+    assert check_plan(trace, timed_plan, machine=timed).ok
     plain = lower(trace, machine=load_machine("v4-slc"), fast_bytes=timeline.fast_bytes)
     with pytest.raises(TmtrainError):
-        check_plan_fits(made, plain)
+        check_plan_fits(timed_plan, plain)
 
 
 def test_the_command_line_counts_what_was_measured(
@@ -120,9 +121,14 @@ def test_the_command_line_counts_what_was_measured(
 def test_a_study_uses_measured_times_and_refuses_those_of_another_step(tmp_path: Path) -> None:
     save_trace(example_trace(), tmp_path / "example.trace")
     study = Study(
-        models=(str(tmp_path / "example.trace"),), calibration=table(tmp_path, TABLE), policies=("all-fast",),
-        fasts=(FastCapacity(fraction=1.0),), sensitivity=False, bounded=(), keep_runs=False,
-    )  # fmt: skip
+        models=(str(tmp_path / "example.trace"),),
+        calibration=table(tmp_path, TABLE),
+        policies=("all-fast",),
+        fasts=(FastCapacity(fraction=1.0),),
+        sensitivity=False,
+        bounded=(),
+        keep_runs=False,
+    )
     slow = evaluate(study, out=tmp_path / "measured").rows[0].step_time_s
     quick = evaluate(replace(study, calibration=None), out=tmp_path / "modelled").rows[0].step_time_s
     assert slow == pytest.approx(quick + 1.0, rel=1e-3)  # two products of 0.25 s and a ReLU of 0.5 s

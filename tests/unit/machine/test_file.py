@@ -6,7 +6,7 @@ import pytest
 
 from tmtrain.errors import InputError, MachineError
 from tmtrain.machine import describe_machine, list_machines, load_machine, memory_cost_usd
-from tmtrain.machine.field import DEVICE_FIELDS, FIELDS
+from tmtrain.machine.constants.field import DEVICE_FIELDS, FIELDS
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "machine-format.md"
 COMPLETE = """
@@ -72,9 +72,14 @@ channel_bandwidth = "2 GB/s"
 over_provisioning = 0.1
 """
 OPTIONAL = {
-    "compute.transcendental_share", "compute.reduction_share", "fast.stacks", "fast.loss_per_decade", "fast.full",
-    "slow.shared_bandwidth", "slow.retention_factor",
-}  # fmt: skip
+    "compute.transcendental_share",
+    "compute.reduction_share",
+    "fast.stacks",
+    "fast.loss_per_decade",
+    "fast.full",
+    "slow.shared_bandwidth",
+    "slow.retention_factor",
+}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -167,7 +172,11 @@ def _without(text: str, *, section: str, key: str) -> str:
         ("value = 1000", 'value = "1000"', "slow.write_bandwidth: Expected `float`, got `str`"),
         ('"serial"', '"eager"', "compute.weight_load is 'eager': write weight_load = "),
         ('"serial"', "1", "compute.weight_load is 1: write weight_load"),
-        ('"serial"', '"serial"\ndataflow = "row"', "compute.dataflow is 'row': write dataflow = \"weight\" or"),
+        (
+            '"serial"',
+            '"serial"\ndataflow = "row"',
+            "compute.dataflow is 'row': write dataflow = \"weight\" or",
+        ),
         ("schema = 1", "schema = 2", "has schema version 2, this release reads 1"),
         ("schema = 1", 'schema = 1\nlink = "fast"', "not TOML"),
         ("schema = 1", "schema = 1\nname = 5", "Expected `str | null`, got `int`"),
@@ -177,22 +186,48 @@ def _without(text: str, *, section: str, key: str) -> str:
         ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "1.5 GB/s"', "slow.shared_bandwidth is 1.5"),
         ('"3000 cycles"', '"3000 cycles"\nshared_bandwidth = "3.5 GB/s"', "slow.shared_bandwidth is 3.5"),
         ('page = "4 KiB"', 'page = "2 GiB"', "fast.capacity is 1073741824 B, less than one page"),
-        ('page = "4 KiB"', 'page = "16 KiB"', "slow.capacity is 1000000000000 B, not a whole number of pages "
-         "(slow.page is 16384 B): the nearest below is 999999995904 B"),
-        ('"50 pages"', '"262145 pages"', "paging.fault_batch is 262145 pages of 4096 B, more than fast.capacity, "
-         "which is 1073741824 B"),
-        ('"100 GB/s"', '"1.9 GB/s"', "slow.read_bandwidth and link.bandwidth let 2 GB/s pass, more than "
-         "fast.bandwidth, which is 1.9 GB/s"),
+        (
+            'page = "4 KiB"',
+            'page = "16 KiB"',
+            "slow.capacity is 1000000000000 B, not a whole number of pages "
+            "(slow.page is 16384 B): the nearest below is 999999995904 B",
+        ),
+        (
+            '"50 pages"',
+            '"262145 pages"',
+            "paging.fault_batch is 262145 pages of 4096 B, more than fast.capacity, which is 1073741824 B",
+        ),
+        (
+            '"100 GB/s"',
+            '"1.9 GB/s"',
+            "slow.read_bandwidth and link.bandwidth let 2 GB/s pass, more than "
+            "fast.bandwidth, which is 1.9 GB/s",
+        ),
         ('"100 GB/s"', '"0 GB/s"', "fast.bandwidth is 0 GB/s: it must be a finite number above 0"),
-        ('bandwidth = "4 GB/s"', 'bandwidth = "-4 GB/s"', "link.bandwidth is -4 GB/s: it must be a finite number"),
+        (
+            'bandwidth = "4 GB/s"',
+            'bandwidth = "-4 GB/s"',
+            "link.bandwidth is -4 GB/s: it must be a finite number",
+        ),
         ('bandwidth = "4 GB/s"', "bandwidth = 4", "link.bandwidth: a data rate needs a unit"),
-        ('sram = "1 MiB"', 'sram = "511 B"', "compute.sram is 511 B, but one tile of weights for 1 arrays of 16 x 16 "
-         "(num_arrays, array_rows, array_columns) takes 512 B"),
-        ('sram = "1 MiB"', 'sram = "2 GiB"', "compute.sram is 2147483648 B, more than fast.capacity, which is "
-         "1073741824 B"),
-        ("value = 1000", "value = 1000, range = [2000, 500]", "slow.write_bandwidth has the range [2000, 500]: write"),
+        (
+            'sram = "1 MiB"',
+            'sram = "511 B"',
+            "compute.sram is 511 B, but one tile of weights for 1 arrays of 16 x 16 "
+            "(num_arrays, array_rows, array_columns) takes 512 B",
+        ),
+        (
+            'sram = "1 MiB"',
+            'sram = "2 GiB"',
+            "compute.sram is 2147483648 B, more than fast.capacity, which is 1073741824 B",
+        ),
+        (
+            "value = 1000",
+            "value = 1000, range = [2000, 500]",
+            "slow.write_bandwidth has the range [2000, 500]: write",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused_with_its_path(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert COMPLETE.count(old) == 1
     assert said in refusal(tmp_path, COMPLETE.replace(old, new))
@@ -223,27 +258,57 @@ def test_a_capacity_is_that_of_the_parts_to_within_a_block_of_each_plane_or_what
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("channels = 2\n", "channels = 3\n", "slow.capacity is 1000000000000 B, but slow.device has 3 channels x 2 dies x "
-         "2 planes x 62500 blocks x 2000000 B = 1500000000000 B"),
-        ('"2000 kB"', '"2001 kB"', "slow.device.block is 2001000 B, not a multiple of slow.device.page, which is 4000 B"),
-        ('channel_bandwidth = "2 GB/s"', 'channel_bandwidth = "0.9 GB/s"', "slow.read_bandwidth is 2 GB/s, but the "
-         "channels carry at most 1.8 GB/s (slow.device)"),
-        ('channel_bandwidth = "2 GB/s"', 'channel_bandwidth = "1.2 GB/s"', "slow.shared_bandwidth is 3 GB/s, but the "
-         "channels carry at most 2.4 GB/s (slow.device)"),
+        (
+            "channels = 2\n",
+            "channels = 3\n",
+            "slow.capacity is 1000000000000 B, but slow.device has 3 channels x 2 dies x "
+            "2 planes x 62500 blocks x 2000000 B = 1500000000000 B",
+        ),
+        (
+            '"2000 kB"',
+            '"2001 kB"',
+            "slow.device.block is 2001000 B, not a multiple of slow.device.page, which is 4000 B",
+        ),
+        (
+            'channel_bandwidth = "2 GB/s"',
+            'channel_bandwidth = "0.9 GB/s"',
+            "slow.read_bandwidth is 2 GB/s, but the channels carry at most 1.8 GB/s (slow.device)",
+        ),
+        (
+            'channel_bandwidth = "2 GB/s"',
+            'channel_bandwidth = "1.2 GB/s"',
+            "slow.shared_bandwidth is 3 GB/s, but the channels carry at most 2.4 GB/s (slow.device)",
+        ),
         # 8 planes x 4 kB in 20 us are 1.6 GB/s; in 40 us 0.8 GB/s.
-        ('array_read = "4 us"', 'array_read = "20 us"', "slow.read_bandwidth is 2 GB/s, but the dies read at most 1.6"),
+        (
+            'array_read = "4 us"',
+            'array_read = "20 us"',
+            "slow.read_bandwidth is 2 GB/s, but the dies read at most 1.6",
+        ),
         ('"10 us"', '"40 us"', "slow.write_bandwidth is 1 GB/s, but the dies write at most 0.8 GB/s"),
         ('"2 ms"', '"0 ms"', "slow.device.array_erase is 0 ms: it must be a finite number above 0"),
         ('"2 ms"', '"-2 ms"', "slow.device.array_erase is -2 ms: it must be a finite number above 0"),
         ('"2 ms"', "2", "slow.device.array_erase: a time needs a unit: write it for example in us"),
         ('"2 ms"', '"2 GB/s"', "slow.device.array_erase: 'GB/s' is not a unit of time"),
-        ("planes_per_die = 2", "planes_per_die = 0", "slow.device.planes_per_die is 0: it must be a finite number of at"),
+        (
+            "planes_per_die = 2",
+            "planes_per_die = 0",
+            "slow.device.planes_per_die is 0: it must be a finite number of at",
+        ),
         ("planes_per_die = 2", "", "slow.device.planes_per_die is missing"),
-        ("over_provisioning = 0.1", "over_provisioning = 1", "slow.device.over_provisioning is 1: it must be a finite"),
+        (
+            "over_provisioning = 0.1",
+            "over_provisioning = 1",
+            "slow.device.over_provisioning is 1: it must be a finite",
+        ),
         ("over_provisioning = 0.1", "spare = 0.1", "slow.device.spare is not a key of a machine file"),
-        ("channels = 2\n", 'channels = 2\nsuspend = "on"\n', "slow.device.suspend is 'on': write suspend = \"off\""),
+        (
+            "channels = 2\n",
+            'channels = 2\nsuspend = "on"\n',
+            "slow.device.suspend is 'on': write suspend = \"off\"",
+        ),
     ],
-)  # fmt: skip
+)
 def test_parts_that_make_no_sense_are_refused_with_their_path(
     tmp_path: Path, old: str, new: str, said: str
 ) -> None:

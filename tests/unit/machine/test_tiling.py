@@ -92,9 +92,12 @@ def test_no_tile_sizes_and_no_order_of_loops_move_less(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    m=st.integers(1, 900), n=st.integers(1, 900), k=st.integers(1, 900), capacity=st.sampled_from([300, 5000, 10**5]),
+    m=st.integers(1, 900),
+    n=st.integers(1, 900),
+    k=st.integers(1, 900),
+    capacity=st.sampled_from([300, 5000, 10**5]),
     batch=st.integers(1, 5),
-)  # fmt: skip
+)
 def test_never_below_the_known_bounds(m: int, n: int, k: int, capacity: int, batch: int) -> None:
     """Smith, Lowery, Langou, van de Geijn (2019): a product moves at least 2MNK/sqrt(S) - 2S elements, for S in SRAM."""
     pad = Scratchpad(capacity_bytes=capacity, buffers=1, operand_bytes=1, sum_bytes=1)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tmtrain.reporting.example import example_block, example_result, example_sensitivity
+from tmtrain.reporting.example import example_result, example_section, example_sensitivity
 from tmtrain.reporting.figures.components import gather, shown_components
 from tmtrain.reporting.figures.memory import memory_figure
 from tmtrain.reporting.figures.overlap import overlap_figure, transfer_rates
@@ -27,8 +27,8 @@ COLOURS = policy_colours(POLICIES)
 CASES = [case for case in example_sensitivity().cases if case.model == "made-up-small"]
 
 
-def _rivals(block: Section | None = None) -> str:
-    return rivals_figure(block or example_block(), colours=COLOURS)
+def _rivals(section: Section | None = None) -> str:
+    return rivals_figure(section or example_section(), colours=COLOURS)
 
 
 def _memory() -> str:
@@ -45,7 +45,7 @@ def _sensitivity() -> str:
 
 def _power() -> str:
     results = [example_result("tmtrain"), example_result("belady")]
-    return power_figure(results, components=shown_components(example_block().rows), key="k")
+    return power_figure(results, components=shown_components(example_section().rows), key="k")
 
 
 def _tornado() -> str:
@@ -79,27 +79,27 @@ def test_every_reference_meets_one_id(draw: Callable[[], str]) -> None:
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', svg)) <= set(ids)
 
 
-def test_two_blocks_share_no_id() -> None:
+def test_two_sections_share_no_id() -> None:
     small, large = (memory_figure([example_result("lru")], key=key) for key in ("small", "large"))
     assert not set(re.findall(r'\bid="([^"]+)"', small)) & set(re.findall(r'\bid="([^"]+)"', large))
 
 
 def test_rivals_names_every_policy_its_value_and_the_bounds() -> None:
-    block = example_block()
-    texts = _texts(_rivals(block))
-    assert block.ours is not None
-    bounds = block.ours.bounds
+    section = example_section()
+    texts = _texts(_rivals(section))
+    assert section.ours is not None
+    bounds = section.ours.bounds
     assert {*POLICIES} <= set(texts)
-    assert f"{block.ours.samples_per_j:.4f}" in texts
+    assert f"{section.ours.samples_per_j:.4f}" in texts
     assert f"lower bound {bounds.energy_j:.0f} J" in texts
-    assert f"upper bound {block.ours.batch / bounds.energy_j:.4f}" in texts
-    assert [text for text in texts if text in block.ours.energy_by_component_j] == list(
-        block.ours.energy_by_component_j
+    assert f"upper bound {section.ours.batch / bounds.energy_j:.4f}" in texts
+    assert [text for text in texts if text in section.ours.energy_by_component_j] == list(
+        section.ours.energy_by_component_j
     )
 
 
 def test_many_components_are_gathered_without_losing_a_joule() -> None:
-    row = example_block().rows[0]
+    row = example_section().rows[0]
     parts = {f"part {i}": 1.0 + i for i in range(20)}
     svg = _rivals(Section(rows=(replace(row, energy_by_component_j=parts, energy_j=sum(parts.values())),)))
     texts = _texts(svg)
@@ -113,7 +113,7 @@ def test_power_says_what_is_drawn_on_average_and_at_most() -> None:
     power = power_over_time(result)
     (title,) = (text for text in _texts(_power()) if text.startswith("tmtrain:"))
     assert f"{power.average_w:.0f} W on average, {power.peak_w:.0f} W at most" in title
-    assert set(shown_components(example_block().rows)) <= set(_texts(_power()))
+    assert set(shown_components(example_section().rows)) <= set(_texts(_power()))
 
 
 def test_gathered_power_is_all_of_it() -> None:
@@ -124,16 +124,16 @@ def test_gathered_power_is_all_of_it() -> None:
 
 
 def test_a_bar_is_cut_only_where_it_dwarfs_all_others_and_says_so() -> None:
-    block = example_block()
-    assert not any("bar cut" in text for text in _texts(_rivals(block)))
-    slow = tuple(replace(row, step_time_s=99.0) if row.policy == "paging" else row for row in block.rows)
+    section = example_section()
+    assert not any("bar cut" in text for text in _texts(_rivals(section)))
+    slow = tuple(replace(row, step_time_s=99.0) if row.policy == "paging" else row for row in section.rows)
     assert [text for text in _texts(_rivals(Section(rows=slow))) if "bar cut" in text] == [
         "99.0 s (bar cut) »"
     ]
 
 
 def test_a_name_with_markup_stays_text() -> None:
-    rows = tuple(replace(row, model="<b>&$x$") for row in example_block().rows)
+    rows = tuple(replace(row, model="<b>&$x$") for row in example_section().rows)
     ElementTree.fromstring(_rivals(Section(rows=rows)))
     result = replace(example_result("lru"), policy="<i>$a_b$ & co")
     assert any(text.startswith("<i>$a_b$ & co:") for text in _texts(memory_figure([result], key="k")))
@@ -143,7 +143,7 @@ def test_fifty_thousand_slices_stay_small() -> None:
     long = [example_result(policy, slices=50_000) for policy in ("tmtrain", "lru")]
     assert len(memory_figure(long, key="k")) < 300_000
     assert len(overlap_figure(long, key="k")) < 150_000
-    assert len(power_figure(long, components=shown_components(example_block().rows), key="k")) < 300_000
+    assert len(power_figure(long, components=shown_components(example_section().rows), key="k")) < 300_000
 
 
 def test_nothing_moves_and_nothing_resident_can_be_drawn() -> None:
@@ -157,9 +157,12 @@ def test_what_wraps_round_the_step_is_not_lost() -> None:
     """A transfer that began before the step shows at its end too: rate times time is all the bytes."""
     result = example_result("lru")
     one = Traffic(
-        start_s=np.array([-0.2]), end_s=np.array([0.1]), is_write=np.array([False]),
-        bytes=np.array([3_000_000]), extent=np.array([0], np.int32),
-    )  # fmt: skip
+        start_s=np.array([-0.2]),
+        end_s=np.array([0.1]),
+        is_write=np.array([False]),
+        bytes=np.array([3_000_000]),
+        extent=np.array([0], np.int32),
+    )
     read, written = transfer_rates(replace(result, traffic=one))
     width = result.step_time_s / len(read)
     assert float(read.sum() * width) == pytest.approx(3_000_000)

@@ -13,9 +13,16 @@ OURS = example_results().rows[0]
 def _row(model: str, policy: str, *, samples_per_j: float, moved: int, seconds: float = 1.0) -> Row:
     """Only what the headline reads is right: capacity 12.5 %."""
     return replace(
-        OURS, model=model, policy=policy, samples_per_j=samples_per_j, traffic_bytes=moved, step_time_s=seconds,
-        fast_fraction=0.125, batch=1, bounds=Bounds(energy_j=0.5, time_s=None, traffic_bytes=None),
-    )  # fmt: skip
+        OURS,
+        model=model,
+        policy=policy,
+        samples_per_j=samples_per_j,
+        traffic_bytes=moved,
+        step_time_s=seconds,
+        fast_fraction=0.125,
+        batch=1,
+        bounds=Bounds(energy_j=0.5, time_s=None, traffic_bytes=None),
+    )
 
 
 def _lines(*rows: Row) -> dict[str, tuple[str, ...]]:
@@ -68,9 +75,14 @@ def test_one_model_has_no_headline() -> None:
 
 def test_what_could_not_run_is_told_once_per_reason() -> None:
     refusal = Refusal(
-        model="one", batch=1, machine="m", objective="energy", budget_bytes=1024, policy="vdnn-conv",
+        model="one",
+        batch=1,
+        machine="m",
+        objective="energy",
+        budget_bytes=1024,
+        policy="vdnn-conv",
         reason="the step has no convolution",
-    )  # fmt: skip
+    )
     refusals = [refusal, replace(refusal, model="two"), replace(refusal, policy="", reason="too small")]
     assert refusal_lines(Results(schema=4, rows=[], refusals=refusals)) == (
         "vdnn-conv did not run on one on m with 1.00 KiB, two on m with 1.00 KiB: the step has no convolution",

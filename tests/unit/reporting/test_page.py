@@ -15,7 +15,7 @@ from tmtrain.machine import describe_machine
 from tmtrain.reporting import read_results, write_report
 from tmtrain.reporting.costs import cost_lines
 from tmtrain.reporting.example import write_example
-from tmtrain.reporting.section import blocks
+from tmtrain.reporting.section import sections_of
 from tmtrain.reporting.table import table_lines
 from tmtrain.units import format_bytes
 
@@ -51,14 +51,14 @@ def test_it_needs_nothing_from_elsewhere(folder: Path) -> None:
 
 def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> None:
     page = write_report(folder).read_text()
-    found = blocks(read_results(folder / "results.json"))
-    for block in found:
-        for line in table_lines(block):
+    sections = sections_of(read_results(folder / "results.json"))
+    for section in sections:
+        for line in table_lines(section):
             for cell in line.cells:
                 assert f">{cell}</td>" in page
-        for cost in cost_lines(block):
+        for cost in cost_lines(section):
             assert "".join(f"<td>{cell}</td>" for cell in cost.cells) in page
-    assert _figures(page) == FIGURES * len(found)
+    assert _figures(page) == FIGURES * len(sections)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 

@@ -28,9 +28,9 @@ def _edit(path: Path, edit: Edit) -> None:
 
 def test_what_was_written_is_read(folder: Path) -> None:
     rows = read_results(folder / "results.json").rows
-    made = example_results().rows
+    examples = example_results().rows
     assert [(r.policy, r.energy_j, r.bounds) for r in rows] == [
-        (r.policy, r.energy_j, r.bounds) for r in made
+        (r.policy, r.energy_j, r.bounds) for r in examples
     ]
     assert read_sensitivity(folder / "sensitivity.json") == example_sensitivity()
 

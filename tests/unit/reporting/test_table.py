@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from tmtrain.evaluation.row import Results, Row
-from tmtrain.reporting.example import example_block, example_results
+from tmtrain.reporting.example import example_results, example_section
 from tmtrain.reporting.quantity import change, digits, percent, quantity
-from tmtrain.reporting.section import Section, blocks
+from tmtrain.reporting.section import Section, sections_of
 from tmtrain.reporting.summary import PAPER_HEADLINE, head_lines, overview, sentences
 from tmtrain.reporting.table import COLUMNS, results_table, table_lines
 
@@ -44,7 +44,7 @@ def test_it_fits_120_columns_uncut(factor: float) -> None:
 
 
 def test_the_best_is_marked_among_equals_in_memory_only() -> None:
-    lines = {line.cells[0]: line for line in table_lines(example_block())}
+    lines = {line.cells[0]: line for line in table_lines(example_section())}
     headings = {COLUMNS[i] for i in lines["tmtrain"].best}
     assert headings == {"step", "traffic", "energy", "samples/s", "samples/J", "gap"}
     assert not lines["all-fast"].best
@@ -52,8 +52,8 @@ def test_the_best_is_marked_among_equals_in_memory_only() -> None:
 
 
 def test_a_tie_marks_both() -> None:
-    block = example_block()
-    ours = block.ours
+    section = example_section()
+    ours = section.ours
     assert ours is not None
     lines = table_lines(Section(rows=(ours, replace(ours, policy="lru"))))
     assert lines[0].best == lines[1].best != frozenset()
@@ -61,13 +61,13 @@ def test_a_tie_marks_both() -> None:
 
 def test_a_loss_is_told_as_a_loss() -> None:
     swap = {"tmtrain": "belady", "belady": "tmtrain"}
-    block = Section(
-        rows=tuple(replace(row, policy=swap.get(row.policy, row.policy)) for row in example_block().rows)
+    section = Section(
+        rows=tuple(replace(row, policy=swap.get(row.policy, row.policy)) for row in example_section().rows)
     )
-    line = head_lines([block])[0]
+    line = head_lines([section])[0]
     assert line.samples_per_j.startswith("−")
     assert line.traffic.startswith("+")
-    assert "Samples per joule: −" in sentences(block)[1]
+    assert "Samples per joule: −" in sentences(section)[1]
 
 
 def test_rows_are_compared_at_their_budget() -> None:
@@ -80,13 +80,13 @@ def test_rows_are_compared_at_their_budget() -> None:
         )
         for row in rows
     ]
-    found = blocks(Results(schema=1, rows=[*rows, *half], refusals=[]))
-    assert [(len(block.rows), block.ideal is not None) for block in found] == [(5, True), (5, True)]
-    assert len({block.key for block in found}) == 2
+    sections = sections_of(Results(schema=1, rows=[*rows, *half], refusals=[]))
+    assert [(len(section.rows), section.ideal is not None) for section in sections] == [(5, True), (5, True)]
+    assert len({section.key for section in sections}) == 2
 
 
 def test_without_us_without_rivals_and_alone() -> None:
-    rows = example_block().rows
+    rows = example_section().rows
     rivals_only = Section(rows=tuple(row for row in rows if row.policy != "tmtrain"))
     assert head_lines([rivals_only]) == ()
     assert overview([rivals_only]) == ""

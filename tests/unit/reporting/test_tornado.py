@@ -1,4 +1,4 @@
-"""The swing of each constant, and which of them turns a ranking round: on cases made up by hand."""
+"""The swing of each constant, and which of them turns a ranking round: on cases written by hand."""
 
 import pytest
 
@@ -11,20 +11,34 @@ def cases(constant: str, *, nominal: float, **samples_per_j: dict[float, float])
     values = [value for by_value in samples_per_j.values() for value in by_value]
     return [
         Case(
-            model="m", machine="x", fast_fraction=0.125, constant=constant, value=value, unit="W", low=min(values),
-            nominal=nominal, high=max(values), policy=policy, traffic_bytes=1, step_time_s=1.0, energy_j=1.0,
+            model="m",
+            machine="x",
+            fast_fraction=0.125,
+            constant=constant,
+            value=value,
+            unit="W",
+            low=min(values),
+            nominal=nominal,
+            high=max(values),
+            policy=policy,
+            traffic_bytes=1,
+            step_time_s=1.0,
+            energy_j=1.0,
             samples_per_j=samples,
         )
         for policy, by_value in samples_per_j.items()
         for value, samples in by_value.items()
-    ]  # fmt: skip
+    ]
 
 
 CALM = cases("calm", nominal=2.0, tmtrain={1.0: 4.0, 2.0: 4.0, 3.0: 4.0}, lru={1.0: 2.0, 2.0: 2.0, 3.0: 1.6})
 WILD = cases(
-    "wild", nominal=2.0,
-    tmtrain={1.0: 6.0, 2.0: 4.0, 4.0: 3.0}, lru={1.0: 1.0, 2.0: 2.0, 4.0: 1.5}, belady={1.0: 2.0, 2.0: 1.9, 4.0: 3.3},
-)  # fmt: skip
+    "wild",
+    nominal=2.0,
+    tmtrain={1.0: 6.0, 2.0: 4.0, 4.0: 3.0},
+    lru={1.0: 1.0, 2.0: 2.0, 4.0: 1.5},
+    belady={1.0: 2.0, 2.0: 1.9, 4.0: 3.3},
+)
 
 
 def test_the_ratio_is_to_the_rival_that_is_best_at_that_value() -> None:

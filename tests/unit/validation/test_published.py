@@ -120,7 +120,10 @@ def test_bert_large_has_its_operations() -> None:
 
 def test_fewer_tokens_and_a_shared_optimizer_are_faster() -> None:
     machine = load_machine("v4-slc")
-    runs = [BertRun(sequences=32, tokens=512), BertRun(sequences=32, tokens=512, optimizer_shards=8),
-            BertRun(sequences=32, tokens=256, optimizer_shards=8)]  # fmt: skip
+    runs = [
+        BertRun(sequences=32, tokens=512),
+        BertRun(sequences=32, tokens=512, optimizer_shards=8),
+        BertRun(sequences=32, tokens=256, optimizer_shards=8),
+    ]
     first, second, third = (sequences_per_s(run, machine=machine) for run in runs)
     assert first < second < third < 2.3 * second

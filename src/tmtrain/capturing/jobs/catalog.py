@@ -1,7 +1,7 @@
 """The models of the zoo and their default steps, as data. Imports no torch.
 
-Fields that are not given keep the default of the transformers configuration, which is the published model's
-(GPT-2 small, BERT-base, ViT-base, T5-small, Llama 7B); dropout is as published there.
+Fields that are left out keep the default of the transformers configuration, which is that of the published model
+(GPT-2 small, BERT-base, ViT-base, T5-small, Llama 7B). Dropout is as published there.
 """
 
 import difflib
@@ -39,7 +39,7 @@ class ZooModel:
     attends: bool = True
     """Has attention layers."""
     blocks: str | None = None
-    """Paths of the modules that checkpointing computes again one by one, as a regular expression; None for those
+    """Paths of the modules that checkpointing recomputes one by one, as a regular expression; None for those
     that transformers knows."""
     fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Of the configuration."""

@@ -1,15 +1,15 @@
-"""Activation checkpointing: a model whose blocks are computed again in backward instead of kept.
+"""Activation checkpointing: a model whose blocks are recomputed in backward instead of kept.
 
 Note [Selective checkpointing]: "selective" keeps, inside each block, the results of matrix products,
-convolutions and fused attention, and computes the rest again: torch's selective activation checkpointing with
+convolutions and fused attention, and recomputes the rest: torch's selective activation checkpointing with
 the list of operators of torchtitan (github.com/pytorch/torchtitan, `torchtitan/models/llama3/infra/parallelize.py`,
 ``_op_sac_save_list``, and `torchtitan/distributed/activation_checkpoint.py`; read 2026-11-24). What differs:
 
-* every matrix product of a weight is kept; torchtitan has also had a variant that computes every second one
-  again;
+* every matrix product of a weight is kept; torchtitan has also had a variant that recomputes every second
+  one;
 * ``addmm`` (a layer with bias) and ``convolution`` are added, which Llama lacks; the collectives, the maximum
   for fp8 and compiled regions are left out, which our steps lack;
-* batched products (``bmm``) are computed again. Only unfused attention has them, which torch takes on CPU where
+* batched products (``bmm``) are recomputed. Only unfused attention has them, which torch takes on CPU where
   dropout is on; an accelerator's fused kernel keeps no scores. They are cheap and their results are large: gpt2-xl
   peaks at 25.1 GiB for 3 % more FLOPs than the plain step, at 64.9 GiB with them kept. It is also what
   "selective" means in Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022).
@@ -43,9 +43,9 @@ KEPT: tuple[OpOverload, ...] = (
 
 
 def checkpoint_blocks(network: Any, kind: Checkpointing, *, blocks: str | None) -> None:
-    """Compute the blocks of `network` again in backward from here on.
+    """Recompute the blocks of `network` in backward from here on.
 
-    Random operators draw the same numbers again, so the gradients are those of the plain step. The running
+    Random operators draw the same numbers as before, so the gradients are those of the plain step. The running
     statistics of batch norm are not: the second computation updates them again from the same batch, as one update
     with momentum ``1 - (1 - momentum)**2`` would (and ``num_batches_tracked`` counts two). Training does not read
     them; evaluation does.
@@ -59,11 +59,11 @@ def checkpoint_blocks(network: Any, kind: Checkpointing, *, blocks: str | None) 
     if blocks is None:
         network.activation_checkpointing_enable(settings)
         return
-    found = [module for path, module in network.named_modules() if re.fullmatch(blocks, path)]
-    assert found, f"no module of {type(network).__name__} is called {blocks}"
-    for block in found:
+    modules = [module for path, module in network.named_modules() if re.fullmatch(blocks, path)]
+    assert modules, f"no module of {type(network).__name__} is called {blocks}"
+    for block in modules:
         # The forward alone, as transformers does it: hooks of the block itself run once.
-        block.forward = _again_in_backward(block.forward, settings)
+        block.forward = _recomputed(block.forward, settings)
 
 
 def _settings(kind: Checkpointing) -> dict[str, Any]:
@@ -74,5 +74,5 @@ def _settings(kind: Checkpointing) -> dict[str, Any]:
     return settings
 
 
-def _again_in_backward(forward: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
+def _recomputed(forward: Callable[..., Any], settings: dict[str, Any]) -> Callable[..., Any]:
     return functools.partial(checkpoint, forward, **settings)

@@ -28,8 +28,8 @@ class StepOptions:
     optimizer: OptimizerName | None = None
     """Default "adamw"; "sgd" has momentum 0.9; one tensor at a time (not foreach, not fused)."""
     checkpointing: Checkpointing | None = None
-    """Compute each block again in backward: "full" all of it, "selective" all but matrix products, convolutions
-    and fused attention; default: nothing."""
+    """Recompute each block in backward: "full" all of it, "selective" all but matrix products, convolutions and
+    fused attention; default: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

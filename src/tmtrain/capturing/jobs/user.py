@@ -18,7 +18,7 @@ _NEED = "it must return (model, optimizer, step): a torch.nn.Module, a torch.opt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFunction:
-    """A function found in a file."""
+    """A function of a file."""
 
     target: str
     """As the user wrote it."""
@@ -30,10 +30,10 @@ class UserFunction:
         Raises:
             CaptureError: it returns something else than model, optimizer and step.
         """
-        made = self.call()
-        if not isinstance(made, tuple) or len(made) != 3:
-            raise CaptureError(f"{self.target} returned a {type(made).__name__}: {_NEED}", target=self.target)
-        model, optimizer, step = made
+        job = self.call()
+        if not isinstance(job, tuple) or len(job) != 3:
+            raise CaptureError(f"{self.target} returned a {type(job).__name__}: {_NEED}", target=self.target)
+        model, optimizer, step = job
         if not isinstance(model, torch.nn.Module) or not isinstance(optimizer, torch.optim.Optimizer):
             kinds = f"({type(model).__name__}, {type(optimizer).__name__}, {type(step).__name__})"
             raise CaptureError(f"{self.target} returned {kinds}: {_NEED}", target=self.target)
@@ -58,15 +58,15 @@ def find_function(target: str) -> UserFunction:
         raise CaptureError(f"{target}: no such file: {file}", target=target, path=path)
     with _explained(f"{file} failed", target=target):
         module = _run_file(path)
-    found = getattr(module, name, None)
-    if not callable(found):
+    function = getattr(module, name, None)
+    if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise CaptureError(
             f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}",
             target=target,
             path=path,
         )
-    return UserFunction(target=target, call=found)
+    return UserFunction(target=target, call=function)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""arrays: systolic arrays in closed form, and the matrix products that operators are to them."""
+"""Systolic arrays in closed form, and the matrix products that operators are to them. Knows of a machine only Compute."""
 
 from tmtrain.machine.arrays.attention import Attention
 from tmtrain.machine.arrays.convolution import Convolution, Window

@@ -3,12 +3,18 @@
 Legend: R rows and C columns of an array; A arrays; T vectors that stream through a tile (see
 `tmtrain.machine.arrays.dataflow`); s parts into which T is cut.
 
-Note [Several arrays]: the tiles are dealt over the arrays, so ceil(tiles / A) of them follow one another in
-the busiest one. Where that leaves arrays idle, T is cut into s parts, each a pass of its own through the same
-tile; of s = 1 ... A the fastest counts (s = A is a perfectly even deal already; trying them all is why a
-machine has 4096 arrays at most). Adding up the partial sums of tiles that lie along k happens in the
-accumulators and takes no time of its own. An output-stationary array keeps its sums, so there T, which is k,
-is not cut.
+Note [Several arrays]: the tiles are dealt over the arrays, so ceil(tiles / A) of them follow one another in the
+busiest one. Where that leaves arrays idle, T is cut into s parts, each a pass of its own through the same tile.
+Of s = 1 ... A the fastest counts: s = A deals evenly already, and trying them all is why a machine has 4096
+arrays at most. Partial sums of tiles that lie along k are added up in the accumulators, which takes no time of
+its own. An output-stationary array keeps its sums, so there T, which is k, is not cut.
+
+Note [Cycles of a tile]: *serial* (``weight_load = "serial"``), a tile is loaded, streamed through and drained
+before the next begins. Loading takes R cycles, or none where the output stays. A tile takes 2R + C + T - 2
+cycles, R + C + T - 2 output-stationary. On one array that is the total of SCALE-Sim 3.0.0, which reports the
+index of the last cycle, one less. *Pipelined*, the next tile loads while this one computes, so a tile takes
+max(T, R), and R + C - 1 cycles drain the last one. The first tile loads behind the operator before.
+Output-stationary: T a tile and R + C - 2 at the end.
 
 Note [Draining]: the last vector enters in cycle T; to cross the array takes R + C - 2 more. Pipelined arrays
 take one further cycle, into the accumulators. The results of an output-stationary array leave over wires of
@@ -26,14 +32,7 @@ from tmtrain.machine.machine import Compute
 def matrix_cycles(
     *, compute: Compute, batch: ArrayLike, m: ArrayLike, n: ArrayLike, k: ArrayLike, passes: ArrayLike = 1.0
 ) -> NDArray[np.float64]:
-    """Return the clock cycles of `batch` products of m x k by k x n matrices.
-
-    *Serial* (``weight_load = "serial"``): each tile is loaded (R cycles; nothing to load where the output stays), streamed
-    through and drained before the next begins: 2R + C + T - 2 cycles a tile, R + C + T - 2 output-stationary. On one array
-    that is the total of SCALE-Sim 3.0.0, which reports the index of the last cycle, one less.
-
-    *Pipelined*: the next tile loads while this one computes, so a tile takes max(T, R), and R + C - 1 cycles drain the last
-    one; the first tile loads behind the operator before. Output-stationary: T a tile and R + C - 2 at the end.
+    """Return the clock cycles of `batch` products of m x k by k x n matrices, by Note [Cycles of a tile].
 
     Sizes are whole numbers and broadcast against each other; an empty product takes no cycle. Known limitations: no stall
     for SRAM bandwidth; the arrays of the machine wait for the slowest; the last pipelined tile is charged R cycles even
@@ -60,6 +59,7 @@ def matrix_cycles(
     tiles, T = folding.tiles, folding.streamed
     parts = range(1, A + 1 if compute.dataflow != "output" else 2)  # Note [Several arrays]
     per_split = (_array_cycles(ceil_div(tiles * s, A), ceil_div(T, s), compute) for s in parts)
+    # One after the other, not stacked: the products are columns, and there may be thousands of splits.
     fastest = next(per_split)
     for cycles in per_split:
         fastest = np.minimum(fastest, cycles)

@@ -1,7 +1,7 @@
 """Which matrix stays in an array and which stream through it.
 
-An array has R rows and C columns of multipliers. A product is cut into *tiles* that fit them; what does not fill an array
-occupies it all the same (padding).
+An array has R rows and C columns of multipliers. A product is cut into *tiles* that fit them. A tile that does not fill an
+array occupies it all the same (padding).
 
 =========  ==========  =============  ============  ===========================
 dataflow   rows hold   columns hold   what streams  stays in the array

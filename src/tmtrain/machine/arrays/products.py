@@ -62,9 +62,9 @@ class Products:
 
 
 def _whole(name: str, size: ArrayLike) -> NDArray[np.int64]:
-    given = np.asarray(size)
+    sizes = np.asarray(size)
     with np.errstate(invalid="ignore"):  # infinity and NaN become some number, and differ from it
-        whole = given.astype(np.int64)
-    if (whole != given).any() or (whole < 0).any():
+        whole = sizes.astype(np.int64)
+    if (whole != sizes).any() or (whole < 0).any():
         raise InputError(f"{name} of a matrix product is {size}: sizes are whole numbers of at least 0")
     return whole

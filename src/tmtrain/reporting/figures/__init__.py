@@ -1,1 +1,1 @@
-"""One file for each figure, and what they are drawn with."""
+"""One file for each figure, and what they are drawn with. Results in, SVG text out; touches no display and no file."""

@@ -1,4 +1,4 @@
-"""Which energy components the figures of a block draw: no more than there are colours, the same in every figure."""
+"""Which energy components the figures of a section draw: no more than there are colours, the same in every figure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,8 +15,8 @@ OTHER = "other"
 def shown_components(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the components that `rows` need, in order; if they are too many, the largest and `OTHER`.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> shown_components(example_block().rows)
+    >>> from tmtrain.reporting.example import example_section
+    >>> shown_components(example_section().rows)
     ('matrix', 'fast access', 'fast background', 'static', 'flash read', 'flash write')
     """
     parts = joules_by_component(rows)

@@ -1,19 +1,18 @@
 """Figure "memory": what is in fast memory over the step, stacked by role, under each policy."""
 
-from itertools import pairwise
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from tmtrain.reporting.figures.palette import IN_FLIGHT_COLOUR, PHASE_COLOURS, ROLE_COLOURS
+from tmtrain.reporting.figures.palette import IN_FLIGHT_COLOUR, ROLE_COLOURS
+from tmtrain.reporting.figures.phases import mark_phases
 from tmtrain.reporting.figures.sampling import keep_extremes
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, legend_below, to_svg
 from tmtrain.reporting.quantity import quantity
 from tmtrain.simulation.result import Result
-from tmtrain.trace.trace import Phase, Role
+from tmtrain.trace.trace import Role
 
 _MAX_POINTS = 1000
 """Of each panel: more than it has pixels."""
@@ -25,7 +24,7 @@ def memory_figure(results: list[Result], *, key: str) -> str:
 
     Args:
         results: to draw, ours first; at least one.
-        key: of the block, makes the ids unique.
+        key: of the section, makes the ids unique.
 
     >>> from tmtrain.reporting.example import example_result
     >>> memory_figure([example_result("tmtrain")], key="doc").count("capacity") >= 1
@@ -50,35 +49,27 @@ def memory_figure(results: list[Result], *, key: str) -> str:
         return to_svg(figure, name=name)
 
 
-def mark_phases(axes: Axes, result: Result, *, labelled: bool = True) -> None:
-    """Shade the phases of the step behind what `axes` shows, named on top where there is room."""
-    series = result.series
-    first = np.flatnonzero(np.diff(series.phase, prepend=-1))
-    edges = [0.0, *series.end_s[first[1:] - 1].tolist(), result.step_time_s]
-    for i, (begin, end) in enumerate(pairwise(edges)):
-        phase = Phase(int(series.phase[first[i]]))
-        axes.axvspan(begin, end, color=PHASE_COLOURS[phase], lw=0, zorder=0)
-        if labelled and end - begin > 0.07 * result.step_time_s:
-            axes.annotate(
-                phase.name.lower(), ((begin + end) / 2, 1.0), (0, 2), xycoords=("data", "axes fraction"),
-                textcoords="offset points", ha="center", fontsize=8, color="#666666",
-            )  # fmt: skip
-
-
 def _panel(axes: Axes, result: Result, *, roles: list[Role]) -> None:
     series = result.series
     columns = np.column_stack((series.resident_bytes[:, roles], series.in_flight_bytes))
     kept = keep_extremes(series.start_s, columns, max_points=_MAX_POINTS)
     scale, unit = (_GIB, "GiB") if result.fast_bytes >= _GIB else (_MIB, "MiB")
     top = np.cumsum(columns[kept], axis=1) / scale
-    # What the first slice finds was there while it waited.
+    # What is there for the first slice was there while it waited.
     edges = np.concatenate(([0.0], series.start_s[kept[1:]], [result.step_time_s]))
     _areas(axes, edges, top, roles=roles)
     mark_phases(axes, result)
     capacity = result.fast_bytes / scale
     axes.axhline(capacity, color="k", lw=1.0, ls=(0, (4, 2)))
-    axes.annotate("capacity", (1.0, capacity), (-3, 3), xycoords=("axes fraction", "data"),
-                  textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+    axes.annotate(
+        "capacity",
+        (1.0, capacity),
+        (-3, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
     axes.set_title(f"{result.policy}: {quantity(result.step_time_s, 's')} per step", pad=15)
     axes.set_xlim(0, result.step_time_s)
     axes.set_ylim(0, 1.16 * capacity)

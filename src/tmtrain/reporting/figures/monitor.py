@@ -65,15 +65,26 @@ def _panel(axes: Axes, run: MonitorRun) -> None:
             strike.first_step - 0.5, strike.last_step + 0.5, fc="#F3ECE0", ec="white", lw=2, zorder=0
         )
         axes.annotate(
-            strike.label, (strike.first_step - 0.4, 1.0), (0, 2), xycoords=("data", "axes fraction"),
-            textcoords="offset points", fontsize=8, color="#6B5B3A",
-        )  # fmt: skip
+            strike.label,
+            (strike.first_step - 0.4, 1.0),
+            (0, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
+            color="#6B5B3A",
+        )
     steps = range(1, len(run.stall_s[0]))
-    for place, contender in enumerate(run.contenders):
+    # Later ones on top and thinner: where several stall alike, all of them can be seen.
+    for i, contender in enumerate(run.contenders):
         axes.plot(
-            steps, run.stall_s[place][1:], color=_COLOURS[place], lw=_WIDTHS[place], ls=_DASHES[place],
-            label=contender, zorder=2 + place,
-        )  # fmt: skip
+            steps,
+            run.stall_s[i][1:],
+            color=_COLOURS[i],
+            lw=_WIDTHS[i],
+            ls=_DASHES[i],
+            label=contender,
+            zorder=2 + i,
+        )
     axes.set_title(run.title, pad=16)
     axes.set_ylabel("stall per step")
     axes.set_ylim(0, 1.08 * max(max(stalls[1:]) for stalls in run.stall_s))

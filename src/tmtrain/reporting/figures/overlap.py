@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from tmtrain.reporting.figures.memory import mark_phases
 from tmtrain.reporting.figures.palette import BUSY_COLOUR, READ_COLOUR, STALL_COLOUR, WRITE_COLOUR
+from tmtrain.reporting.figures.phases import mark_phases
 from tmtrain.reporting.figures.sampling import mean_rate
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, legend_below, to_svg
 from tmtrain.reporting.quantity import percent, quantity
@@ -21,7 +21,7 @@ def overlap_figure(results: list[Result], *, key: str) -> str:
 
     Args:
         results: to draw, at least one.
-        key: of the block, makes the ids unique.
+        key: of the section, makes the ids unique.
 
     >>> from tmtrain.reporting.example import example_result
     >>> overlap_figure([example_result("lru")], key="doc").count("written to flash")

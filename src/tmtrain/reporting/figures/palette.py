@@ -12,13 +12,21 @@ from tmtrain.trace.trace import Phase, Role
 
 OURS_COLOUR = "#0072B2"
 _FIXED = {OURS: OURS_COLOUR, ALL_FAST: "#9A9A9A"}
-_RIVALS = (
-    "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9",
-    "#882255", "#999933", "#332288", "#44AA99", "#661100",
-)  # fmt: skip
-_COMPONENTS = (
-    "#77AADD", "#EE8866", "#44BB99", "#EEDD88", "#FFAABB", "#99DDFF", "#BBCC33", "#AAAA00", "#DDDDDD",
-)  # fmt: skip
+_OKABE_ITO = ("#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+_TOL_MUTED = ("#882255", "#999933", "#332288", "#44AA99", "#661100")
+_RIVALS = _OKABE_ITO + _TOL_MUTED
+_TOL_LIGHT = (
+    "#77AADD",
+    "#EE8866",
+    "#44BB99",
+    "#EEDD88",
+    "#FFAABB",
+    "#99DDFF",
+    "#BBCC33",
+    "#AAAA00",
+    "#DDDDDD",
+)
+_COMPONENTS = _TOL_LIGHT
 
 ROLE_COLOURS: dict[Role, str] = {
     Role.PARAMETER: "#4477AA",

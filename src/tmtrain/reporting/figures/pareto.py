@@ -53,6 +53,7 @@ def certified_time(front: Front, energy_j: NDArray[np.float64]) -> NDArray[np.fl
     for point in front.all:
         factor = {term.name: term.factor for term in point.terms}
         joule, second = factor.pop("energy", 0.0), factor.pop("time", 0.0)
+        # A mix that counts a third thing bounds no line in this plane; a write budget bounds fewer plans than are drawn.
         if any(factor.values()) or point.write_budget_bytes is not None:
             continue
         if second:
@@ -117,9 +118,15 @@ def _scatter(axes: Axes, points: Sequence[FrontPoint], heights: Sequence[float])
             if (p.write_budget_bytes is not None or p.objective == "writes") == limited
         ]
         axes.plot(
-            [points[i].energy_j for i in chosen], [heights[i] for i in chosen], ls="", marker=marker, ms=5.5,
-            mfc="w" if limited else OURS_COLOUR, mec=OURS_COLOUR, label=label,
-        )  # fmt: skip
+            [points[i].energy_j for i in chosen],
+            [heights[i] for i in chosen],
+            ls="",
+            marker=marker,
+            ms=5.5,
+            mfc="w" if limited else OURS_COLOUR,
+            mec=OURS_COLOUR,
+            label=label,
+        )
 
 
 def _energy_axis(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""Figure "power": how many watts a step draws at each moment, and what for."""
+"""Figure "power": how many watts a step draws over its time, and what for."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -6,8 +6,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS, WORK_COMPONENTS
 from tmtrain.reporting.figures.components import OTHER, gather
-from tmtrain.reporting.figures.memory import mark_phases
 from tmtrain.reporting.figures.palette import component_colours
+from tmtrain.reporting.figures.phases import mark_phases
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, legend_below, to_svg
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.simulation.power import Power, power_over_time
@@ -23,7 +23,7 @@ def power_figure(results: list[Result], *, components: tuple[str, ...], key: str
     Args:
         results: to draw, at least one.
         components: to tell apart, of `shown_components`.
-        key: of the block, makes the ids unique.
+        key: of the section, makes the ids unique.
 
     >>> from tmtrain.reporting.example import example_result
     >>> power_figure([example_result("lru")], components=("matrix", "other"), key="doc").count("on average")

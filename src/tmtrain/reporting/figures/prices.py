@@ -1,6 +1,4 @@
-"""Figure "prices": what fast memory is worth at each moment of the step, and what becomes of what waits there."""
-
-from itertools import pairwise
+"""Figure "prices": what fast memory is worth over the step, and what becomes of the contents that wait there."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,10 +7,10 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from tmtrain.evaluation.fate_record import FateRecord, FateSeries
-from tmtrain.reporting.figures.palette import FATE_COLOURS, OURS_COLOUR, PHASE_COLOURS
+from tmtrain.reporting.figures.palette import FATE_COLOURS, OURS_COLOUR
+from tmtrain.reporting.figures.phases import shade_phases
 from tmtrain.reporting.figures.sampling import mean_rate
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, legend_below, to_svg
-from tmtrain.trace.trace import Phase
 
 _BINS = 400
 _GIB = 2.0**30
@@ -23,7 +21,7 @@ def prices_figure(record: FateRecord, *, key: str) -> str:
 
     Args:
         record: of the plan.
-        key: of the block, makes the ids unique.
+        key: of the section, makes the ids unique.
 
     >>> from tmtrain.reporting.example import example_fates
     >>> prices_figure(example_fates(), key="doc").count("recomputed")
@@ -49,7 +47,7 @@ def _prices(axes: Axes, record: FateRecord, edges: NDArray[np.float64]) -> None:
     axes.set_title(f"price of fast memory: one more GiB would save {total:.3g} {unit} a step", pad=15)
     axes.set_ylabel(f"{unit} per GiB and s")
     axes.set_ylim(bottom=0)
-    # What keeping costs is the rise of this line between the ends of a gap.
+    # What keeping costs is the rise of this line between the ends of an access gap.
     paid = axes.twinx()
     paid.stairs(
         np.cumsum(price * np.diff(edges)), edges, color="#333333", lw=1.1, ls=(0, (4, 2)), baseline=None
@@ -57,7 +55,7 @@ def _prices(axes: Axes, record: FateRecord, edges: NDArray[np.float64]) -> None:
     paid.set_ylabel(f"{unit} per GiB, summed")
     paid.set_ylim(bottom=0)
     paid.spines["right"].set_visible(True)
-    _phases(axes, record.series, labelled=True)
+    _shade(axes, record.series, labelled=True)
 
 
 def rent(series: FateSeries, *, edges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,17 +77,8 @@ def _fates(axes: Axes, series: FateSeries, edges: NDArray[np.float64]) -> None:
     axes.set_xlabel("time of computation, without recomputations and waiting")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.xaxis.set_major_locator(MaxNLocator(10))
-    _phases(axes, series, labelled=False)
+    _shade(axes, series, labelled=False)
 
 
-def _phases(axes: Axes, series: FateSeries, *, labelled: bool) -> None:
-    first = np.flatnonzero(np.diff(series.phase, prepend=-1))
-    edges = [0.0, *series.end_s[first[1:] - 1].tolist(), float(series.end_s[-1])]
-    for i, (begin, end) in enumerate(pairwise(edges)):
-        phase = Phase(int(series.phase[first[i]]))
-        axes.axvspan(begin, end, color=PHASE_COLOURS[phase], lw=0, zorder=0)
-        if labelled and end - begin > 0.07 * series.end_s[-1]:
-            axes.annotate(
-                phase.name.lower(), ((begin + end) / 2, 1.0), (0, 2), xycoords=("data", "axes fraction"),
-                textcoords="offset points", ha="center", fontsize=8, color="#666666",
-            )  # fmt: skip
+def _shade(axes: Axes, series: FateSeries, *, labelled: bool) -> None:
+    shade_phases(axes, series.phase, end_s=series.end_s, until_s=float(series.end_s[-1]), labelled=labelled)

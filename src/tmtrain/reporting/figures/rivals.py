@@ -17,7 +17,7 @@ from tmtrain.units import format_bytes
 
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _DWARFING = 3.0
-"""A single bar so many times longer than the next would make the others unreadable: it is cut, and says so."""
+"""A single bar so many times as long as the next would leave the others unreadable. It is cut, and says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,34 +33,34 @@ class _Panel:
     bound_label: str
 
 
-def rivals_figure(block: Section, *, colours: dict[str, str]) -> str:
+def rivals_figure(section: Section, *, colours: dict[str, str]) -> str:
     """Draw traffic, step time, joules by component and samples per joule of each policy, as SVG.
 
     Args:
-        block: whose rows are drawn, ours on top.
+        section: whose rows are drawn, ours on top.
         colours: of each policy.
 
-    >>> from tmtrain.reporting.example import example_block
-    >>> block = example_block()
-    >>> rivals_figure(block, colours={row.policy: "k" for row in block.rows}).count(">lower bound")
+    >>> from tmtrain.reporting.example import example_section
+    >>> section = example_section()
+    >>> rivals_figure(section, colours={row.policy: "k" for row in section.rows}).count(">lower bound")
     3
     """
-    name = f"rivals-{block.key}"
+    name = f"rivals-{section.key}"
     with drawing(name):
         figure = Figure(
-            figsize=(PAGE_INCHES, 2.1 + 0.46 * len(block.ordered)),
+            figsize=(PAGE_INCHES, 2.1 + 0.46 * len(section.ordered)),
             layout=ConstrainedLayoutEngine(wspace=0.06, hspace=0.09),
         )
         grid = figure.subplots(2, 2, sharey=True)
-        traffic, time, energy, samples = _panels(block)
+        traffic, time, energy, samples = _panels(section)
         for axes, panel in ((grid[0, 0], traffic), (grid[0, 1], time), (grid[1, 1], samples)):
-            _bars(axes, panel, rows=block.ordered, colours=colours)
-        _stacks(grid[1, 0], energy, rows=block.ordered)
+            _bars(axes, panel, rows=section.ordered, colours=colours)
+        _stacks(grid[1, 0], energy, rows=section.ordered)
         return to_svg(figure, name=name)
 
 
-def _panels(block: Section) -> tuple[_Panel, _Panel, _Panel, _Panel]:
-    rows, bounds, batch = block.ordered, block.first.bounds, block.first.batch
+def _panels(section: Section) -> tuple[_Panel, _Panel, _Panel, _Panel]:
+    rows, bounds, batch = section.ordered, section.first.bounds, section.first.batch
     scale, unit = _binary_scale(max(row.traffic_bytes for row in rows))
     seconds, joules, moved = bounds.time_s, bounds.energy_j, bounds.traffic_bytes
     most = batch / joules if joules else None
@@ -151,10 +151,15 @@ def _label(axes: Axes, panel: _Panel, *, y: int, right: float, weight: str) -> N
     is_cut = panel.values[y] > right
     axes.annotate(
         f"{panel.labels[y]} (bar cut) »" if is_cut else panel.labels[y],
-        (right if is_cut else panel.values[y], y), (-4 if is_cut else 5, 0), textcoords="offset points",
-        va="center", ha="right" if is_cut else "left", fontsize=8, weight=weight,
+        (right if is_cut else panel.values[y], y),
+        (-4 if is_cut else 5, 0),
+        textcoords="offset points",
+        va="center",
+        ha="right" if is_cut else "left",
+        fontsize=8,
+        weight=weight,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
-    )  # fmt: skip
+    )
 
 
 def _right_end(panel: _Panel) -> float:

@@ -23,6 +23,8 @@ def keep_extremes(
     rows = len(columns)
     if rows <= max_points:
         return np.arange(rows)
+    # Right for one column, which keeps two rows in a span. The extremes of more columns often share their rows, so how many
+    # rows stay is only known after the choice: try fewer spans until they are few enough.
     spans = max_points // 2
     while len(kept := _extremes(time, columns, spans=spans)) > max_points and spans > 1:
         spans = max(1, int(0.9 * spans * max_points / len(kept)))
@@ -38,8 +40,8 @@ def mean_rate(
 ) -> NDArray[np.float64]:
     """Spread each `amount` evenly over its interval and return the mean rate in each bin (amount per second).
 
-    Intervals may overlap; the sum of rate times bin width is the whole amount where the bins cover them. An
-    interval without length counts in full at its recompute point.
+    Intervals may overlap. The sum of rate times bin width is the whole amount where the bins cover them. An
+    interval without length counts in full at its time.
 
     >>> at = lambda *values: np.array(values, float)
     >>> mean_rate(at(0, 1), end=at(2, 3), amount=at(4, 2), edges=at(0, 1, 2, 4)).tolist()
@@ -47,15 +49,17 @@ def mean_rate(
     """
     if not len(start):
         return np.zeros(len(edges) - 1)
-    # A moment becomes an interval that is too short to be seen but has a slope.
+    # An interval without length becomes one that is too short to be seen but has a slope.
     end = np.maximum(end, start + 1e-9 * (edges[-1] - edges[0]))
     slope = amount / (end - start)
-    moments = np.concatenate((start, end))
-    order = np.argsort(moments, kind="stable")
-    moments = moments[order]
+    # The rate changes only where an interval begins or ends. Its integral is piecewise linear, so the amount in a bin is
+    # exact, whatever the bins: a difference of two interpolations.
+    times = np.concatenate((start, end))
+    order = np.argsort(times, kind="stable")
+    times = times[order]
     rate = np.cumsum(np.concatenate((slope, -slope))[order])
-    arrived = np.concatenate(([0.0], np.cumsum(rate[:-1] * np.diff(moments))))
-    return np.diff(np.interp(edges, moments, arrived)) / np.diff(edges)
+    arrived = np.concatenate(([0.0], np.cumsum(rate[:-1] * np.diff(times))))
+    return np.diff(np.interp(edges, times, arrived)) / np.diff(edges)
 
 
 def _extremes(time: NDArray[np.float64], columns: NDArray[np.int64], *, spans: int) -> NDArray[np.intp]:

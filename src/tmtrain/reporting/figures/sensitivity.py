@@ -18,7 +18,7 @@ def sensitivity_figure(cases: list[Case], *, key: str, colours: dict[str, str]) 
 
     Args:
         cases: of one model, machine and capacity; at least one.
-        key: of the block, makes the ids unique.
+        key: of the section, makes the ids unique.
         colours: of each policy.
 
     >>> from tmtrain.reporting.example import example_sensitivity
@@ -60,8 +60,15 @@ def _panel(axes: Axes, cases: list[Case], *, colours: dict[str, str]) -> None:
         label.set_horizontalalignment(side)
     axes.axvline(first.nominal, color="#333333", lw=0.9, ls=(0, (4, 2)))
     nominal = f"nominal {quantity(first.nominal, _unit(first))}"
-    axes.annotate(nominal, (first.nominal, 0.0), (3, 4), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", fontsize=8, color="#333333")  # fmt: skip
+    axes.annotate(
+        nominal,
+        (first.nominal, 0.0),
+        (3, 4),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        fontsize=8,
+        color="#333333",
+    )
     axes.set_title(first.constant)
     axes.set_ylim(0, 1.08 * max(case.samples_per_j for case in cases))
     axes.grid(axis="y")

@@ -1,6 +1,6 @@
 """Figures as SVG text: deterministic, small, and safe to put side by side in one page.
 
-No display and no global state of matplotlib is touched: figures are made without pyplot, inside `drawing`.
+No display and no global state of matplotlib is touched: figures are drawn without pyplot, inside `drawing`.
 """
 
 import html
@@ -48,7 +48,7 @@ _STYLE = {
 
 @contextmanager
 def drawing(name: str) -> Generator[None]:
-    """Set the style of our figures while figure `name` is made and written.
+    """Set the style of our figures while figure `name` is drawn and written.
 
     >>> with drawing("empty"):
     ...     text = to_svg(Figure(figsize=(1, 1)), name="empty")
@@ -73,6 +73,7 @@ def to_svg(figure: Figure, *, name: str) -> str:
     sink = io.StringIO()
     figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = sink.getvalue()
+    # In tags alone: a policy or a model may be called like an id or a number.
     text = re.sub(r"<[^>]+>", lambda tag: _own_tag(tag[0], name=name), text[text.index("<svg") :])
     share = figure.get_figwidth() / PAGE_INCHES
     head = f'<svg role="img" aria-label="{html.escape(name)}" style="width: {share:.1%}" '
@@ -108,6 +109,7 @@ def _own_tag(tag: str, *, name: str) -> str:
 def _short_path(path: str) -> str:
     """Write a path of straight lines with H and V where it can: staircases shrink to less than half."""
     words = path.split()
+    # Curves (glyphs, markers) stay as they are.
     if not {word for word in words if word.isalpha()} <= {"M", "L", "z"}:
         return " ".join(words)
     short: list[str] = []

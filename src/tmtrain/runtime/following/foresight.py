@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.capturing.jobs.fake import capture_user_function
+from tmtrain.capturing.fake import capture_user_function
 from tmtrain.capturing.jobs.user import UserFunction, find_function
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import Timeline, lower

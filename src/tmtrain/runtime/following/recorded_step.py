@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tmtrain.capturing.cycle import close_cycle
-from tmtrain.capturing.recording import Recording
+from tmtrain.capturing.recorder import Recording
 from tmtrain.capturing.session import CaptureSession
 from tmtrain.runtime.following.fingerprint import START, mixed
 from tmtrain.runtime.following.movable import movable_part

@@ -9,9 +9,9 @@ import msgspec
 
 from tmtrain.errors import MachineError
 from tmtrain.machine.calibration import read_calibration
-from tmtrain.machine.check import check_machine
-from tmtrain.machine.constant import Constant
-from tmtrain.machine.field import (
+from tmtrain.machine.constants.check import check_machine
+from tmtrain.machine.constants.constant import Constant
+from tmtrain.machine.constants.field import (
     CHOICES,
     DEVICE,
     DEVICE_FIELDS,
@@ -20,8 +20,8 @@ from tmtrain.machine.field import (
     Field,
     price_fields,
 )
+from tmtrain.machine.constants.sheet import Sheet, read_sheet
 from tmtrain.machine.machine import Machine
-from tmtrain.machine.sheet import Sheet, read_sheet
 
 _OPTIONAL = {
     "compute.transcendental_share": (1.0, "not said: as fast as arithmetic"),
@@ -31,7 +31,7 @@ _OPTIONAL = {
     "fast.full": (100e6, "without effect, unless loss_per_decade is given"),
     "slow.retention_factor": (1.0, "not relaxed"),
 }
-"""What a file may leave out: value and source of what stands in its place."""
+"""What a file may leave out: the value that then counts, and what is said as its source."""
 
 
 def load_machine(name_or_path: str | Path, *, calibration: Path | None = None) -> Machine:

@@ -1,7 +1,7 @@
 """PyTorch execution traces: the JSON that ``torch.profiler.ExecutionTraceObserver`` writes.
 
-It has every call, nested, with the storages, shapes and types of its tensors, but neither times nor frees, and no modules;
-docs/outside.md says what stands in for them.
+It has every call, nested, with the storages, shapes and types of its tensors. It has neither times nor frees nor modules:
+docs/outside.md says what is assumed instead.
 """
 
 import gzip
@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.importing.calls import NestedCall, operators_of
-from tmtrain.importing.et_node import EtNode, TensorUse, tensor_uses
-from tmtrain.importing.op_schema import parse_schema
+from tmtrain.importing.execution_traces.aten import parse_schema
+from tmtrain.importing.execution_traces.calls import NestedCall, operators_of
+from tmtrain.importing.execution_traces.node import EtNode, TensorUse, tensor_uses
 
 
 class _Values(msgspec.Struct, frozen=True, kw_only=True):

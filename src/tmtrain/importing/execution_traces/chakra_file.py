@@ -14,7 +14,7 @@ from typing import TypeAlias, cast
 
 from tmtrain.bundle import write_bytes_atomically
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.importing.protobuf_wire import (
+from tmtrain.importing.execution_traces.protobuf_wire import (
     Value,
     WireError,
     bytes_field,
@@ -127,27 +127,27 @@ def read_chakra(path: Path) -> ChakraFile:
 
 
 def _messages(data: bytes, path: Path) -> Iterator[bytes]:
-    place, number = 0, 0
-    while place < len(data):
+    start, number = 0, 0
+    while start < len(data):
         try:
-            length, place = decode_varint(data, place)
+            length, start = decode_varint(data, start)
         except WireError as error:
             raise FileFormatError(
                 f"{path}, message {number}: the file {error}", path=path, row=number
             ) from error
-        if place + length > len(data):
+        if start + length > len(data):
             raise FileFormatError(
-                f"{path}, message {number}: {length} B are announced, {len(data) - place} B are there; "
+                f"{path}, message {number}: {length} B are announced, {len(data) - start} B are there; "
                 "was the file cut off?",
                 path=path,
                 row=number,
             )
-        yield data[place : place + length]
-        place, number = place + length, number + 1
+        yield data[start : start + length]
+        start, number = start + length, number + 1
 
 
 def _encode_node(node: ChakraNode) -> bytes:
-    return b"".join([
+    fields = (
         varint_field(1, node.id),
         bytes_field(2, node.name.encode()),
         varint_field(3, node.type),
@@ -157,13 +157,13 @@ def _encode_node(node: ChakraNode) -> bytes:
         bytes_field(8, _encode_io(node.inputs)),
         bytes_field(9, _encode_io(node.outputs)),
         _attribute_fields(10, node.attributes),
-    ])  # fmt: skip
+    )
+    return b"".join(fields)
 
 
 def _encode_io(io: IoInfo) -> bytes:
-    return (
-        bytes_field(1, io.values.encode()) + bytes_field(2, io.shapes.encode()) + bytes_field(3, io.types.encode())
-    )  # fmt: skip
+    texts = enumerate((io.values, io.shapes, io.types), start=1)
+    return b"".join(bytes_field(number, text.encode()) for number, text in texts)
 
 
 def _attribute_fields(number: int, attributes: dict[str, Attribute]) -> bytes:
@@ -232,14 +232,15 @@ def _decode_io(value: Value) -> IoInfo:
 
 
 def _decode_attribute(message: Value) -> dict[str, Attribute]:
-    name, found = "", None
+    name, attribute = "", None
     for number, _, value in decode_fields(cast(bytes, message)):
         if number == 1:
             name = _text(value)
         else:
             decoded = _decode_value(number, value)
-            found = found if decoded is None else decoded
-    return {} if found is None else {name: found}
+            # Of a oneof that was written twice the last counts; lists and raw bytes decode to None.
+            attribute = attribute if decoded is None else decoded
+    return {} if attribute is None else {name: attribute}
 
 
 def _decode_value(number: int, value: Value) -> Attribute | None:

@@ -1,8 +1,8 @@
 """A workload of the G10 artifact (MICRO 2023), dumped as plain data: tensors.csv, kernels.csv and machine.json.
 
 Source: github.com/platformxlab/G10, commit de2c8c6. What the artifact's simulator reads is there as it is: kernels in
-order with the cycles that they were measured to take on an A100, the tensors that each reads and writes, and from when to
-when each tensor lives. docs/outside.md says what becomes of it here.
+order with the cycles that they were measured to take on an A100, the tensors that each reads and writes, and when each
+tensor lives. docs/outside.md says what becomes of it here.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.importing.csv_rows import Line, read_lines
+from tmtrain.importing.g10.csv_rows import Line, read_lines
 
 ROLES = ("activation", "weight", "net_input", "grad_weight", "grad_activation", "loss_grad")
 PHASES = ("forward", "loss", "backward", "update")
 _TENSOR_FIELDS = (
-    "tensor_id", "kind", "role", "bytes", "start_page", "first_kernel", "last_kernel", "death_kernel", "op_type",
-)  # fmt: skip
+    "tensor_id",
+    "kind",
+    "role",
+    "bytes",
+    "start_page",
+    "first_kernel",
+    "last_kernel",
+    "death_kernel",
+    "op_type",
+)
 _KERNEL_FIELDS = (
-    "kernel_id", "type", "phase", "exec_cycles", "inputpf_cycles", "pf_cycles", "inputs", "outputs",
-)  # fmt: skip
+    "kernel_id",
+    "type",
+    "phase",
+    "exec_cycles",
+    "inputpf_cycles",
+    "pf_cycles",
+    "inputs",
+    "outputs",
+)
 
 
 class G10Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +88,7 @@ class G10Tensors:
     role: tuple[str, ...]
     """One of `ROLES`."""
     op_type: tuple[str, ...]
-    """Of the operator that made it (activation) or consumes it (others)."""
+    """Of the operator that writes it first (activation) or consumes it (others)."""
     is_weight: NDArray[np.bool_]
     """Lives always; all others within the step."""
     bytes: NDArray[np.int64]

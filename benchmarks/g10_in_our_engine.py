@@ -1,4 +1,4 @@
-"""Rules of the G10 artifact inside our engine, one at a time: what `g10_judgement.py` traces differences with."""
+"""Rules of the G10 artifact inside our engine, one at a time: by them `g10_judgement.py` explains differences."""
 
 import csv
 from collections import defaultdict
@@ -40,7 +40,7 @@ def never_told(decision: Decision) -> Decision:
 
 
 def planned_by_artifact(folder: Path, policy: str, *, timeline: Timeline, machine: Machine) -> Decision:
-    """Return the plan that the artifact's planner made for `policy` (plans.csv), to be run by our rules.
+    """Return the plan of the artifact's planner for `policy` (plans.csv), to be run by our rules.
 
     A kernel is a slice here. What has no read in the plan comes back as early as it fits, as FlashNeuron fetches.
     """

@@ -4,8 +4,8 @@ Two kinds of files are read. Those converted from PyTorch carry torch's schemas,
 dependencies: they are read like torch's own traces, with the times of the kernels below each operator. In all others every
 COMP node is an operator that reads its inputs and writes its outputs.
 
-MEM_LOAD and MEM_STORE nodes are somebody's plan of where data is; that is for ours to decide, so they are left out. COMM
-nodes are refused: tmtrain knows one chip.
+MEM_LOAD and MEM_STORE nodes are somebody's plan of where data is. That is for ours to decide, so they are left out. COMM
+nodes are refused, since tmtrain knows one chip.
 """
 
 import ast
@@ -16,14 +16,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.importing.calls import NestedCall, operators_of
-from tmtrain.importing.chakra_file import ChakraNode, IoInfo, NodeType
-from tmtrain.importing.et_node import EtNode, TensorUse, tensor_uses
-from tmtrain.importing.op_schema import parse_schema
+from tmtrain.importing.execution_traces.aten import parse_schema
+from tmtrain.importing.execution_traces.calls import NestedCall, operators_of
+from tmtrain.importing.execution_traces.chakra_file import ChakraNode, IoInfo, NodeType
+from tmtrain.importing.execution_traces.node import EtNode, TensorUse, tensor_uses
 from tmtrain.trace import Phase
 
 DURATION, PHASE, SCHEMA = "duration_s", "phase", "op_schema"
-"""Attributes: seconds, finer than the format's microseconds; phase of the step; torch's schema."""
+"""Attributes of a node: seconds, finer than the format's microseconds; phase of the step; torch's schema."""
+MODEL, SAMPLES = "model", "samples"
+"""Attributes of a file's metadata."""
 _COMM = (NodeType.COMM_SEND, NodeType.COMM_RECV, NodeType.COMM_COLL)
 _LEFT_OUT = (NodeType.INVALID, NodeType.METADATA, NodeType.MEM_LOAD, NodeType.MEM_STORE)
 _NO_PARENT = -1
@@ -63,6 +65,7 @@ def _check(nodes: Sequence[ChakraNode], source: str) -> None:
             raise InputError(
                 f"{where}: a {node.type.name} node, which is no part of a training step's computation"
             )
+        # Nodes with a schema nest by their dependencies; one on a node that was left out then says only "at the top".
         missing = [dep for dep in (*node.ctrl_deps, *node.data_deps) if dep not in numbers]
         if missing and SCHEMA not in node.attributes:
             raise FileFormatError(
@@ -76,10 +79,10 @@ def _in_order(nodes: Sequence[ChakraNode], source: str) -> Iterator[ChakraNode]:
     """Yield each node after those it depends on; of several that may come, the one with the smallest number."""
     by_id = {node.id: node for node in nodes}
     deps = {node.id: {*node.ctrl_deps, *node.data_deps} for node in nodes}
-    followers: dict[int, list[int]] = {number: [] for number in by_id}
+    successors: dict[int, list[int]] = {number: [] for number in by_id}
     for number, before in deps.items():
         for dep in before:
-            followers[dep].append(number)
+            successors[dep].append(number)
     ready = [number for number, before in deps.items() if not before]
     heapq.heapify(ready)
     left = len(by_id)
@@ -87,10 +90,10 @@ def _in_order(nodes: Sequence[ChakraNode], source: str) -> Iterator[ChakraNode]:
         number = heapq.heappop(ready)
         left -= 1
         yield by_id[number]
-        for follower in followers[number]:
-            deps[follower].discard(number)
-            if not deps[follower]:
-                heapq.heappush(ready, follower)
+        for successor in successors[number]:
+            deps[successor].discard(number)
+            if not deps[successor]:
+                heapq.heappush(ready, successor)
     if left:
         stuck = min(number for number, before in deps.items() if before)
         raise FileFormatError(

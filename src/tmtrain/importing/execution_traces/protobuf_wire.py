@@ -33,8 +33,8 @@ def encode_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def decode_varint(data: bytes, place: int) -> tuple[int, int]:
-    r"""Return the varint at `place` and where it ends.
+def decode_varint(data: bytes, start: int) -> tuple[int, int]:
+    r"""Return the varint at `start` and where it ends.
 
     Raises:
         WireError: it is cut off, or longer than 64 bits.
@@ -42,15 +42,15 @@ def decode_varint(data: bytes, place: int) -> tuple[int, int]:
     >>> decode_varint(b"\xac\x02", 0)
     (300, 2)
     """
-    value = 0
+    value, end = 0, start
     for shift in range(_MOST_VARINT_BYTES):
-        if place >= len(data):
+        if end >= len(data):
             raise WireError("ends inside a number")
-        byte = data[place]
-        place += 1
+        byte = data[end]
+        end += 1
         value |= (byte & 0x7F) << 7 * shift
         if byte < 0x80:
-            return value, place
+            return value, end
     raise WireError("has a number of more than 64 bits")
 
 
@@ -60,24 +60,24 @@ def decode_fields(data: bytes) -> Iterator[tuple[int, int, Value]]:
     Raises:
         WireError: the message is malformed or cut off.
     """
-    place = 0
-    while place < len(data):
-        key, place = decode_varint(data, place)
+    start = 0
+    while start < len(data):
+        key, start = decode_varint(data, start)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
-            value, place = decode_varint(data, place)
+            value, start = decode_varint(data, start)
             yield number, kind, value
             continue
         if kind == BYTES:
-            length, place = decode_varint(data, place)
+            length, start = decode_varint(data, start)
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             length = 8 if kind == EIGHT_BYTES else 4
         else:
             raise WireError(f"has a field of wire type {kind}")
-        if place + length > len(data):
+        if start + length > len(data):
             raise WireError(f"ends inside field {number}")
-        yield number, kind, data[place : place + length]
-        place += length
+        yield number, kind, data[start : start + length]
+        start += length
 
 
 def varint_field(number: int, value: int) -> bytes:
@@ -105,7 +105,7 @@ def unpack(value: Value) -> Iterator[int]:
     if isinstance(value, int):
         yield value
         return
-    place = 0
-    while place < len(value):
-        number, place = decode_varint(value, place)
+    start = 0
+    while start < len(value):
+        number, start = decode_varint(value, start)
         yield number

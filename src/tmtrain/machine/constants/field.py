@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import get_args
 
+from tmtrain.machine.constants.quantity import Dimension, dimension_of, without_unit
 from tmtrain.machine.machine import (
     Compute,
     Dataflow,
@@ -23,7 +24,6 @@ from tmtrain.machine.machine import (
     Suspension,
     WeightLoad,
 )
-from tmtrain.machine.quantity import Dimension, dimension_of, without_unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Field:
 
     @property
     def example(self) -> str:
-        """How it may stand in a file.
+        """How a file may write it.
 
         >>> FIELDS["slow.read_bandwidth"].example
         'read_bandwidth = "1 GB/s"'

@@ -1,15 +1,15 @@
 """A workload of the G10 artifact as a Trace.
 
-One operator per kernel, which is never cut, and one storage per tensor, which is touched as a whole. The measured times
-come along, at the artifact's clock. FLOPs are unknown and said to be zero, so results count no energy of arithmetic, and
-nothing can be recomputed. Weights persist, and each is written in place by its update kernel: the step is a cycle.
+There is one operator per kernel, which is never cut, and one storage per tensor, which is touched as a whole. The measured
+times come along, at the artifact's clock. FLOPs are unknown and said to be zero, so results count no energy of arithmetic,
+and nothing can be recomputed. Weights persist, and each is written in place by its update kernel: the step is a cycle.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tmtrain.importing.g10 import G10Workload
+from tmtrain.importing.g10.workload import G10Workload
 from tmtrain.trace import Operands, Operators, Phase, Role, Storages, Trace
 from tmtrain.trace.rows import OperandRow, operands_from_rows
 
@@ -92,29 +92,42 @@ class _OperandRows:
 
     sizes: list[int]
     itemsize: int
+    seen: set[int]
+    """Tensors that have memory: at first the weights."""
     rows: list[OperandRow] = field(default_factory=list[OperandRow])
-    seen: set[int] = field(default_factory=set[int])
 
     def add(self, kernel: int, position: int, tensor: int, *, reads: bool, writes: bool) -> None:
         """Add one operand, the whole of its tensor."""
         size = self.sizes[tensor]
-        self.rows.append(
-            OperandRow(
-                kernel, position, 0, tensor, reads, writes, writes and tensor not in self.seen, 0, size,
-                self.itemsize, (size // self.itemsize,), (1,),
-            )
-        )  # fmt: skip
+        row = OperandRow(
+            op=kernel,
+            position=position,
+            item=0,
+            storage=tensor,
+            reads=reads,
+            writes=writes,
+            allocates=writes and tensor not in self.seen,
+            offset_bytes=0,
+            span_bytes=size,
+            itemsize=self.itemsize,
+            shape=(size // self.itemsize,),
+            stride=(1,),
+        )
+        self.rows.append(row)
         self.seen.add(tensor)
 
 
 def _operands(workload: G10Workload) -> Operands:
     kernels, tensors = workload.kernels, workload.tensors
-    made = _OperandRows(sizes=tensors.bytes.tolist(), itemsize=workload.machine.workload.dtype_bytes)
-    made.seen.update(np.flatnonzero(tensors.is_weight).tolist())
+    operands = _OperandRows(
+        sizes=tensors.bytes.tolist(),
+        itemsize=workload.machine.workload.dtype_bytes,
+        seen=set(np.flatnonzero(tensors.is_weight).tolist()),
+    )
     for kernel, (inputs, outputs) in enumerate(zip(kernels.inputs, kernels.outputs, strict=True)):
         for position, tensor in enumerate(inputs):
-            made.add(kernel, position, tensor, reads=True, writes=tensor in outputs)
+            operands.add(kernel, position, tensor, reads=True, writes=tensor in outputs)
         for index, tensor in enumerate(outputs):
             if tensor not in inputs:
-                made.add(kernel, Operands.RESULT + index, tensor, reads=False, writes=True)
-    return operands_from_rows(made.rows)
+                operands.add(kernel, Operands.RESULT + index, tensor, reads=False, writes=True)
+    return operands_from_rows(operands.rows)

@@ -1,4 +1,4 @@
-"""CSV tables of others, cell by cell: what is wrong is told with its file, line and field."""
+"""CSV tables of other programs, cell by cell: an error names file, line and field."""
 
 import csv
 from collections.abc import Collection, Iterator
@@ -82,8 +82,8 @@ def read_lines(path: Path, *, fields: Collection[str]) -> Iterator[Line]:
     """
     source = f"{path}"
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.reader(stream)
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
             header = next(reader, [])
             missing = [field for field in fields if field not in header]
             if missing:

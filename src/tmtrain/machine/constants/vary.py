@@ -1,12 +1,12 @@
-"""A machine with one number changed: what sensitivity sweeps are made of."""
+"""A machine with one number changed, for sensitivity sweeps."""
 
 import difflib
 from dataclasses import replace
 from typing import TypeAlias, cast
 
 from tmtrain.errors import MachineError
-from tmtrain.machine.check import check_machine
-from tmtrain.machine.field import DEVICE_FIELDS, FIELDS, Field, price_fields
+from tmtrain.machine.constants.check import check_machine
+from tmtrain.machine.constants.field import DEVICE_FIELDS, FIELDS, Field, price_fields
 from tmtrain.machine.machine import Compute, FastTier, FlashParts, Link, Machine, Paging, Price, SlowTier
 
 _FLASH_RATES = ("slow.read_bandwidth", "slow.write_bandwidth")
@@ -33,7 +33,8 @@ def with_constant(machine: Machine, *, path: str, value: float) -> Machine:
 
     Where the read or the write rate of the flash changes, the ceiling of both follows: what the slower
     direction can add on top of the faster one stays the same share of it, so that a shared bus stays shared
-    and separate ones separate. Flash of another rate or capacity consists of other parts: of which, nothing is said then.
+    and separate ones separate. Flash of another rate or capacity consists of other parts, of which nothing is known: the
+    copy has no `Machine.device` then.
 
     Raises:
         MachineError: the machine has no such number, the value makes no sense, or it contradicts the others.

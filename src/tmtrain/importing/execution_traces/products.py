@@ -1,4 +1,4 @@
-"""Dimensions of matrix products, from the shapes alone: traces of others carry no FLOPs."""
+"""Dimensions of matrix products, from the shapes alone: execution traces carry no FLOPs."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,7 +19,8 @@ _PRODUCTS = {
 }
 """Position of the left factor; the right one follows."""
 _BACKWARD_PRODUCTS = {"convolution_backward": 2.0, "attention": 2.5}
-"""Products of the size of the forward's: gradients of input and weight; of query, key, value, and the scores again."""
+"""Products of the size of the forward's: gradients of input and weight; of query, key and
+value, and the scores recomputed."""
 
 
 class Product(NamedTuple):

@@ -1,6 +1,6 @@
 """A job built and run on fake tensors: shapes without bytes, so a model of any size takes little memory.
 
-The first step makes the optimizer's state and is only watched; every later one repeats the second, which is
+The first step creates the optimizer's state and is only watched. Every later one repeats the second, which is
 recorded.
 """
 
@@ -43,7 +43,10 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
 
 
 def _fill(model: torch.nn.Module) -> None:
-    """Take what begins on the meta device for what it will be when it has memory; the device of a fake tensor is a note."""
+    """Move what begins on the meta device to the CPU, as it will be once it has memory.
+
+    A fake tensor has no memory to move: its device is an attribute.
+    """
     for tensor in (*model.parameters(), *model.buffers()):
         if isinstance(tensor, FakeTensor) and tensor.device.type == "meta":
             tensor.fake_device = torch.device("cpu")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmtrain.errors import FileFormatError
-from tmtrain.importing.aten import is_kind
-from tmtrain.importing.et_node import EtNode, TensorUse
-from tmtrain.importing.op_schema import OpSchema
+from tmtrain.importing.execution_traces.aten import OpSchema, is_kind
+from tmtrain.importing.execution_traces.node import EtNode, TensorUse
 from tmtrain.trace import Phase
 
 
@@ -18,7 +17,7 @@ class NestedCall:
     """Calls are numbered as they begin, so a call has a larger number than the one it is in."""
     name: str
     parent: int
-    """A number that is no call's, or not a smaller one: none."""
+    """Number of the call that it is in; none where no call has it, or it is not a smaller one."""
     schema: OpSchema | None
     arguments: tuple[TensorUse, ...]
     results: tuple[TensorUse, ...]
@@ -44,23 +43,26 @@ def operators_of(calls: Sequence[NestedCall], *, source: str) -> list[EtNode]:
     for number in sorted(by_id):
         parent = by_id[number].parent
         (children[parent] if parent in by_id and parent < number else roots).append(number)
-    found: list[EtNode] = []
+    operators: list[EtNode] = []
     stack = [(number, Phase.FORWARD) for number in reversed(roots)]
     first_step = min((call.id for call in calls if call.name.startswith("Optimizer.step")), default=None)
+    # A stack instead of recursion: calls of a long step nest deeper than Python does. Children are pushed in reverse,
+    # so that they are met in order.
     while stack:
         number, above = stack.pop()
         call = by_id[number]
         phase = _phase(call, above, first_step)
+        # An operator that only calls others moves no bytes of its own, and what it calls is in the trace too.
         if call.schema is None or is_kind(call.schema.name, "composite"):
             stack += [(child, phase) for child in reversed(children[number])]
         elif call.arguments or call.results:
-            found.append(_operator(call, phase, _seconds(number, by_id, children)))
-    if not found:
+            operators.append(_operator(call, phase, _seconds(number, by_id, children)))
+    if not operators:
         raise FileFormatError(
             f"{source}: no call of an operator with tensors: start the observer before the step", path=source
         )
-    # Backward may run in a thread of its own, whose calls stand together in the tree.
-    return sorted(found, key=lambda node: node.id)
+    # Backward may run in a thread of its own, whose calls are a tree of their own: order is by number, not by tree.
+    return sorted(operators, key=lambda node: node.id)
 
 
 def _phase(call: NestedCall, above: Phase, first_step: int | None) -> Phase:
@@ -69,6 +71,7 @@ def _phase(call: NestedCall, above: Phase, first_step: int | None) -> Phase:
     if call.name.startswith("Optimizer.step"):
         return Phase.OPTIMIZER
     if call.name.startswith("Optimizer.zero_grad"):
+        # Before the optimizer steps it prepares this step, afterwards it ends it.
         return Phase.OPTIMIZER if first_step is not None and call.id > first_step else Phase.DATA
     return above
 

@@ -11,14 +11,22 @@ from typing import Any, cast
 import msgspec
 
 from tmtrain.errors import MachineError
-from tmtrain.machine.constant import Constant, read_constant
-from tmtrain.machine.field import CHOICES, DEVICE, DEVICE_FIELDS, FIELDS, SECTIONS, Field, price_fields
+from tmtrain.machine.constants.constant import Constant, read_constant
+from tmtrain.machine.constants.field import (
+    CHOICES,
+    DEVICE,
+    DEVICE_FIELDS,
+    FIELDS,
+    SECTIONS,
+    Field,
+    price_fields,
+)
 
 SCHEMA = 1
 """Version of the machine file format."""
 DEFAULT_MACHINE = "v4-slc"
 UNKNOWN = "unknown"
-"""What stands for `DEVICE` in a file whose flash is not that of its base."""
+"""What a file whose flash is not that of its base writes for `DEVICE`."""
 
 _PRESETS = resources.files("tmtrain.machine") / "presets"
 
@@ -32,7 +40,7 @@ class Sheet:
     name: str
     description: str
     choices: dict[str, object]
-    """What is a word, as given, by path."""
+    """What is a word, as written, by path."""
     constants: dict[str, Constant]
     """By path; prices in the order in which their dates count."""
     drops_device: bool
@@ -73,6 +81,7 @@ def read_sheet(name_or_path: str | Path) -> Sheet:
     name, text = _text_of(name_or_path)
     file = str(name_or_path)
     content = _parse(text, file=file)
+    # Choices and numbers are checked one by one here; whether they go together is known only once all are there.
     own = Sheet(
         file=file,
         name=content.name or name,

@@ -5,18 +5,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmtrain.errors import FileFormatError
-from tmtrain.importing.op_schema import OpSchema
+from tmtrain.importing.execution_traces.aten import OpSchema
 from tmtrain.trace.rows import span_elements
 
-_ITEMSIZES = {
-    "double": 8, "long": 8, "long int": 8, "int64": 8, "c10::complex<float>": 8, "float": 4, "int": 4,
-    "c10::half": 2, "c10::bfloat16": 2, "short": 2, "bool": 1, "unsigned char": 1, "signed char": 1, "char": 1,
-}  # fmt: skip
-_DTYPES = {
-    "double": "float64", "float": "float32", "c10::half": "float16", "c10::bfloat16": "bfloat16", "long": "int64",
-    "long int": "int64", "int": "int32", "short": "int16", "unsigned char": "uint8", "signed char": "int8",
-    "char": "int8",
-}  # fmt: skip
+_SCALARS = {
+    "double": (8, "float64"),
+    "float": (4, "float32"),
+    "c10::half": (2, "float16"),
+    "c10::bfloat16": (2, "bfloat16"),
+    "c10::complex<float>": (8, "c10::complex<float>"),
+    "long": (8, "int64"),
+    "long int": (8, "int64"),
+    "int64": (8, "int64"),
+    "int": (4, "int32"),
+    "short": (2, "int16"),
+    "bool": (1, "bool"),
+    "unsigned char": (1, "uint8"),
+    "signed char": (1, "int8"),
+    "char": (1, "int8"),
+}
+"""Bytes and our name of each element type, as C++ spells it."""
 _IDENTITY_CELLS = 6
 _MOST_ITEMSIZE = 16
 _MOST_BYTES = 1 << 60
@@ -31,7 +39,7 @@ class TensorUse:
     item: int
     """Inside a list, else 0."""
     storage: int
-    """The observer's number of the memory; used again for other memory once the first is freed."""
+    """The observer's number of the memory, which other memory gets once the first is freed."""
     offset_bytes: int
     itemsize: int
     dtype: str
@@ -103,7 +111,7 @@ def _uses_of(
 
 
 def _is_undefined(value: Any) -> bool:
-    """Whether an optional tensor was not given: it has neither storage nor device."""
+    """Whether an optional tensor was left out: it has neither storage nor device."""
     return isinstance(value, list) and len(value) >= _IDENTITY_CELLS and value[1] == 0 and value[5] == ""
 
 
@@ -115,14 +123,21 @@ def _use(value: Any, kind: str, shape: Any, stride: Any, position: int, item: in
         )
     sizes = tuple(int(size) for size in shape)
     scalar = kind.removeprefix("Tensor(").removesuffix(")").lower()
-    itemsize = int(value[4]) or _ITEMSIZES.get(scalar, 0)
+    usual_itemsize, dtype = _SCALARS.get(scalar, (0, scalar))
+    itemsize = int(value[4]) or usual_itemsize
     if not 0 < itemsize <= _MOST_ITEMSIZE or any(size < 0 for size in sizes):
         raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} has no size")
     steps = tuple(int(step) for step in stride) if stride and len(stride) == len(sizes) else _dense(sizes)
     use = TensorUse(
-        position=position, item=item, storage=int(value[1]), offset_bytes=int(value[2]) * itemsize, itemsize=itemsize,
-        dtype=_DTYPES.get(scalar, scalar), shape=sizes, stride=steps,
-    )  # fmt: skip
+        position=position,
+        item=item,
+        storage=int(value[1]),
+        offset_bytes=int(value[2]) * itemsize,
+        itemsize=itemsize,
+        dtype=dtype,
+        shape=sizes,
+        stride=steps,
+    )
     if use.offset_bytes < 0 or min(steps, default=0) < 0 or use.offset_bytes + use.span_bytes > _MOST_BYTES:
         raise FileFormatError(f"{where}, argument {position}: {value!r} of shape {shape!r} lies in no memory")
     return use

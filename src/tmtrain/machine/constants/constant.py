@@ -7,8 +7,8 @@ from typing import cast
 import msgspec
 
 from tmtrain.errors import MachineError
-from tmtrain.machine.field import Field
-from tmtrain.machine.quantity import Dimension
+from tmtrain.machine.constants.field import Field
+from tmtrain.machine.constants.quantity import Dimension
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Constant:
     """One number of a machine: a row of ``tmtrain machine show`` and of the report's table of constants."""
 
     path: str
-    """Where it stands, e.g. "slow.read_bandwidth"."""
+    """Of the number in a machine file, e.g. "slow.read_bandwidth"."""
     value: float
     """In `unit`, as are `low` and `high`."""
     unit: str
@@ -58,7 +58,7 @@ class _Number(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def read_constant(raw: object, *, field: Field, file: str) -> Constant:
-    """Read a number as it stands in a machine file: a table, a text such as "34.6 GB/s", or a bare number.
+    """Read a number as a machine file has it: a table, a text such as "34.6 GB/s", or a bare number.
 
     Raises:
         MachineError: not a number, not in a unit of this field, or outside what makes sense.

@@ -87,7 +87,7 @@ def dimension_of(attribute: str) -> Dimension:
     >>> dimension_of("idle_power_w").name
     'power'
     """
-    return next((found for end, found in _BY_SUFFIX.items() if attribute.endswith(end)), _NUMBER)
+    return next((dimension for end, dimension in _BY_SUFFIX.items() if attribute.endswith(end)), _NUMBER)
 
 
 def without_unit(attribute: str) -> str:
