@@ -35,7 +35,7 @@ with tmtrain.train(model, optimizer, step, budget_bytes=budget, flash=folder, re
     losses = [training.step() for _ in range(4)]  # all that is loaded once is loaded now
     if limit:
         anonymous = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-        fixed = int(anonymous.split()[1]) * 1024 - training._tier.used_bytes  # libraries are mapped files: they may leave
+        fixed = int(anonymous.split()[1]) * 1024 - training._session.tier.used_bytes  # libraries are mapped files: they may leave
         Path(limit).write_text(str(fixed + BUDGET + SLACK))
     losses += [training.step() for _ in range(6)]
     print(training.result.steps[-1].how, losses, flush=True)

@@ -30,7 +30,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(tmp_path: Path, name: str, optim
         for number in range(BEFORE):
             training.step(first.batches(number))
         training.save(tmp_path / "saved.safetensors", extra={"next": BEFORE})
-        assert training._tier.counts.peak_bytes <= 8 << 20  # pyright: ignore[reportPrivateUsage]
+        assert training._session.tier.counts.peak_bytes <= 8 << 20  # pyright: ignore[reportPrivateUsage]
     torch.manual_seed(99)
     second = small_training(name, optimizer=optimizer)
     trained(second, steps=range(50, 51))  # other weights, other state

@@ -113,7 +113,7 @@ def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
 def test_too_many_shapes_run_on_demand_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmtrain.runtime.training.MOST_PLANNED_STEPS", 1)
+    monkeypatch.setattr("tmtrain.runtime.training.step_plans.MOST_PLANNED_STEPS", 1)
     model, optimizer, step = _rich_training()
     with train(model, optimizer, step, budget_bytes="6 MiB", flash=tmp_path) as training:
         for rows in (256, 256, 128, 128):
@@ -268,7 +268,7 @@ def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pyte
     def measure(_: tuple[Path, ...]) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("tmtrain.runtime.training.measure_drive", measure)
+    monkeypatch.setattr("tmtrain.runtime.training.session.measure_drive", measure)
     kept = small_training("gpt2")
     host = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
     with train(

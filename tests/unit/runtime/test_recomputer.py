@@ -28,7 +28,7 @@ def residency(tmp_path: Path) -> Iterator[ResidencyMode]:
     tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
     made = ResidencyMode(tier)
     made.begin_step(StepObserver())
-    made.recomputer.noted = frozenset(range(100_000))
+    made.recomputer.expect(frozenset(range(100_000)))
     yield made
     made.recomputer.end_step()
     tier.close()
@@ -114,7 +114,7 @@ def test_of_a_chain_all_may_be_dropped_in_any_order(residency: ResidencyMode) ->
             expected = [tensor.clone() for tensor in chain]
             for place in order:
                 assert _drop(residency, chain[place])
-            residency.recomputer.make([storage_key(three.untyped_storage())])
+            residency.recomputer.recompute([storage_key(three.untyped_storage())])
             assert not any(_is_away(residency, tensor) for tensor in chain)  # made on the way
             assert all(map(torch.equal, chain, expected))
 

@@ -55,7 +55,7 @@ def test_whole_operators_are_one_slice_each() -> None:
 def test_a_schedule_moves_what_the_plan_moves_and_between_its_uses() -> None:
     part, timeline, made = _planned(3 * MATRIX)
     schedule = _schedule(part, timeline, made)
-    assert not any((schedule.noted, schedule.drops, schedule.recomputes))
+    assert not any((schedule.producers, schedule.discards, schedule.recomputes))
     assert _bytes(schedule.fetches) == _bytes(schedule.leaves) == made.prediction.bytes_in > 0
     uses = {
         (part.storages.name[row], op)
