@@ -135,9 +135,12 @@ print("read", total)
 
 def test_without_restoring_what_is_out_is_gone_but_never_zeros(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _LEAVES, str(tmp_path)], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", _LEAVES, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONFAULTHANDLER": ""},
-    )  # fmt: skip
+    )
     assert done.stdout == "left\n", done.stderr
     assert done.returncode < 0
     saved = load_checkpoint(tmp_path / "last.safetensors")

@@ -112,7 +112,7 @@ class Training(Generic[P, R]):
 
     @property
     def budget_bytes(self) -> int:
-        """Fast memory for what can move. A lower one holds from the next operator on; steps are planned anew for it."""
+        """Fast memory for what can move. A lower one holds from the next operator on; steps are planned again for it."""
         return self._settings.budget_bytes
 
     @budget_bytes.setter
