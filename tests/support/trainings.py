@@ -14,33 +14,62 @@ _CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "llama": (
         "LlamaConfig",
         "CausalLM",
-        {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "max_position_embeddings": 128},
+        {
+            "hidden_size": 128,
+            "intermediate_size": 344,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 128,
+        },
     ),
     "bert": (
         "BertConfig",
         "MaskedLM",
-        {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "max_position_embeddings": 128},
+        {
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 128,
+        },
     ),
     "t5": (
         "T5Config",
         "Seq2SeqLM",
-        {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
+        {
+            "d_model": 128,
+            "d_kv": 32,
+            "d_ff": 512,
+            "num_layers": 2,
+            "num_heads": 4,
+            "decoder_start_token_id": 0,
+        },
     ),
     "vit": (
         "ViTConfig",
         "ImageClassification",
-        {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "image_size": 64, "num_labels": 10},
+        {
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 64,
+            "num_labels": 10,
+        },
     ),
     "resnet": (
         "ResNetConfig",
         "ImageClassification",
-        {"embedding_size": 32, "hidden_sizes": [64, 128], "depths": [2, 2], "layer_type": "bottleneck",
-         "num_labels": 10},
+        {
+            "embedding_size": 32,
+            "hidden_sizes": [64, 128],
+            "depths": [2, 2],
+            "layer_type": "bottleneck",
+            "num_labels": 10,
+        },
     ),
-}  # fmt: skip
+}
 MODELS = tuple(_CONFIGS)
 OPTIMIZERS = ("adamw", "sgd", "adafactor")
 VOCABULARY = 1024
@@ -90,7 +119,7 @@ def small_training(
     model = getattr(transformers, f"AutoModelFor{task}").from_config(config)
     model.loss_type = f"For{task}" if model.loss_type is None else model.loss_type
     model.train()
-    made = _optimizer(model, optimizer, options)
+    torch_optimizer = _optimizer(model, optimizer, options)
 
     def step(batch: dict[str, torch.Tensor]) -> float:
         cast = torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
@@ -98,8 +127,8 @@ def small_training(
             loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=False)
-        made.step()
-        made.zero_grad()
+        torch_optimizer.step()
+        torch_optimizer.zero_grad()
         return loss.item()
 
     def batches(number: int) -> dict[str, torch.Tensor]:
@@ -110,7 +139,7 @@ def small_training(
         ids = torch.randint(1, VOCABULARY, (BATCH, 64), generator=dice)
         return {"input_ids": ids, "labels": ids}
 
-    return SmallTraining(model=model, optimizer=made, step=step, batches=batches)
+    return SmallTraining(model=model, optimizer=torch_optimizer, step=step, batches=batches)
 
 
 def _optimizer(model: torch.nn.Module, name: str, options: dict[str, Any]) -> torch.optim.Optimizer:

@@ -1,14 +1,14 @@
-"""What a real run measured: one row per step, and what was foretold."""
+"""What a real run measured: one row per step, and what was predicted."""
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Literal, Self
 
 from tmtrain.plans import Prediction
 from tmtrain.units import DAY_S
 
 How = Literal["on demand", "planned", "diverged"]
-"""On demand: not known yet, and written down meanwhile. Astray: it was none of the known ones."""
+"""On demand: there was no plan yet, so it may have been recorded. Diverged: it was none of the known ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class StepMeasure:
     evictions: int
     """Blocks that left because room was short, unplanned."""
     recomputations: int
-    """Operators that ran again, to make what had been dropped."""
+    """Operators that ran again, to recompute what had been discarded."""
     peak_bytes: int
     """Most of what can be moved that was in memory at once: what the budget is about."""
     peak_resident_bytes: int
@@ -55,6 +55,19 @@ class RunResult:
     """All plans together."""
     notes: tuple[str, ...]
     """Why steps ran on demand, if any did after the first few."""
+
+    @classmethod
+    def before_any_step(cls, *, budget_bytes: int) -> Self:
+        """Return the result of a run that has not begun."""
+        return cls(
+            budget_bytes=budget_bytes,
+            fixed_bytes=0,
+            managed_bytes=0,
+            steps=(),
+            prediction=None,
+            planning_s=0.0,
+            notes=(),
+        )
 
     @property
     def steady(self) -> tuple[StepMeasure, ...]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from tmtrain.machine import Machine
-    from tmtrain.runtime.training import Training
+    from tmtrain.runtime.training.training import Training
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,9 +32,9 @@ def train(
 ) -> "Training[P, R]":
     """Train inside a memory budget: what does not fit lives on a drive, and no bit of any result changes.
 
-    Model, optimizer and step stay the user's own: schedulers, clipping, accumulation of gradients, autocast, tied weights
-    and frozen parameters work as they do without. The first steps run on demand and are written down; from then on a plan
-    says ahead of time what leaves memory and what comes back.
+    Model, optimizer and step stay the user's own. Schedulers, clipping, accumulation of gradients, autocast, tied weights
+    and frozen parameters work as they do without. The first steps run on demand and are recorded. From then on a plan says
+    ahead of time what leaves memory and what comes back.
 
     Args:
         model: Its parameters and buffers come under the budget, as does whatever the step makes.
@@ -54,7 +54,7 @@ def train(
         machine: This host, as `load_machine` reads it from what ``tmtrain machine measure`` wrote. Without it, the drive is
             measured on entering the block, which moves 192 MiB on each.
         objective: What plans minimise. By default time, and of what takes the same time bytes; "bytes" spares the drive,
-            "writes" its life: then more is computed twice.
+            "writes" its life: then more is recomputed.
 
     Returns:
         What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
@@ -83,15 +83,23 @@ def train(
         >>> all(step.peak_bytes <= 5 * 2**20 for step in training.result.steps)
         True
     """
-    from tmtrain.runtime.training import Training
+    from tmtrain.runtime.following.planned_step import OBJECTIVE
+    from tmtrain.runtime.training.settings import TrainingSettings
+    from tmtrain.runtime.training.training import Training
 
-    budget = parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes
     folders = (flash,) if isinstance(flash, str | Path) else flash
-    return Training(
-        model, optimizer, step,
-        budget_bytes=budget, flash=tuple(map(Path, folders)), init=init, restores=restores, machine=machine,
-        objective=objective,
-    )  # fmt: skip
+    settings = TrainingSettings(
+        model=model,
+        optimizer=optimizer,
+        step=step,
+        budget_bytes=parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes,
+        flash=tuple(map(Path, folders)),
+        init=init,
+        restores=restores,
+        machine=machine,
+        objective=OBJECTIVE if objective is None else objective,
+    )
+    return Training(settings)
 
 
 def load_checkpoint(path: str | Path) -> Any:

@@ -35,7 +35,8 @@ with tmtrain.train(model, optimizer, step, budget_bytes=budget, flash=folder, re
     losses = [training.step() for _ in range(4)]  # all that is loaded once is loaded now
     if limit:
         anonymous = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-        fixed = int(anonymous.split()[1]) * 1024 - training._tier.used_bytes  # libraries are mapped files: they may leave
+        # Libraries are mapped files: they may leave.
+        fixed = int(anonymous.split()[1]) * 1024 - training._session.tier.used_bytes
         Path(limit).write_text(str(fixed + BUDGET + SLACK))
     losses += [training.step() for _ in range(6)]
     print(training.result.steps[-1].how, losses, flush=True)
@@ -45,9 +46,12 @@ with tmtrain.train(model, optimizer, step, budget_bytes=budget, flash=folder, re
 def run(folder: Path, *, budget: str, within: Cgroup | None) -> subprocess.CompletedProcess[str]:
     where = [str(within.limit), str(within.joins)] if within else ["", ""]
     return subprocess.run(
-        [sys.executable, "-c", _CHILD, *where, budget, str(folder)], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", _CHILD, *where, budget, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""},
-    )  # fmt: skip
+    )
 
 
 def test_the_budget_holds_in_a_memory_cgroup(tmp_path: Path) -> None:

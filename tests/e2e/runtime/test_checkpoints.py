@@ -15,8 +15,8 @@ BUDGET = "8 MiB"
 BEFORE, AFTER = 3, 3
 
 
-def trained(made: SmallTraining, *, steps: range) -> list[float]:
-    return [made.step(made.batches(number)) for number in steps]
+def trained(small: SmallTraining, *, steps: range) -> list[float]:
+    return [small.step(small.batches(number)) for number in steps]
 
 
 @pytest.mark.parametrize(("name", "optimizer"), [("gpt2", "adamw"), ("resnet", "sgd"), ("t5", "adafactor")])
@@ -30,7 +30,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(tmp_path: Path, name: str, optim
         for number in range(BEFORE):
             training.step(first.batches(number))
         training.save(tmp_path / "saved.safetensors", extra={"next": BEFORE})
-        assert training._tier.counts.peak_bytes <= 8 << 20  # pyright: ignore[reportPrivateUsage]
+        assert training._session.tier.counts.peak_bytes <= 8 << 20  # pyright: ignore[reportPrivateUsage]
     torch.manual_seed(99)
     second = small_training(name, optimizer=optimizer)
     trained(second, steps=range(50, 51))  # other weights, other state
@@ -69,31 +69,33 @@ def test_a_checkpoint_holds_what_torch_would_have_saved(tmp_path: Path) -> None:
     assert trained(plain, steps=range(BEFORE + 1))[-1:] == resumed
 
 
-def _same(found: object, expected: object) -> None:
-    assert type(found) is type(expected)
+def _same(restored: object, expected: object) -> None:
+    assert type(restored) is type(expected)
     if isinstance(expected, torch.Tensor):
-        assert isinstance(found, torch.Tensor)
-        assert (found.dtype, found.stride()) == (expected.dtype, expected.stride())
-        assert torch.equal(found, expected)
+        assert isinstance(restored, torch.Tensor)
+        assert (restored.dtype, restored.stride()) == (expected.dtype, expected.stride())
+        assert torch.equal(restored, expected)
     elif isinstance(expected, dict):
-        assert isinstance(found, dict)
-        assert list(found) == list(expected)
+        assert isinstance(restored, dict)
+        assert list(restored) == list(expected)
         for key, value in expected.items():
-            _same(found[key], value)
+            _same(restored[key], value)
     elif isinstance(expected, (list, tuple)):
-        assert isinstance(found, (list, tuple))
-        for one, other in zip(found, expected, strict=True):
+        assert isinstance(restored, (list, tuple))
+        for one, other in zip(restored, expected, strict=True):
             _same(one, other)
     else:
-        assert found == expected
+        assert restored == expected
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved")
-    made = small_training("resnet", optimizer="sgd")
-    with tmtrain.train(made.model, made.optimizer, made.step, budget_bytes=BUDGET, flash=folder) as training:
-        training.step(made.batches(0))
+    small = small_training("resnet", optimizer="sgd")
+    with tmtrain.train(
+        small.model, small.optimizer, small.step, budget_bytes=BUDGET, flash=folder
+    ) as training:
+        training.step(small.batches(0))
         training.save(
             folder / "saved.safetensors", extra=(1, "two", None, [3.5], torch.ones(2, dtype=torch.bool))
         )
@@ -146,9 +148,9 @@ def test_another_model_or_optimizer_is_refused_before_anything_changes(
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(checkpoint: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.safetensors"
     path.write_bytes(checkpoint.read_bytes())
-    made = small_training("resnet", optimizer="sgd")
+    small = small_training("resnet", optimizer="sgd")
     with tmtrain.train(
-        made.model, made.optimizer, made.step, budget_bytes=BUDGET, flash=tmp_path
+        small.model, small.optimizer, small.step, budget_bytes=BUDGET, flash=tmp_path
     ) as training:
         with pytest.raises(InputError, match=r"extra\.when is a date: a checkpoint holds"):
             training.save(path, extra={"when": datetime.date(2026, 1, 1)})
@@ -159,7 +161,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(checkpoint: Path
 
 
 def test_before_the_block_there_is_nothing_to_save(tmp_path: Path) -> None:
-    made = small_training("resnet", optimizer="sgd")
-    training = tmtrain.train(made.model, made.optimizer, made.step, budget_bytes=BUDGET, flash=tmp_path)
+    small = small_training("resnet", optimizer="sgd")
+    training = tmtrain.train(small.model, small.optimizer, small.step, budget_bytes=BUDGET, flash=tmp_path)
     with pytest.raises(InputError, match="has not begun"):
         training.save(tmp_path / "none.safetensors")

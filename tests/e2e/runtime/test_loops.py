@@ -19,28 +19,35 @@ BUDGET_BYTES = 8 << 20
 STEPS = 8
 
 
-def rows(made: SmallTraining, *, of: int) -> list[dict[str, torch.Tensor]]:
-    batches = [made.batches(number) for number in range(of)]
+def rows(small: SmallTraining, *, of: int) -> list[dict[str, torch.Tensor]]:
+    batches = [small.batches(number) for number in range(of)]
     return [{name: batch[name][row] for name in batch} for batch in batches for row in range(2)]
 
 
 def trainer_of(
-    made: SmallTraining, folder: Path, callbacks: list[transformers.TrainerCallback], **changes: Any
+    small: SmallTraining, folder: Path, callbacks: list[transformers.TrainerCallback], **changes: Any
 ) -> transformers.Trainer:
     usual: dict[str, Any] = {
-        "max_steps": STEPS, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "report_to": "none",
-        "disable_tqdm": True, "use_cpu": True, "save_strategy": "no", "logging_strategy": "no",
-        "dataloader_drop_last": True, "seed": 0,
-    }  # fmt: skip
+        "max_steps": STEPS,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "dataloader_drop_last": True,
+        "seed": 0,
+    }
     arguments = transformers.TrainingArguments(str(folder), **usual | changes)
-    data: Any = rows(made, of=2 * STEPS)
+    data: Any = rows(small, of=2 * STEPS)
     return transformers.Trainer(
-        made.model, arguments, train_dataset=data, eval_dataset=data, callbacks=callbacks
+        small.model, arguments, train_dataset=data, eval_dataset=data, callbacks=callbacks
     )
 
 
-def parameters_of(made: SmallTraining) -> list[torch.Tensor]:
-    return [parameter.detach().clone() for parameter in made.model.parameters()]
+def parameters_of(small: SmallTraining) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in small.model.parameters()]
 
 
 def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
@@ -49,8 +56,8 @@ def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 @pytest.fixture
 def callback(tmp_path: Path) -> Iterator[huggingface.BudgetTrainerCallback]:
-    with huggingface.BudgetTrainerCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path) as made:
-        yield made
+    with huggingface.BudgetTrainerCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path) as callback:
+        yield callback
 
 
 def test_the_trainer_of_transformers_computes_the_same(
@@ -88,29 +95,29 @@ def test_an_error_in_the_loop_gives_everything_back(tmp_path: Path) -> None:
             if state.global_step == 4:
                 raise ZeroDivisionError
 
-    made = small_training("gpt2")
+    small = small_training("gpt2")
     callback = huggingface.BudgetTrainerCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
     with pytest.raises(ZeroDivisionError), callback:
-        trainer_of(made, tmp_path, [callback, Stops()]).train()
+        trainer_of(small, tmp_path, [callback, Stops()]).train()
     assert all(
-        bool(torch.from_numpy(parameter.numpy()).isfinite().all()) for parameter in parameters_of(made)
+        bool(torch.from_numpy(parameter.numpy()).isfinite().all()) for parameter in parameters_of(small)
     )
 
 
 def test_what_it_cannot_keep_in_a_budget_is_refused(
     tmp_path: Path, callback: huggingface.BudgetTrainerCallback
 ) -> None:
-    made = small_training("gpt2")
+    small = small_training("gpt2")
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
-    trainer = trainer_of(made, tmp_path, [callback], **best)
+    trainer = trainer_of(small, tmp_path, [callback], **best)
     with pytest.raises(InputError, match="load_best_model_at_end"):
         trainer.train()
 
 
 class Module(lightning.LightningModule):
-    def __init__(self, made: SmallTraining) -> None:
+    def __init__(self, small: SmallTraining) -> None:
         super().__init__()
-        self.model, self.optimizer = made.model, made.optimizer
+        self.model, self.optimizer = small.model, small.optimizer
 
     def training_step(self, batch: dict[str, torch.Tensor], _: int) -> torch.Tensor:
         return self.model(**batch).loss
@@ -119,14 +126,19 @@ class Module(lightning.LightningModule):
         return self.optimizer
 
 
-def fit(made: SmallTraining, callbacks: list[lightning.Callback], **changes: Any) -> None:
+def fit(small: SmallTraining, callbacks: list[lightning.Callback], **changes: Any) -> None:
     usual: dict[str, Any] = {
-        "accelerator": "cpu", "max_epochs": 1, "accumulate_grad_batches": 2, "enable_checkpointing": False, "logger": False,
-        "enable_progress_bar": False, "enable_model_summary": False,
-    }  # fmt: skip
-    data: Any = rows(made, of=2 * STEPS)
+        "accelerator": "cpu",
+        "max_epochs": 1,
+        "accumulate_grad_batches": 2,
+        "enable_checkpointing": False,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    data: Any = rows(small, of=2 * STEPS)
     loader = torch.utils.data.DataLoader(data, batch_size=2)
-    lightning.Trainer(callbacks=callbacks, **usual | changes).fit(Module(made), loader)
+    lightning.Trainer(callbacks=callbacks, **usual | changes).fit(Module(small), loader)
 
 
 def test_the_trainer_of_lightning_computes_the_same(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_a_model_on_the_meta_device_is_built_in_the_budget(tmp_path: Path) -> No
         flash=tmp_path,
         init=draw,
     ) as training:
-        assert training._tier.counts.peak_bytes <= BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
-        assert training._tier.managed_bytes > BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
+        assert training._session.tier.counts.peak_bytes <= BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
+        assert training._session.tier.managed_bytes > BUDGET_BYTES  # pyright: ignore[reportPrivateUsage]
         losses = [training.step() for _ in range(STEPS)]
     assert losses == expected
     for one, other in zip(plain.parameters(), model.parameters(), strict=True):
@@ -135,9 +135,12 @@ print("read", total)
 
 def test_without_restoring_what_is_out_is_gone_but_never_zeros(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _LEAVES, str(tmp_path)], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", _LEAVES, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
         env=os.environ | {"PYTHONFAULTHANDLER": ""},
-    )  # fmt: skip
+    )
     assert done.stdout == "left\n", done.stderr
     assert done.returncode < 0
     saved = load_checkpoint(tmp_path / "last.safetensors")
@@ -153,6 +156,6 @@ def test_more_on_flash_than_memory_is_free_for_is_told(
     optimizer = torch.optim.SGD(model.parameters())
     training = train(model, optimizer, lambda: None, budget_bytes="3 MiB", flash=tmp_path)
     training.__enter__()
-    monkeypatch.setattr("tmtrain.runtime.training.available_bytes", lambda: 1000)
+    monkeypatch.setattr("tmtrain.runtime.training.session.available_bytes", lambda: 1000)
     with pytest.raises(InfeasibleError, match="restores=False"):
         training.__exit__(None, None, None)

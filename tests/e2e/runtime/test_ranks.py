@@ -61,9 +61,14 @@ def run(folder: Path, where: str, gradients: str) -> dict[str, list[str]]:
         str(script),
     ]
     done = subprocess.run(
-        [*command, where, gradients], capture_output=True, text=True, check=False, cwd=folder, timeout=600,
+        [*command, where, gradients],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        timeout=600,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("rank|")]
     return {row[1]: row[2:] for row in rows}

@@ -23,23 +23,23 @@ def _alike() -> None:  # pyright: ignore[reportUnusedFunction]
     torch.set_num_threads(1)
 
 
-def _without(made: SmallTraining, steps: int = STEPS) -> str:
-    return made.digest([made.step(made.batches(n)) for n in range(steps)])
+def _without(small: SmallTraining, steps: int = STEPS) -> str:
+    return small.digest([small.step(small.batches(n)) for n in range(steps)])
 
 
 def _within(
-    made: SmallTraining,
+    small: SmallTraining,
     flash: Path | list[Path],
     budget_bytes: int,
     steps: int = STEPS,
     objective: str | None = None,
 ) -> tuple[str, RunResult]:
     with train(
-        made.model, made.optimizer, made.step, budget_bytes=budget_bytes, flash=flash, objective=objective
+        small.model, small.optimizer, small.step, budget_bytes=budget_bytes, flash=flash, objective=objective
     ) as training:
-        losses = [training.step(made.batches(n)) for n in range(steps)]
+        losses = [training.step(small.batches(n)) for n in range(steps)]
         result = training.result
-    return made.digest(losses), result
+    return small.digest(losses), result
 
 
 @pytest.mark.parametrize("budget", [1000, 9, 5])
@@ -84,7 +84,7 @@ def test_so_it_is_for_other_models_and_optimizers(
 
 
 @pytest.mark.parametrize(("model", "budget"), [("gpt2", 5), ("bert", 6), ("resnet", 2)])
-def test_so_it_is_where_much_is_computed_twice(model: str, budget: int, tmp_path: Path) -> None:
+def test_so_it_is_where_much_is_recomputed(model: str, budget: int, tmp_path: Path) -> None:
     """With noise: what dropout draws is drawn again."""
     digest, result = _within(small_training(model), tmp_path, budget * MIB, steps=6, objective="bytes")
     assert digest == _without(small_training(model), steps=6)
@@ -97,7 +97,7 @@ def test_so_it_is_where_much_is_computed_twice(model: str, budget: int, tmp_path
 
 
 @pytest.mark.parametrize("option", ["foreach", "fused"])
-def test_an_optimizer_of_one_operator_is_run_in_pieces(option: str, tmp_path: Path) -> None:
+def test_an_optimizer_of_one_operator_is_run_in_chunks(option: str, tmp_path: Path) -> None:
     digest, result = _within(small_training("llama", **{option: True}), tmp_path, 4 * MIB)
     assert digest == _without(small_training("llama", **{option: True}))
     assert result.steps[-1].how == "planned"
@@ -149,15 +149,15 @@ def test_so_it_is_for_all_of_them(
 ) -> None:
     """20 steps at 50, 25 and 12.5 % of the footprint, or at the least budget that the largest operator allows."""
 
-    def made() -> SmallTraining:
+    def fresh() -> SmallTraining:
         return small_training(model, optimizer=optimizer, bf16=bf16)
 
-    untouched = _without(made(), steps=20)
-    _, free = _within(made(), tmp_path, 4096 * MIB, steps=3)
+    untouched = _without(fresh(), steps=20)
+    _, free = _within(fresh(), tmp_path, 4096 * MIB, steps=3)
     footprint = max(step.peak_bytes for step in free.steps)
     for share in SHARES:
         digest, result = _least(
-            lambda budget: _within(made(), tmp_path, budget, steps=20, objective=objective),
+            lambda budget: _within(fresh(), tmp_path, budget, steps=20, objective=objective),
             max(BLOCK_BYTES, int(footprint * share)),
         )
         assert digest == untouched

@@ -67,8 +67,8 @@ def _rich_training() -> tuple[torch.nn.Module, torch.optim.Optimizer, Callable[[
 
 def _left(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
     states = optimizer.state_dict()["state"]
-    found = [tensor.clone() for state in states.values() for tensor in state.values()]
-    return [tensor.clone() for tensor in model.state_dict().values()] + found
+    kept = [tensor.clone() for state in states.values() for tensor in state.values()]
+    return [tensor.clone() for tensor in model.state_dict().values()] + kept
 
 
 def _same(one: list[Any], two: list[Any]) -> bool:
@@ -113,7 +113,7 @@ def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
 def test_too_many_shapes_run_on_demand_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tmtrain.runtime.training.MOST_PLANNED_STEPS", 1)
+    monkeypatch.setattr("tmtrain.runtime.training.step_plans.MOST_PLANNED_STEPS", 1)
     model, optimizer, step = _rich_training()
     with train(model, optimizer, step, budget_bytes="6 MiB", flash=tmp_path) as training:
         for rows in (256, 256, 128, 128):
@@ -125,15 +125,15 @@ def test_too_many_shapes_run_on_demand_and_it_is_said(
 
 @pytest.mark.filterwarnings("ignore:steps run on demand")
 def test_a_step_without_an_optimizer_runs_on_demand_and_it_is_said(tmp_path: Path) -> None:
-    made = small_training("gpt2")
-    made.model.eval()
+    small = small_training("gpt2")
+    small.model.eval()
 
     def evaluate(number: int) -> float:
         with torch.no_grad():
-            return made.model(**made.batches(number)).loss.item()
+            return small.model(**small.batches(number)).loss.item()
 
     expected = [evaluate(n) for n in range(5)]
-    with train(made.model, made.optimizer, evaluate, budget_bytes=4 * MIB, flash=tmp_path) as training:
+    with train(small.model, small.optimizer, evaluate, budget_bytes=4 * MIB, flash=tmp_path) as training:
         assert [training.step(n) for n in range(5)] == expected
     assert {step.how for step in training.result.steps} == {"on demand"}
     assert "a trace without optimizer step" in training.result.notes[0]
@@ -169,34 +169,36 @@ def test_an_operator_that_looks_beyond_its_argument_finds_what_is_there(tmp_path
 
 
 def test_tensors_may_be_used_between_steps(tmp_path: Path) -> None:
-    made = small_training("gpt2")
-    with train(made.model, made.optimizer, made.step, budget_bytes=6 * MIB, flash=tmp_path) as training:
+    small = small_training("gpt2")
+    with train(small.model, small.optimizer, small.step, budget_bytes=6 * MIB, flash=tmp_path) as training:
         for n in range(3):
-            training.step(made.batches(n))
-            norms = [parameter.norm().item() for parameter in made.model.parameters()]
+            training.step(small.batches(n))
+            norms = [parameter.norm().item() for parameter in small.model.parameters()]
         hows = [step.how for step in training.result.steps]
-    assert norms == [parameter.norm().item() for parameter in made.model.parameters()]
+    assert norms == [parameter.norm().item() for parameter in small.model.parameters()]
     assert hows[-1] == "planned"
 
 
 def test_an_error_of_the_users_leaves_everything_in_memory(tmp_path: Path) -> None:
-    made = small_training("gpt2")
+    small = small_training("gpt2")
 
     def fail() -> None:
-        with train(made.model, made.optimizer, made.step, budget_bytes=6 * MIB, flash=tmp_path) as training:
-            training.step(made.batches(0))
+        with train(
+            small.model, small.optimizer, small.step, budget_bytes=6 * MIB, flash=tmp_path
+        ) as training:
+            training.step(small.batches(0))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert all(torch.isfinite(parameter).all() for parameter in made.model.parameters())
+    assert all(torch.isfinite(parameter).all() for parameter in small.model.parameters())
 
 
 def test_the_peak_of_the_process_is_the_budget_and_what_is_said_to_be_beside_it(tmp_path: Path) -> None:
-    made = small_training("gpt2")
-    with train(made.model, made.optimizer, made.step, budget_bytes=6 * MIB, flash=tmp_path) as training:
+    small = small_training("gpt2")
+    with train(small.model, small.optimizer, small.step, budget_bytes=6 * MIB, flash=tmp_path) as training:
         for n in range(4):
-            training.step(made.batches(n))
+            training.step(small.batches(n))
         result = training.result
     for step in result.steps:
         assert step.peak_resident_bytes <= result.fixed_bytes + step.peak_bytes + result.unmoved_bytes
@@ -224,7 +226,7 @@ def test_bad_input_is_refused_before_anything_is_spent(
     change: dict[str, Any], match: str, tmp_path: Path
 ) -> None:
     model = torch.nn.Linear(8, 8)
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "model": model,
         "optimizer": torch.optim.SGD(model.parameters()),
         "step": lambda: None,
@@ -232,7 +234,9 @@ def test_bad_input_is_refused_before_anything_is_spent(
         "flash": tmp_path,
     } | change
     with pytest.raises(InputError, match=match):
-        train(given.pop("model"), given.pop("optimizer"), given.pop("step"), **given).__enter__()
+        train(
+            arguments.pop("model"), arguments.pop("optimizer"), arguments.pop("step"), **arguments
+        ).__enter__()
 
 
 def test_a_training_is_entered_once_and_steps_run_inside(tmp_path: Path) -> None:
@@ -268,7 +272,7 @@ def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pyte
     def measure(_: tuple[Path, ...]) -> None:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("tmtrain.runtime.training.measure_drive", measure)
+    monkeypatch.setattr("tmtrain.runtime.training.session.measure_drive", measure)
     kept = small_training("gpt2")
     host = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
     with train(

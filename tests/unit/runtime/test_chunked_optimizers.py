@@ -1,4 +1,4 @@
-"""Operators over lists of tensors run piece by piece, with the same bits."""
+"""Operators over lists of tensors run in chunks, with the same bits."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tmtrain.runtime.dispatch.chunked_optimizers import Pieces
+from tmtrain.runtime.dispatch.chunked_optimizers import ChunkedOptimizers
 
 KIB = 1024
 
@@ -41,12 +41,12 @@ def _tensors(seed: int = 0) -> list[torch.Tensor]:
         (lambda a, b: torch._foreach_addcdiv_(a, b, b, torch.arange(5.0)), [5]),  # a number per item
     ],
 )
-def test_pieces_need_no_more_than_the_limit_and_change_no_bit(
+def test_chunks_need_no_more_than_the_limit_and_change_no_bit(
     call: Callable[[Any, Any], Any], lengths: list[int]
 ) -> None:
     one, two = _tensors(), _tensors()
     whole = call(one, _tensors(1))
-    with _Calls() as calls, Pieces(4 * KIB):
+    with _Calls() as calls, ChunkedOptimizers(4 * KIB):
         cut = call(two, _tensors(1))
     assert calls.lengths == lengths
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
@@ -55,23 +55,23 @@ def test_pieces_need_no_more_than_the_limit_and_change_no_bit(
 
 @pytest.mark.parametrize("kind", [{"foreach": True}, {"fused": True}])
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
-def test_optimizers_in_pieces_change_no_bit(
+def test_chunked_optimizers_change_no_bit(
     kind: dict[str, bool], optimizer: type[torch.optim.Optimizer]
 ) -> None:
     def trained(*modes: TorchDispatchMode) -> list[torch.Tensor]:
         parameters = [torch.nn.Parameter(tensor) for tensor in _tensors()]
-        made = optimizer(parameters, lr=0.1, **kind)  # pyright: ignore[reportCallIssue]
+        tested = optimizer(parameters, lr=0.1, **kind)  # pyright: ignore[reportCallIssue]
         for seed in range(3):
             for parameter, grad in zip(parameters, _tensors(seed), strict=True):
                 parameter.grad = grad
             for mode in modes:
                 mode.__enter__()
-            made.step()
+            tested.step()
             for mode in reversed(modes):
                 mode.__exit__(None, None, None)
         return parameters
 
     calls = _Calls()
-    cut = trained(calls, Pieces(4 * KIB))
+    cut = trained(calls, ChunkedOptimizers(4 * KIB))
     assert set(calls.lengths) != {5}
     assert all(torch.equal(a, b) for a, b in zip(trained(), cut, strict=True))

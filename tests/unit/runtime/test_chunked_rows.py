@@ -1,4 +1,4 @@
-"""Operators on large tensors run part by part, with the same bits."""
+"""Operators on large tensors run in chunks, with the same bits."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tmtrain.runtime.dispatch.chunked_rows import GRAIN, VECTOR, Rows
+from tmtrain.runtime.dispatch.chunked_rows import GRAIN, VECTOR, ChunkedRows
 
 aten: Any = torch.ops.aten
 
@@ -39,9 +39,8 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def _tensors(shape: tuple[int, ...], dtype: torch.dtype) -> list[torch.Tensor]:
     dice = torch.Generator().manual_seed(0)
-    made = [torch.randn(shape, generator=dice).to(dtype) for _ in range(3)]
-    made[2] = made[2].abs() + 0.1
-    return made
+    one, two, three = (torch.randn(shape, generator=dice).to(dtype) for _ in range(3))
+    return [one, two, three.abs() + 0.1]
 
 
 ELEMENTS = (VECTOR * 2 * 2048, 12)  # enough for two threads in each of several parts
@@ -69,12 +68,12 @@ SOFTMAX: dict[str, Callable[[Any, Any, Any], Any]] = {
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", [*ARITHMETIC, *SOFTMAX])
-def test_parts_need_less_and_change_no_bit(name: str, dtype: torch.dtype) -> None:
+def test_chunks_need_less_and_change_no_bit(name: str, dtype: torch.dtype) -> None:
     call = (ARITHMETIC | SOFTMAX)[name]
     one, two = (_tensors(ELEMENTS if name in ARITHMETIC else ROWS, dtype) for _ in range(2))
     budget = one[0].nbytes
     whole = call(*one)
-    with _Calls() as calls, Rows(budget):
+    with _Calls() as calls, ChunkedRows(budget):
         cut = call(*two)
     assert calls.most_bytes <= budget / 4
     assert whole.dtype == cut.dtype
@@ -99,6 +98,6 @@ def test_what_could_come_out_otherwise_stays_whole(why: str) -> None:
     tensor = torch.randn(GRAIN, VECTOR - 3)
     with _Calls() as plain:
         WHOLE[why](tensor)
-    with _Calls() as calls, Rows(tensor.nbytes // 2):
+    with _Calls() as calls, ChunkedRows(tensor.nbytes // 2):
         WHOLE[why](tensor)
     assert calls.names == plain.names

@@ -76,7 +76,7 @@ def test_steps_have_joules_where_the_host_tells(
 ) -> None:
     counter = _zone(tmp_path / "powercap", "intel-rapl:0", "package-0", 0)
     monkeypatch.setattr(
-        "tmtrain.runtime.training.EnergyMeter",
+        "tmtrain.runtime.training.session.EnergyMeter",
         lambda: EnergyMeter(tmp_path / ("powercap" if counts else "nowhere")),
     )
     model = torch.nn.Linear(8, 8)

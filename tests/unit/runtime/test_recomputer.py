@@ -1,4 +1,4 @@
-"""What is dropped is recomputed, bit for bit, whenever it is dropped and whatever happens meanwhile."""
+"""What is discarded is recomputed, bit for bit, whenever it is discarded and whatever happens meanwhile."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -26,11 +26,11 @@ def residency(tmp_path: Path) -> Iterator[ResidencyMode]:
     torch.manual_seed(0)
     flash = FlashFile(tmp_path, size_bytes=64 * MIB)
     tier = Tier(flash=flash, mover=Mover(flash), budget_bytes=64 * MIB)
-    made = ResidencyMode(tier)
-    made.begin_step(StepObserver())
-    made.recomputer.noted = frozenset(range(100_000))
-    yield made
-    made.recomputer.end_step()
+    mode = ResidencyMode(tier)
+    mode.begin_step(StepObserver())
+    mode.recomputer.expect(frozenset(range(100_000)))
+    yield mode
+    mode.recomputer.end_step()
     tier.close()
 
 
@@ -38,7 +38,7 @@ def _tier(residency: ResidencyMode) -> Tier:
     return residency._tier  # pyright: ignore[reportPrivateUsage]
 
 
-def _drop(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
+def _discard(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
     return residency.recomputer.discard(storage_key(tensor.untyped_storage()))
 
 
@@ -47,7 +47,7 @@ def _is_away(residency: ResidencyMode, tensor: torch.Tensor) -> bool:
     return any(block.state.value == "away" for block in _tier(residency).blocks_of(key))
 
 
-def test_what_is_discarded_leaves_memory_unwritten_and_is_made_when_it_is_touched(
+def test_what_is_discarded_leaves_memory_unwritten_and_is_recomputed_when_touched(
     residency: ResidencyMode,
 ) -> None:
     start = torch.randn(SIDE, SIDE)
@@ -55,7 +55,7 @@ def test_what_is_discarded_leaves_memory_unwritten_and_is_made_when_it_is_touche
         hidden = start.mul(2).relu()
         expected = hidden.clone()
         used = _tier(residency).used_bytes
-        assert _drop(residency, hidden)
+        assert _discard(residency, hidden)
         assert MIB - 2 * PAGE_BYTES <= used - _tier(residency).used_bytes <= MIB  # whole pages
         assert _is_away(residency, hidden)
         assert torch.equal(hidden, expected)
@@ -71,39 +71,39 @@ def test_the_same_noise_is_drawn_again_and_the_generator_goes_on_where_it_was(
     with residency:
         noisy = torch.nn.functional.dropout(start, 0.5)
         expected = noisy.clone()
-        assert _drop(residency, noisy)
+        assert _discard(residency, noisy)
         before = torch.get_rng_state()
         assert torch.equal(noisy, expected)
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_before_something_is_overwritten_whatever_is_made_from_it_is_made(residency: ResidencyMode) -> None:
+def test_before_something_is_overwritten_its_heirs_are_recomputed(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
     with residency:
         hidden = start.exp()
         expected = hidden.clone()
-        assert _drop(residency, hidden)
+        assert _discard(residency, hidden)
         start.zero_()
         assert not _is_away(residency, hidden)
         assert torch.equal(hidden, expected)
-        assert not _drop(residency, hidden)  # its source is gone
+        assert not _discard(residency, hidden)  # its source is gone
 
 
-def test_what_others_are_made_from_outlives_its_name(residency: ResidencyMode) -> None:
+def test_a_source_outlives_its_name(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
     with residency:
         product = start.mul(3)
         hidden = product.tanh()
         expected = hidden.clone()
         start.zero_()
-        assert _drop(residency, hidden)
+        assert _discard(residency, hidden)
         del product
         managed_storages = len(_tier(residency))
         assert torch.equal(hidden, expected)
         assert len(_tier(residency)) == managed_storages - 1  # the product is gone now
 
 
-def test_of_a_chain_all_may_be_dropped_in_any_order(residency: ResidencyMode) -> None:
+def test_of_a_chain_all_may_be_discarded_in_any_order(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)):
         with residency:
@@ -112,14 +112,14 @@ def test_of_a_chain_all_may_be_dropped_in_any_order(residency: ResidencyMode) ->
             three = two.sigmoid()
             chain = [one, two, three]
             expected = [tensor.clone() for tensor in chain]
-            for place in order:
-                assert _drop(residency, chain[place])
-            residency.recomputer.make([storage_key(three.untyped_storage())])
-            assert not any(_is_away(residency, tensor) for tensor in chain)  # made on the way
+            for position in order:
+                assert _discard(residency, chain[position])
+            residency.recomputer.recompute([storage_key(three.untyped_storage())])
+            assert not any(_is_away(residency, tensor) for tensor in chain)  # recomputed on the way
             assert all(map(torch.equal, chain, expected))
 
 
-def test_those_further_on_are_made_too_before_the_source_of_all_is_overwritten(
+def test_heirs_further_on_are_recomputed_too_before_the_source_of_all_is_overwritten(
     residency: ResidencyMode,
 ) -> None:
     start = torch.randn(SIDE, SIDE)
@@ -127,8 +127,8 @@ def test_those_further_on_are_made_too_before_the_source_of_all_is_overwritten(
         near = start.sin()
         far = near.exp()
         expected = far.clone()
-        assert _drop(residency, far)
-        assert _drop(residency, near)
+        assert _discard(residency, far)
+        assert _discard(residency, near)
         start.zero_()
         near.zero_()
         is_same = torch.equal(far, expected)
@@ -139,7 +139,7 @@ def test_what_is_shared_with_others_is_no_source(residency: ResidencyMode) -> No
     array = torch.randn(SIDE, SIDE).numpy()
     with residency:
         hidden = torch.from_numpy(array).mul(2)
-        assert not _drop(residency, hidden)
+        assert not _discard(residency, hidden)
         assert not _is_away(residency, hidden)
 
 
@@ -148,8 +148,8 @@ def test_at_the_end_of_a_step_nothing_is_missing(residency: ResidencyMode) -> No
         start = torch.randn(SIDE, SIDE)
         hidden, lost = start.cos(), start.exp()
         expected = start.cos()
-        assert _drop(residency, hidden)
-        assert _drop(residency, lost)
+        assert _discard(residency, hidden)
+        assert _discard(residency, lost)
         del lost
     recomputations = residency.recomputer.recomputations
     residency.recomputer.end_step()
@@ -179,10 +179,10 @@ def _programme(seed: int, *, after_each: Callable[[list[torch.Tensor]], None]) -
     torch.manual_seed(seed)
     tensors = [torch.randn(SIDE, SIDE) for _ in range(3)]
     for _ in range(30):
-        made = dice.choice(OPERATORS)(dice.choice(tensors), dice.choice(tensors))
-        if all(made is not tensor for tensor in tensors):
-            tensors.append(made)
-        del made
+        result = dice.choice(OPERATORS)(dice.choice(tensors), dice.choice(tensors))
+        if all(result is not tensor for tensor in tensors):
+            tensors.append(result)
+        del result
         if len(tensors) > 6:
             tensors.pop(dice.randrange(len(tensors)))
         after_each(tensors)
@@ -195,15 +195,15 @@ def test_random_programmes_compute_the_same_whatever_is_discarded_when(
 ) -> None:
     expected = _programme(seed, after_each=lambda _: None)
     dice = random.Random(-seed)
-    dropped = 0
+    discarded = 0
 
-    def drop_some(tensors: list[torch.Tensor]) -> None:
-        nonlocal dropped
+    def discard_some(tensors: list[torch.Tensor]) -> None:
+        nonlocal discarded
         for tensor in tensors:
             if dice.random() < 0.4:
-                dropped += _drop(residency, tensor)
+                discarded += _discard(residency, tensor)
 
     with residency:
-        found = _programme(seed, after_each=drop_some)
-        assert all(map(torch.equal, found, expected))
-    assert dropped > 5
+        results = _programme(seed, after_each=discard_some)
+        assert all(map(torch.equal, results, expected))
+    assert discarded > 5

@@ -53,10 +53,10 @@ def test_whole_operators_are_one_slice_each() -> None:
 
 
 def test_a_schedule_moves_what_the_plan_moves_and_between_its_uses() -> None:
-    part, timeline, made = _planned(3 * MATRIX)
-    schedule = _schedule(part, timeline, made)
-    assert not any((schedule.noted, schedule.drops, schedule.recomputes))
-    assert _bytes(schedule.fetches) == _bytes(schedule.leaves) == made.prediction.bytes_in > 0
+    part, timeline, run_plan = _planned(3 * MATRIX)
+    schedule = _schedule(part, timeline, run_plan)
+    assert not any((schedule.producers, schedule.discards, schedule.recomputes))
+    assert _bytes(schedule.fetches) == _bytes(schedule.leaves) == run_plan.prediction.bytes_in > 0
     uses = {
         (part.storages.name[row], op)
         for op, row in zip(part.operands.op.tolist(), part.operands.storage.tolist(), strict=True)
@@ -70,10 +70,10 @@ def test_a_schedule_moves_what_the_plan_moves_and_between_its_uses() -> None:
             assert (move.storage, op) not in uses
 
 
-def _schedule(part: Trace, timeline: Timeline, made: Plan) -> OperatorSchedule:
+def _schedule(part: Trace, timeline: Timeline, run_plan: Plan) -> OperatorSchedule:
     machine = toy_machine(page_bytes=PAGE)
     return schedule_of(
-        made, timeline, machine=machine, names=part.storages.name, num_operators=len(part.operators)
+        run_plan, timeline, machine=machine, names=part.storages.name, num_operators=len(part.operators)
     )
 
 

@@ -17,7 +17,7 @@ class SimulatedStep:
     step_time_s: float
     bytes_in: int
     bytes_out: int
-    """With what dead content writes that the program still holds."""
+    """With what is written of dead content, because the program still holds it."""
 
 
 def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:

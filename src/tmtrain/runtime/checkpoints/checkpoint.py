@@ -28,10 +28,19 @@ VERSION = 1
 CHUNK_BYTES = 8 << 20
 """Written and hashed at a time."""
 _DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-}  # fmt: skip
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _NO_DIGEST = "0" * 16
 
@@ -83,7 +92,8 @@ class _Packed:
     """The tensors of a tree; a tensor that stands in it twice comes once."""
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    _known: dict[Any, str] = field(default_factory=dict)
+    _name_of: dict[Any, str] = field(default_factory=dict)
+    """By storage and view of it."""
 
     def take(self, value: Any, path: str) -> Any:
         """Return `value` as JSON, with the tensors in it taken out."""
@@ -106,15 +116,11 @@ class _Packed:
         name = path.lstrip(".") or "tensor"
         if tensor.dtype not in _NAMES or tensor.layout is not torch.strided:
             raise InputError(f"{name} is {tensor.dtype}, {tensor.layout}: a checkpoint cannot hold that")
-        place = (
-            storage_key(tensor.untyped_storage()),
-            tensor.storage_offset(),
-            tensor.shape,
-            tensor.stride(),
-        )
-        known = self._known.setdefault((*place, tensor.dtype), name)
-        self.tensors.setdefault(known, tensor)
-        return known
+        key = storage_key(tensor.untyped_storage())
+        seen_as = (key, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+        first_name = self._name_of.setdefault(seen_as, name)
+        self.tensors.setdefault(first_name, tensor)
+        return first_name
 
     def header(self, plain: Any, digests: dict[str, str]) -> bytes:
         """Return the head of the file: the length of the JSON, and the JSON, in whole words."""
@@ -123,8 +129,10 @@ class _Packed:
         for name, tensor in self.tensors.items():
             end = at + tensor.numel() * tensor.element_size()
             entries[name] = {
-                "dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, end],
-            }  # fmt: skip
+                "dtype": _NAMES[tensor.dtype],
+                "shape": list(tensor.shape),
+                "data_offsets": [at, end],
+            }
             at = end
         about = {"kind": KIND, "version": VERSION, "tree": plain, "xxh3": digests}
         text = json.dumps({"__metadata__": {"tmtrain": json.dumps(about)}, **entries}).encode()
@@ -219,9 +227,14 @@ class Checkpoint:
             name = value["tensor"]
             first, end = entries[name]["data_offsets"]
             return Saved(
-                name=name, dtype=_DTYPES[entries[name]["dtype"]], shape=tuple(entries[name]["shape"]),
-                stride=tuple(value["stride"]), offset=start + first, num_bytes=end - first, digest=digests[name],
-            )  # fmt: skip
+                name=name,
+                dtype=_DTYPES[entries[name]["dtype"]],
+                shape=tuple(entries[name]["shape"]),
+                stride=tuple(value["stride"]),
+                offset=start + first,
+                num_bytes=end - first,
+                digest=digests[name],
+            )
 
         def inner(part: Any) -> Any:
             return self._unpacked(part, entries, digests, start=start)
@@ -239,13 +252,13 @@ def restored(checkpoint: Checkpoint, tree: Any, *, hold: Callable[[torch.Tensor,
         tree: Of it.
         hold: Called with a new tensor and its name before it is filled; keeps it in memory until the next call.
     """
-    made: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
 
     def inner(value: Any) -> Any:
         if isinstance(value, Saved):
-            if value.name not in made:
-                made[value.name] = _filled(checkpoint, value, hold=hold)
-            return made[value.name]
+            if value.name not in tensors:
+                tensors[value.name] = _filled(checkpoint, value, hold=hold)
+            return tensors[value.name]
         if isinstance(value, dict):
             return {key: inner(part) for key, part in value.items()}
         return type(value)(map(inner, value)) if isinstance(value, (list, tuple)) else value

@@ -1,6 +1,6 @@
-"""Foreach and fused optimizers, piece by piece.
+"""Chunked operators: foreach and fused optimizers, a part of their lists at a time.
 
-An operator over a list of tensors needs all of them at once, a part of the list only that part; and each tensor's result is
+An operator over lists of tensors needs all of them at once, a chunk of the lists only that chunk. Each tensor's result is
 the same, bit for bit, since none depends on another's.
 """
 
@@ -15,12 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tmtrain.capturing.internals import schema_of, short_name_of
 
 SHARE = 1 / 16
-"""Of the budget, that a piece should need: as `tmtrain.lowering.SLICE_SHARE`."""
+"""Of the budget, that a chunk should need: as `tmtrain.lowering.SLICE_SHARE`."""
 _OVER_LISTS = ("_foreach_", "_fused_adam", "_fused_adagrad", "_fused_sgd", "_amp_foreach_")
 
 
-class Pieces(TorchDispatchMode):
-    """Cuts operators over lists of tensors; enter it above whoever counts or records operators."""
+class ChunkedOptimizers(TorchDispatchMode):
+    """Runs operators over lists of tensors in chunks; enter it above whoever counts or records operators."""
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class Pieces(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operator, in pieces if it is one over lists."""
+        """Run the operator, in chunks if it is one over lists."""
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or not _can_be_cut(func):
+        if not isinstance(func, OpOverload) or not _is_chunkable(func):
             return func(*args, **kwargs)
         values = [*args, *kwargs.values()]
         lists = [value for value in values if isinstance(value, (list, tuple)) and value]
@@ -42,17 +42,17 @@ class Pieces(TorchDispatchMode):
             if end - first == length:
                 return func(*args, **kwargs)
 
-            def part(value: Any, first: int = first, end: int = end) -> Any:
+            def chunk(value: Any, first: int = first, end: int = end) -> Any:
                 is_long = isinstance(value, (list, tuple)) and len(value) == length
                 return value[first:end] if is_long else value
 
-            out = func(*map(part, args), **{name: part(value) for name, value in kwargs.items()})
+            out = func(*map(chunk, args), **{name: chunk(value) for name, value in kwargs.items()})
             results += out or ()
         return results or None
 
 
 def _cuts(lists: Sequence[Sequence[torch.Tensor]], *, limit_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield the ends of the longest parts that need no more than the limit, or hold one item of each list."""
+    """Yield the ends of the longest chunks that need no more than the limit, or hold one item of each list."""
     first, needed = 0, 0
     sizes = [sum(tensor.nbytes for tensor in items) for items in zip(*lists, strict=True)]
     for item, size in enumerate(sizes):
@@ -64,7 +64,7 @@ def _cuts(lists: Sequence[Sequence[torch.Tensor]], *, limit_bytes: int) -> Itera
 
 
 @functools.cache
-def _can_be_cut(func: OpOverload) -> bool:
+def _is_chunkable(func: OpOverload) -> bool:
     """Whether it works item by item and returns one list, or nothing; not where a tensor holds a number per item."""
     schema = schema_of(func)
     per_item = any(

@@ -1,13 +1,14 @@
-"""Operators on tensors that are large for the budget, a part of them at a time.
+"""Chunked operators: those on tensors that are large for the budget, a part of each tensor at a time.
 
-Where each row or element of the result is made from the same row or element of the operands alone, an operator can be run
-part by part, so that not all of its operands have to be in memory at once. No bit may change:
+Some operators make each row or element of the result from the same row or element of the operands alone. Such an operator
+can run chunk by chunk, so that not all of its operands have to be in memory at once. No bit may change:
 
 * A softmax over the last dimension, and its derivative, take each row by itself.
-* Arithmetic takes vectors of elements, and what is left over at the end of a thread's share one by one, which may round
-  differently (a fused multiply-add). So elements are only cut where neither the whole nor a part leaves anything over.
+* Arithmetic takes vectors of elements, and what is left over at the end of a thread's share one by one. That may round
+  differently (a fused multiply-add). So elements are only cut where neither the whole nor a chunk leaves anything over.
 
-Operators over lists of tensors are cut between the tensors only (`tmtrain.runtime.dispatch.chunked_optimizers`), products not at all.
+Operators over lists of tensors are cut between the tensors only (`tmtrain.runtime.dispatch.chunked_optimizers`), products
+not at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from tmtrain.capturing.internals import schema_of
 from tmtrain.runtime.dispatch.chunked_optimizers import SHARE
 
 LARGE = 1 / 2
-"""Of the budget: what needs more is cut. What needs less leaves room enough for what comes next."""
+"""Of the budget: what needs more is cut. What needs less leaves enough room for what comes next."""
 VECTOR = 64
 """Elements: a multiple of the two vectors that kernels take at once, whatever the processor and the type."""
 GRAIN = 32768
@@ -35,16 +36,20 @@ _SOFTMAX = {
     _aten._softmax_backward_data.default: 2,
 }
 """With the position of the dimension, behind the tensors."""
-_ARITHMETIC = frozenset((
-    _aten.add.Tensor, _aten.add_.Tensor, _aten.sub.Tensor, _aten.sub_.Tensor, _aten.mul.Tensor, _aten.mul_.Tensor,
-    _aten.div.Tensor, _aten.div_.Tensor, _aten.neg.default, _aten.sqrt.default, _aten.sqrt_.default,
-    _aten.lerp.Scalar, _aten.lerp_.Scalar, _aten.addcmul.default, _aten.addcmul_.default, _aten.addcdiv.default,
-    _aten.addcdiv_.default, _aten.maximum.default,
-))  # fmt: skip
+_POINTWISE = (_aten.add, _aten.sub, _aten.mul, _aten.div)
+_POINTWISE_IN_PLACE = (_aten.add_, _aten.sub_, _aten.mul_, _aten.div_)
+_ARITHMETIC = frozenset(
+    (
+        *(packet.Tensor for packet in (*_POINTWISE, *_POINTWISE_IN_PLACE)),
+        *(packet.Scalar for packet in (_aten.lerp, _aten.lerp_)),
+        *(packet.default for packet in (_aten.neg, _aten.sqrt, _aten.sqrt_, _aten.maximum)),
+        *(packet.default for packet in (_aten.addcmul, _aten.addcmul_, _aten.addcdiv, _aten.addcdiv_)),
+    )
+)
 
 
-class Rows(TorchDispatchMode):
-    """Cuts operators on large tensors; enter it above whoever counts or records operators."""
+class ChunkedRows(TorchDispatchMode):
+    """Runs operators on large tensors in chunks; enter it above whoever counts or records operators."""
 
     def __init__(self, budget_bytes: int) -> None:
         super().__init__()
@@ -53,11 +58,11 @@ class Rows(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operator, in parts if it is large and they make the same."""
+        """Run the operator, in chunks if it is large and they make the same."""
         kwargs = kwargs or {}
         if func not in _SOFTMAX and func not in _ARITHMETIC:
             return func(*args, **kwargs)
-        tensors = [arg for arg in args if _is_cut(arg)]
+        tensors = [arg for arg in args if _is_chunked(arg)]
         if not tensors:
             return func(*args, **kwargs)
         is_in_place = schema_of(func).is_mutable
@@ -65,42 +70,49 @@ class Rows(TorchDispatchMode):
         if needs <= LARGE * self._budget_bytes or not _are_alike(tensors):
             return func(*args, **kwargs)
         most = -(-needs // max(1, int(SHARE * self._budget_bytes)))
-        if func in _SOFTMAX:
-            place = _SOFTMAX[func]
-            shape, ends = (-1, tensors[0].shape[-1]), _ends_of_rows(tensors[0], most, dim=args[place])
-            flat_args: tuple[Any, ...] = (*args[:place], -1, *args[place + 1 :])
-        else:
-            shape, ends = (-1,), _ends_of_elements(tensors[0].numel(), most)
-            flat_args = args
-        if len(ends) == 1:
+        chunks = _chunks_of(func, args, tensors[0], most=most)
+        if len(chunks) == 1:
             return func(*args, **kwargs)
-        parts = [
-            tuple(arg.view(shape)[first:end] if _is_cut(arg) else arg for arg in flat_args)
-            for first, end in pairwise((0, *ends))
-        ]
         if is_in_place:
-            for part in parts:
-                func(*part, **kwargs)
+            for chunk in chunks:
+                func(*chunk, **kwargs)
             return args[0]
-        return _gathered((func(*part, **kwargs) for part in parts), shape=tensors[0].shape)
+        return _gathered((func(*chunk, **kwargs) for chunk in chunks), shape=tensors[0].shape)
 
 
-def _gathered(parts: Iterator[torch.Tensor], *, shape: torch.Size) -> torch.Tensor:
-    """Return the parts as one tensor; each is copied as soon as it is there."""
+def _chunks_of(func: Any, args: tuple[Any, ...], tensor: torch.Tensor, *, most: int) -> list[tuple[Any, ...]]:
+    """Return the arguments of each chunk, `most` at most; `tensor` stands for all tensors among them."""
+    if func in _SOFTMAX:
+        position = _SOFTMAX[func]
+        shape, ends = (-1, tensor.shape[-1]), _ends_of_rows(tensor, most, dim=args[position])
+        flat_args: tuple[Any, ...] = (*args[:position], -1, *args[position + 1 :])
+    else:
+        shape, ends = (-1,), _ends_of_elements(tensor.numel(), most)
+        flat_args = args
+    if len(ends) == 1:
+        return [args]
+    return [
+        tuple(arg.view(shape)[first:end] if _is_chunked(arg) else arg for arg in flat_args)
+        for first, end in pairwise((0, *ends))
+    ]
+
+
+def _gathered(chunks: Iterator[torch.Tensor], *, shape: torch.Size) -> torch.Tensor:
+    """Return the chunks as one tensor; each is copied as soon as it is there."""
     whole: torch.Tensor | None = None
     at = 0
-    for part in parts:
+    for chunk in chunks:
         if whole is None:
-            whole = torch.empty(shape, dtype=part.dtype, device=part.device)
-        end = at + part.numel()
-        whole.view(-1)[at:end].copy_(part.view(-1))
+            whole = torch.empty(shape, dtype=chunk.dtype, device=chunk.device)
+        end = at + chunk.numel()
+        whole.view(-1)[at:end].copy_(chunk.view(-1))
         at = end
-        del part  # before the next one is made
+        del chunk  # before the next one is computed
     assert whole is not None
     return whole
 
 
-def _is_cut(value: Any) -> TypeGuard[torch.Tensor]:
+def _is_chunked(value: Any) -> TypeGuard[torch.Tensor]:
     return isinstance(value, torch.Tensor) and value.dim() > 0
 
 
@@ -118,14 +130,14 @@ def _ends_of_rows(tensor: torch.Tensor, most: int, *, dim: int) -> Sequence[int]
 
 
 def _ends_of_elements(elements: int, most: int) -> Sequence[int]:
-    """Return ends such that torch gives each thread whole vectors of a part, as it does of the whole; else one end."""
+    """Return ends such that torch gives each thread whole vectors of a chunk, as it does of the whole; else one end."""
     threads = torch.get_num_threads()
     units, rest = divmod(elements, VECTOR * threads)
-    smallest = -(-GRAIN // VECTOR)  # a smaller part would be given to fewer threads
+    smallest = -(-GRAIN // VECTOR)  # a smaller chunk would be given to fewer threads
     if rest or units < 2 * smallest:
         return (elements,)
     return [end * VECTOR * threads for end in _ends(units, min(most, units // smallest))]
 
 
-def _ends(length: int, parts: int) -> Sequence[int]:
-    return [length * part // parts for part in range(1, parts + 1)]
+def _ends(length: int, chunks: int) -> Sequence[int]:
+    return [length * chunk // chunks for chunk in range(1, chunks + 1)]

@@ -1,22 +1,23 @@
-"""Who looks on while a step runs: sees each operator come, and the storages that are made and die."""
+"""What an observer of a step is told: the operators that come, and the storages that are allocated and freed."""
 
 from collections.abc import Sequence
 
 
 class StepObserver:
-    """Looks on and does nothing. Storages are told by a key that is theirs until they die; only what can move is told of.
+    """Is told of everything and does nothing.
 
-    Operators are counted from the start of the step, views included; views themselves touch no byte and are not told of.
+    A storage goes by a key, which is its own until it dies. Only storages that can move are told of. Operators are counted
+    from the start of the step, views included. Views touch no byte, so they are counted without being told of.
     """
 
     def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
-        """Operator `op` is next; it touches `keys`, in order, which may not be there yet, and makes so many bytes."""
+        """Operator `op` is next; it touches `keys`, in order, which may be on flash yet, and allocates so many bytes."""
 
     def ready(self, op: int) -> None:
-        """All that it touches is there, and there is room for what it makes: what is free now is free for others."""
+        """All that it touches is in memory, and it has room for its results: what is free now is free for others."""
 
-    def made(self, op: int, *, index: int, key: int) -> None:
-        """It has made a storage, the `index`-th of its own."""
+    def allocated(self, op: int, *, index: int, key: int) -> None:
+        """It has allocated a storage, the `index`-th of its own."""
 
     def ran(self, op: int, *, seconds: float) -> None:
         """It has run, so many seconds after the one before it; waiting for the drive does not count."""

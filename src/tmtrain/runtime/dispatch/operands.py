@@ -13,11 +13,11 @@ from tmtrain.trace.rows import span_elements
 
 def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
     """Return the storages of the tensors among arguments or results, and in lists among them: each once, in order."""
-    found: dict[int, torch.UntypedStorage] = {}
+    storages: dict[int, torch.UntypedStorage] = {}
     for tensor in _tensors_in(values):
         storage = tensor.untyped_storage()
-        found[storage_key(storage)] = storage
-    return found
+        storages[storage_key(storage)] = storage
+    return storages
 
 
 def ranges_in(values: Iterable[Any]) -> dict[int, Range]:
@@ -29,16 +29,16 @@ def ranges_in(values: Iterable[Any]) -> dict[int, Range]:
     >>> ranges_in([whole[1:3], whole])
     {}
     """
-    found: dict[int, Range] = {}
+    ranges: dict[int, Range] = {}
     sizes: dict[int, int] = {}
     for tensor in _tensors_in(values):
         storage = tensor.untyped_storage()
         size = storage.nbytes()
         first, end = (0, size) if tensor.nbytes == size else _range_of(tensor)
         key = storage_key(storage)
-        before = found.get(key, (first, end))
-        found[key], sizes[key] = (min(first, before[0]), max(end, before[1])), size
-    return {key: touched for key, touched in found.items() if touched != (0, sizes[key])}
+        before = ranges.get(key, (first, end))
+        ranges[key], sizes[key] = (min(first, before[0]), max(end, before[1])), size
+    return {key: touched for key, touched in ranges.items() if touched != (0, sizes[key])}
 
 
 def results_in(out: Any) -> list[torch.UntypedStorage]:

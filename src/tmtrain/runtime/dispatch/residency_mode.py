@@ -1,9 +1,9 @@
 """The dispatch mode that keeps law 1: before an operator runs, all it touches is in fast memory.
 
-It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator makes
-is counted before it is made: its shapes are worked out on the meta device, once per operator and shapes.
+It stands where capture's recorder stands, below autograd, and sees the real operators of the step. What an operator
+allocates is counted before it runs: its shapes are worked out on the meta device, once per operator and shapes.
 
-Somebody may look on (`StepObserver`): to write the step down, or to act ahead of it. Whatever they do, law 1 holds.
+An observer may watch (`StepObserver`), to record the step or to act ahead of it. Whatever it does, law 1 holds.
 """
 
 import functools
@@ -22,9 +22,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
 from tmtrain.capturing.signature import Signature, signature_of
+from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
-from tmtrain.runtime.dispatch.recomputer import Recomputer, RecordedCall
+from tmtrain.runtime.dispatch.recomputer import Recomputer
+from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, scope
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
 from tmtrain.runtime.tier.tier import NOWHERE, Tier
 
@@ -51,14 +53,15 @@ class ResidencyMode(TorchDispatchMode):
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's managed storages, by the key of their storage, which is theirs until they die."""
         self._staying: set[int] = set()
-        """Of those, who cannot move any more: nobody is told of them."""
+        """Of those, what cannot move any more: the observer is not told of it."""
         self.recomputer = Recomputer(tier, quietly=self._quietly)
         self._is_quiet = False
-        """Operators that run now are nobody's: they recompute what was dropped."""
+        """Operators that run now belong to no step: they recompute what was discarded."""
         self._new_bytes: dict[_Key, int] = {}
+        """What operators allocate, by operator and shapes."""
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
-        """Put a tensor that is there already under the budget; others may leave for it."""
+        """Put a tensor that is in memory already under the budget; others may leave for it."""
         self._tier.begin(self.operators, (), what=f"taking in {name}")
         self._adopt_all(self._new_among(storages_in((tensor,))))
 
@@ -102,25 +105,38 @@ class ResidencyMode(TorchDispatchMode):
         if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
-        op = self.operators - self._step_began
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
+        return self._run(func, signature, facts, args, kwargs)
+
+    def _run(
+        self,
+        func: OpOverload,
+        signature: Signature,
+        facts: "_Facts",
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        op = self.operators - self._step_began
         into = list(written_arguments(signature, args, kwargs))
         written = storages_in(into)
         self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
-        call: RecordedCall | None = None
-        if op in self.recomputer.noted and not self._is_quiet:
-            call = self.recomputer.note(func, args, kwargs, writes=written, draws=signature.random)
-        moves = written if facts.may_resize else {}
-        for key in moves:
+        call: ProducerCall | None = None
+        # Before it runs: it may write to what it reads, and draw from the generator.
+        if op in self.recomputer.producers and not self._is_quiet:
+            call = self.recomputer.record(func, args, kwargs, writes=written, draws=signature.random)
+        # A storage that is resized gives its memory back to the allocator, which must not get closed pages.
+        resized = written if facts.may_resize else {}
+        for key in resized:
             self._tier.dismiss(key)
         out = func(*args, **kwargs)
         self.operators += 1
-        self._admit_again(moves)
+        self._admit_again(resized)
         if facts.makes_tensors:
             self._admit_results(op, out)
         self._tier.end(written, ranges=ranges_in(into))
         if not self._is_quiet:
+            # The recomputer first: the observer may discard at once what has just been produced.
             self.recomputer.ran(call, out, writes=written)
             self.observer.ran(op, seconds=self._seconds_since())
         return out
@@ -161,16 +177,20 @@ class ResidencyMode(TorchDispatchMode):
         makes = self._expected(func, args, kwargs) if facts.makes_tensors else 0
         ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
         if not self._is_quiet:
+            # The plan's recomputations share producer calls; what it has not asked for comes one operator at a time.
             self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
             self.recomputer.before(keys, writes=written)
-        self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
+        with scope(BRING_IN):
+            self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
         self._adopt_all(new)
-        self._tier.reserve(makes)
+        with scope(MAKE_ROOM):
+            self._tier.reserve(makes)
         if not self._is_quiet:
+            # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
-        """Return what was made where nobody saw it: a batch, a tensor from a file."""
+        """Return what came to be outside of operators: a batch, a tensor from a file."""
         watch = self._watch
         return {
             key: storage for key, storage in storages.items() if key not in watch and _is_movable(storage)
@@ -191,7 +211,7 @@ class ResidencyMode(TorchDispatchMode):
         for index, storage in enumerate(self._new_among(results).values()):
             key = self._admit(storage)
             if not self._is_quiet:
-                self.observer.made(op, index=index, key=key)
+                self.observer.allocated(op, index=index, key=key)
 
     def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""
@@ -216,31 +236,32 @@ class ResidencyMode(TorchDispatchMode):
         self.observer.died(key)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """Return the bytes that the operator will make and that count."""
+        """Return the bytes that the operator will allocate and that count."""
         key = (func, *map(_shape, tree_leaves((args, kwargs))))
         try:
-            known = self._new_bytes.get(key)
+            expected = self._new_bytes.get(key)
         except TypeError:  # an argument that cannot be a key
-            return _bytes_made(func, args, kwargs)
-        if known is None:
-            known = self._new_bytes[key] = _bytes_made(func, args, kwargs)
-        return known
+            return _allocated_bytes(func, args, kwargs)
+        if expected is None:
+            expected = self._new_bytes[key] = _allocated_bytes(func, args, kwargs)
+        return expected
 
 
-def _bytes_made(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+def _allocated_bytes(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     with torch.no_grad():
-        to_meta = partial(tree_map_only, torch.Tensor, _on_meta)
-        given = to_meta((args, kwargs))
-        if "device" in given[1]:
-            given[1]["device"] = torch.device("meta")
-        out = func(*given[0], **given[1])
-    old = {storage_key(t.untyped_storage()) for t in tree_leaves(given) if isinstance(t, torch.Tensor)}
-    made = {
-        storage_key(t.untyped_storage()): t.untyped_storage().nbytes()
-        for t in tree_leaves(out)
-        if isinstance(t, torch.Tensor)
-    }
-    return sum(size for key, size in made.items() if key not in old and size >= SMALLEST_BYTES)
+        meta_args, meta_kwargs = tree_map_only(torch.Tensor, _on_meta, (args, kwargs))
+        if "device" in meta_kwargs:
+            meta_kwargs["device"] = torch.device("meta")
+        out = func(*meta_args, **meta_kwargs)
+    operands = _sizes_of((meta_args, meta_kwargs)).keys()
+    results = _sizes_of(out)
+    return sum(size for key, size in results.items() if key not in operands and size >= SMALLEST_BYTES)
+
+
+def _sizes_of(tree: Any) -> dict[int, int]:
+    """Return the bytes of the storages in a tree, each once, by its key."""
+    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return {storage_key(storage): storage.nbytes() for storage in storages}
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -260,7 +281,7 @@ class _Facts:
     makes_tensors: bool
     """Some result is new."""
     may_resize: bool
-    """An argument's storage may be another piece of memory afterwards."""
+    """An argument's storage may be at another address afterwards."""
     goes_beyond: bool
     """It may touch of an argument's storage what lies outside of the argument."""
 
@@ -281,7 +302,7 @@ def _facts_of(func: OpOverload) -> _Facts:
 
 
 def _is_movable(storage: torch.UntypedStorage) -> bool:
-    """Large enough, ours alone: what is shared with numpy or another process may be touched where nobody sees it."""
+    """Whether it is large enough and torch's alone: what is shared may be touched past torch's operators."""
     return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES and storage.resizable()
 
 

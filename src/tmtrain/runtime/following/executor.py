@@ -1,10 +1,10 @@
-"""Follows a route: acts ahead of the operators as its plan says, while they are those that the plan was made for.
+"""Executes plans: acts ahead of the operators as the plan says, while they are those that it was made for.
 
-The plan is advice. What it brings in late is fetched on demand, and where room is short, what is needed last leaves. A
-stream that goes another way is recognised by its fingerprint at the operator where it does; from there on either another
-known route begins alike and is followed, or nothing is done ahead until the step is over.
+The plan is advice. What it brings in late is fetched on demand, and where room is short, what is needed last leaves. Each
+operator is compared with those of the recorded step, by a fingerprint of all so far. Where a step diverges, either another
+planned step begins alike and is followed from there on, or nothing is done ahead until the step is over.
 
-Content that nobody needs again, in memory that the program still holds, is free for the planner, but not here: it is
+Content that nobody needs again, in memory that the program still holds, is free for the planner, but not here. It is
 written if its room is wanted, since the step might turn out to be another one that reads it.
 """
 
@@ -22,12 +22,12 @@ from tmtrain.runtime.result import How
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, ManagedStorage, TierBlock
 from tmtrain.runtime.tier.tier import Tier, least_recently_used
 
-_STRANGER = ""
-"""Stands in fingerprints for storages that the route does not know."""
+_UNKNOWN = ""
+"""Stands in fingerprints for storages that the recorded step does not know."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _WaitingFetch:
     """A fetch that has not found room yet."""
 
     due: int
@@ -36,55 +36,66 @@ class _Wanted:
 
 
 class PlanExecutor(StepObserver):
-    """Runs steps along known routes."""
+    """Runs steps by the plans that were made for them."""
 
     def __init__(self, tier: Tier, recomputer: Recomputer) -> None:
-        self.planned_steps: list[PlannedStep] = []
-        """The one that was followed last comes first."""
         self.planned_step: PlannedStep | None = None
-        """None where the step goes a way that nobody knows."""
+        """The one that this step follows; None where it is none of the known ones."""
         self.seconds: dict[int, float] = {}
         """Of the operators of this step."""
+        self._planned_steps: list[PlannedStep] = []
         self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
+        """In the recorded step, by key of the storage."""
         self._key_of: dict[str, int] = {}
         self._dead_at: dict[int, list[str]] = {}
         self._dead: set[int] = set()
-        self._wanted: deque[_Wanted] = deque()
+        """Keys of content that nobody needs again, in memory that the program still holds."""
+        self._waiting: deque[_WaitingFetch] = deque()
         self._fingerprint = START
         self._first = self._op = 0
 
     @property
+    def planned_steps(self) -> Sequence[PlannedStep]:
+        """All that are known; the one that was followed last comes first."""
+        return self._planned_steps
+
+    @property
     def how(self) -> How:
-        """How the step has run, now that it is over; one that breaks off before its route ends was another one."""
-        if not self.planned_steps:
+        """How the step has run, now that it is over; one that stops before the end of its plan has diverged."""
+        if not self._planned_steps:
             return "on demand"
         is_through = self.planned_step is not None and self._op == self.planned_step.recorded.last_operator
         return "planned" if is_through else "diverged"
 
     def learn(self, planned_step: PlannedStep, *, living: dict[int, str]) -> None:
         """Follow `planned_step` from the next step on; `living` names the storages that are alive now."""
-        self.planned_steps.insert(0, planned_step)
+        self._planned_steps.insert(0, planned_step)
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
 
+    def replace(self, planned_step: PlannedStep, replacement: PlannedStep) -> None:
+        """Follow `replacement` where `planned_step` was followed; it is another plan for the same operators."""
+        assert replacement.recorded.fingerprints is planned_step.recorded.fingerprints
+        self._planned_steps[self._planned_steps.index(planned_step)] = replacement
+
     def forget_planned_steps(self) -> None:
-        """Know no route any more: those that there were planned for another budget."""
-        self.planned_steps.clear()
-        self._tier.rank = least_recently_used
+        """Know no planned step any more: those that there were planned for another budget."""
+        self._planned_steps.clear()
+        self._tier.evict_by(least_recently_used)
 
     def begin_step(self, *, first_operator: int) -> None:
-        """Begin a step, by the route of the last one; the tier counts its operators from `first_operator` on."""
+        """Begin a step, by the plan of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
         self._fingerprint, self.seconds, self._dead = START, {}, set()
-        planned_step = self.planned_steps[0]
+        planned_step = self._planned_steps[0]
         for name, later in planned_step.recorded.outlived.items():
             if name in self._key_of:
                 self._call(self._key_of.pop(name), later)
-        self._take(planned_step)
+        self._follow(planned_step)
 
     def end_step(self) -> None:
-        """Look at nothing but deaths until the next step begins."""
+        """Watch nothing but deaths until the next step begins."""
         self.planned_step = None
         self._recomputer.end_step()
 
@@ -94,39 +105,44 @@ class PlanExecutor(StepObserver):
         if self.planned_step is None:
             return
         for index, key in enumerate([key for key in keys if key not in self._name_of]):
-            self._call(key, self.planned_step.recorded.met.get((op, index), _STRANGER))
+            self._call(key, self.planned_step.recorded.strangers.get((op, index), _UNKNOWN))
         storages = frozenset(self._name_of[key] for key in keys)
         self._fingerprint = mixed(self._fingerprint, name=name, storages=storages, makes_bytes=makes_bytes)
         if self.planned_step.recorded.fingerprints.get(op) != self._fingerprint:
-            self._take(self._planned_step_to_here())
+            self._follow(self._alike_so_far())
         self._act()
 
     def ready(self, op: int) -> None:  # noqa: ARG002
-        """Fetch what is wanted, while there is room."""
-        while self._wanted:
-            wanted = self._wanted[0]
-            alive = wanted.key in self._tier
-            if alive and not self._tier.fetch(wanted.block, deadline=wanted.due):
-                self._let_dead_go(until=wanted.due)
+        """Fetch what waits for room, while there is some."""
+        while self._waiting:
+            fetch = self._waiting[0]
+            is_alive = fetch.key in self._tier
+            if is_alive and not self._tier.fetch(fetch.block, deadline=fetch.due):
+                # In order: a later fetch that is smaller would take the room that this one waits for.
+                self._let_dead_go(until=fetch.due)
                 return
-            self._wanted.popleft()
+            self._waiting.popleft()
 
-    def made(self, op: int, *, index: int, key: int) -> None:
-        """Name what was made."""
-        if self.planned_step is not None and (op, index) in self.planned_step.recorded.made:
-            self._call(key, self.planned_step.recorded.made[op, index])
+    def allocated(self, op: int, *, index: int, key: int) -> None:
+        """Give the storage the name that it has in the recorded step."""
+        if self.planned_step is not None and (op, index) in self.planned_step.recorded.allocated:
+            self._call(key, self.planned_step.recorded.allocated[op, index])
 
     def ran(self, op: int, *, seconds: float) -> None:
-        """Note the time, and who is of no use any more."""
+        """Enter the time, discard what the plan says, and enter what is of no use any more."""
         self.seconds[op] = seconds
         if self.planned_step is not None:
-            for name in self.planned_step.schedule.drops.get(op, ()):
+            for name in self.planned_step.schedule.discards.get(op, ()):
                 if name in self._key_of:
-                    self._recomputer.discard(self._key_of[name])
+                    key = self._key_of[name]
+                    # It may refuse: then the content stays, and moves like any other.
+                    was_discarded = self._recomputer.discard(key)
+                    assert not was_discarded or self._recomputer.is_discarded(key)
         self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:
         """Forget it."""
+        assert not self._recomputer.is_discarded(key), "the recomputer hears of deaths first"
         self._dead.discard(key)  # the next storage may get the same key
         name = self._name_of.pop(key, None)
         if name is not None and self._key_of.get(name) == key:
@@ -135,50 +151,53 @@ class PlanExecutor(StepObserver):
     def _call(self, key: int, name: str) -> None:
         self._name_of[key], self._key_of[name] = name, key
 
-    def _take(self, planned_step: PlannedStep | None) -> None:
-        """Go on along `planned_step`; without one, do nothing ahead any more."""
+    def _follow(self, planned_step: PlannedStep | None) -> None:
+        """Go on by `planned_step`; without one, do nothing ahead any more."""
         self.planned_step = planned_step
         if planned_step is None:
-            self._wanted.clear()
-            self._tier.rank = least_recently_used
-            self._recomputer.noted = frozenset()
+            self._waiting.clear()
+            self._tier.evict_by(least_recently_used)
+            self._recomputer.expect(frozenset())
             return
-        self._tier.rank = self._needed_last
-        self._recomputer.noted = planned_step.schedule.noted
+        self._tier.evict_by(self._needed_last)
+        self._recomputer.expect(planned_step.schedule.producers)
         dead_at: dict[int, list[str]] = defaultdict(list)
         for name, uses in planned_step.recorded.uses.items():
             if name not in planned_step.recorded.remains:
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
-    def _planned_step_to_here(self) -> PlannedStep | None:
-        """Find a route that has come here too; it is the one that the next step is taken to follow."""
-        for planned_step in self.planned_steps:
+    def _alike_so_far(self) -> PlannedStep | None:
+        """Find a planned step that begins like this one; the next step is taken to be that one, too."""
+        for planned_step in self._planned_steps:
             if planned_step.recorded.fingerprints.get(self._op) == self._fingerprint:
-                self.planned_steps.remove(planned_step)
-                self.planned_steps.insert(0, planned_step)
+                self._planned_steps.remove(planned_step)
+                self._planned_steps.insert(0, planned_step)
                 return planned_step
         return None
 
     def _act(self) -> None:
+        """Do what the plan says before this operator."""
         if self.planned_step is None:
             return
         schedule, op, now = self.planned_step.schedule, self._op, self._first + self._op
+        # What leaves first: it makes the room that the rest needs.
         for move in schedule.leaves.get(op, ()):
             for _, block in self._blocks(move):
                 self._tier.leave(block, deadline=now + move.due)
         for move in schedule.saves.get(op, ()):
             for _, block in self._blocks(move):
                 self._tier.save(block, deadline=now + move.due)
+        # Fetches begin when the operator's own needs are met, see `ready`.
         for move in schedule.fetches.get(op, ()):
             for key, block in self._blocks(move):
-                self._wanted.append(_Wanted(now + move.due, key, block))
-        self._recomputer.make(
+                self._waiting.append(_WaitingFetch(now + move.due, key, block))
+        self._recomputer.recompute(
             self._key_of[name] for name in schedule.recomputes.get(op, ()) if name in self._key_of
         )
 
     def _blocks(self, move: ScheduledMove) -> Iterator[tuple[int, TierBlock]]:
-        """Yield the blocks that begin within the move."""
+        """Yield the blocks that begin within the move, so that neighbouring moves share none."""
         key = self._key_of.get(move.storage)
         if key is not None and key in self._tier:
             first, end = -(-move.first_byte // BLOCK_BYTES), -(-move.end_byte // BLOCK_BYTES)
@@ -186,7 +205,7 @@ class PlanExecutor(StepObserver):
                 yield key, block
 
     def _let_dead_go(self, *, until: int) -> None:
-        """Let those leave that the program does not give up before then; the others will leave their room unwritten."""
+        """Let dead content leave that the program holds until then or longer; the rest will leave its room unwritten."""
         assert self.planned_step is not None
         deaths, first = self.planned_step.recorded.deaths, self._first
         going = [key for key in self._dead if first + deaths[self._name_of[key]] >= until]
@@ -201,5 +220,5 @@ class PlanExecutor(StepObserver):
         name = self._name_of.get(managed.number)
         if name is None or self.planned_step is None:
             return math.inf
-        following = self.planned_step.recorded.next_use(name, after=self._op)
-        return math.inf if following is None else following
+        next_use = self.planned_step.recorded.next_use(name, after=self._op)
+        return math.inf if next_use is None else next_use

@@ -13,8 +13,8 @@ from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
-from tmtrain.runtime.dispatch.chunked_optimizers import Pieces
-from tmtrain.runtime.dispatch.chunked_rows import LARGE, Rows
+from tmtrain.runtime.dispatch.chunked_optimizers import ChunkedOptimizers
+from tmtrain.runtime.dispatch.chunked_rows import LARGE, ChunkedRows
 from tmtrain.runtime.following.movable import movable_part
 from tmtrain.runtime.following.planned_step import OBJECTIVE, plan_run
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES
@@ -50,25 +50,27 @@ def foresee(target: str, *, machine: Machine, budget: FastCapacity, objective: s
     function = find_function(target)
     trace = _captured(function, machine=machine)
     budget_bytes = budget.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
-    if _needs(trace).max() > LARGE * budget_bytes:  # a run would cut what it can
+    if _needs(trace).max() > LARGE * budget_bytes:  # a run would chunk what it can
         trace = _captured(function, machine=machine, budget_bytes=budget_bytes)
     _check_fits(trace, budget_bytes)
-    timeline, made = plan_run(trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
-    return Foresight(trace=trace, budget_bytes=budget_bytes, timeline=timeline, plan=made, machine=machine)
+    timeline, run_plan = plan_run(trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
+    return Foresight(
+        trace=trace, budget_bytes=budget_bytes, timeline=timeline, plan=run_plan, machine=machine
+    )
 
 
 def _captured(function: UserFunction, *, machine: Machine, budget_bytes: int | None = None) -> Trace:
     """Capture what can move of a step that runs as in this budget; without one, tensors stay whole."""
-    in_pieces = replace(function, call=lambda: _in_pieces(function, budget_bytes=budget_bytes))
-    return _movable(capture_user_function(in_pieces, name=function.target, samples=1), machine=machine)
+    chunked = replace(function, call=lambda: _chunked_job(function, budget_bytes=budget_bytes))
+    return _movable(capture_user_function(chunked, name=function.target, samples=1), machine=machine)
 
 
-def _in_pieces(function: UserFunction, *, budget_bytes: int | None) -> Any:
-    """Make the job whose steps run list operators item by item, the finest that a real run may cut them."""
+def _chunked_job(function: UserFunction, *, budget_bytes: int | None) -> Any:
+    """Make the job whose steps run list operators item by item, the smallest chunks that a real run may use."""
     job = function.make_job(samples=1)
 
     def step() -> None:
-        with nullcontext() if budget_bytes is None else Rows(budget_bytes), Pieces(0):
+        with nullcontext() if budget_bytes is None else ChunkedRows(budget_bytes), ChunkedOptimizers(0):
             job.step()
 
     return job.model, job.optimizer, step

@@ -1,8 +1,8 @@
 """The part of a captured step that a real run can steer: the storages that can move.
 
-The tier brings in the range of a storage that an operator touches, from its first byte to its last, gaps included. What is
-overwritten in part needs what was there. Memory that is handed out counts from then on, touched or not. Times are measured,
-so dimensions of products are left out: nobody computes times from them.
+The tier brings in the range of a storage that an operator touches, from its first byte to its last, holes included. What is
+overwritten in part needs what was there before. Memory counts from when it is allocated, touched or not. Times are
+measured, so dimensions of products are left out: nobody computes times from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,18 +48,20 @@ def with_seconds(trace: Trace, seconds: Mapping[int, float]) -> Trace:
 
 def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
     operands, sizes = trace.operands, trace.storages.bytes
-    place = np.full(len(trace.storages), -1)
-    place[rows] = np.arange(len(rows))
-    touches = (operands.reads | operands.writes | operands.allocates) & (place[operands.storage] >= 0)
+    part_row = np.full(len(trace.storages), -1)
+    part_row[rows] = np.arange(len(rows))
+    touches = (operands.reads | operands.writes | operands.allocates) & (part_row[operands.storage] >= 0)
     at = np.flatnonzero(touches)
     storage = operands.storage[at]
+    # Blocks move whole: what a partial write leaves alone has to be read before.
     in_part = operands.writes[at] & ~operands.allocates[at] & (operands.span_bytes[at] < sizes[storage])
+    # One operand for each storage that an operator touches, however often.
     key, group = np.unique(operands.op[at].astype(np.int64) * len(sizes) + storage, return_inverse=True)
 
     def any_of(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        found = np.zeros(len(key), np.bool_)
-        np.logical_or.at(found, group, flags)
-        return found
+        merged = np.zeros(len(key), np.bool_)
+        np.logical_or.at(merged, group, flags)
+        return merged
 
     allocates = any_of(operands.allocates[at])
     op, owner = (key // len(sizes)).astype(np.int32), key % len(sizes)
@@ -71,7 +73,7 @@ def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
         op=op,
         position=np.where(allocates, Operands.RESULT, 0).astype(np.int16),
         item=np.zeros(len(key), np.int16),
-        storage=place[owner].astype(np.int32),
+        storage=part_row[owner].astype(np.int32),
         reads=any_of(operands.reads[at] | in_part) & ~allocates,
         writes=any_of(operands.writes[at]) | allocates,
         allocates=allocates,

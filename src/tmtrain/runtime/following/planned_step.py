@@ -1,4 +1,4 @@
-"""A Route: a stream of operators that was seen before, with a plan of how to run it again."""
+"""A planned step: a recorded step, and the plan by which the steps like it run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from tmtrain.trace import Trace
 OBJECTIVE = "time:1,bytes:0.05"
 """Time first; of two plans that take the same time, the one that moves less."""
 LITTLE_WAITING = 0.05
-"""Of the computation: where moving alone waits for the drive no longer, time is no reason to compute anything twice."""
+"""Of the computation: where moving alone waits no longer than this, time is no reason to recompute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlannedStep:
-    """A stream on a machine under a budget."""
+    """A recorded step on a machine, under a budget."""
 
     recorded: RecordedStep
     machine: Machine
@@ -32,21 +32,25 @@ class PlannedStep:
 def make_planned_step(
     recorded: RecordedStep, *, machine: Machine, budget_bytes: int, objective: str = OBJECTIVE
 ) -> PlannedStep:
-    """Plan how to run `recorded` again.
+    """Plan how steps like `recorded` run.
 
     Raises:
         InfeasibleError: an operator needs more than the budget.
         SolverError: the programme was not solved.
     """
-    timeline, made = plan_run(recorded.trace, machine=machine, budget_bytes=budget_bytes, objective=objective)
+    timeline, run_plan = plan_run(
+        recorded.trace, machine=machine, budget_bytes=budget_bytes, objective=objective
+    )
     schedule = schedule_of(
-        made,
+        run_plan,
         timeline,
         machine=machine,
         names=recorded.trace.storages.name,
         num_operators=recorded.num_operators,
     )
-    return PlannedStep(recorded=recorded, machine=machine, timeline=timeline, plan=made, schedule=schedule)
+    return PlannedStep(
+        recorded=recorded, machine=machine, timeline=timeline, plan=run_plan, schedule=schedule
+    )
 
 
 def plan_run(
@@ -65,7 +69,7 @@ def plan_run(
 
 
 def retimed(planned_step: PlannedStep, *, seconds: Mapping[int, float], machine: Machine) -> PlannedStep:
-    """Plan the same stream again with other times of its operators, or on another drive; errors as `make_planned_step`."""
+    """Plan the same step again, with other times of its operators or on another drive; errors as `make_planned_step`."""
     recorded = replace(planned_step.recorded, trace=with_seconds(planned_step.recorded.trace, seconds))
     return make_planned_step(
         recorded,

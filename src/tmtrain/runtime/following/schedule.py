@@ -1,4 +1,4 @@
-"""A plan as what the tier is told: before which operator which part of which storage is saved, given up, fetched."""
+"""A plan as what the tier is told: before which operator which bytes of which storage are saved, leave, and are fetched."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -31,7 +31,7 @@ class ScheduledMove:
 Moves = Mapping[int, Sequence[ScheduledMove]]
 """By the operator of the step before which they begin; the most urgent first."""
 Names = Mapping[int, Sequence[str]]
-"""Storages by operator."""
+"""Of storages, by operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,10 @@ class OperatorSchedule:
     """Written early, and kept."""
     leaves: Moves
     fetches: Moves
-    noted: frozenset[int]
-    """Operators that may run again."""
-    drops: Names
-    """What is dropped after an operator."""
+    producers: frozenset[int]
+    """Operators that may run again: their calls are recorded."""
+    discards: Names
+    """What is discarded after an operator."""
     recomputes: Names
     """What is recomputed before an operator."""
 
@@ -62,47 +62,70 @@ def schedule_of(
         names: Of the step's storages.
         num_operators: Of the step.
     """
-    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
-    moves, page, extents = plan.transfers, longer.page_bytes, longer.extents
-    before = _operators_before(longer, timeline)
-    kinds: tuple[dict[int, list[ScheduledMove]], ...] = (
-        defaultdict(list),
-        defaultdict(list),
-        defaultdict(list),
+    longer_step = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    clock = _OperatorClock(slice_ops=_operators_before(longer_step, timeline), num_operators=num_operators)
+    saves, leaves, fetches = _scheduled_moves(plan, longer_step, clock=clock, names=names)
+    producers, discards, recomputes = _fates_of_recomputations(plan, timeline, names)
+    return OperatorSchedule(
+        saves=saves,
+        leaves=leaves,
+        fetches=fetches,
+        producers=producers,
+        discards=discards,
+        recomputes=recomputes,
     )
 
-    def operator(position: int) -> int:
-        """Of a slice, counted on into the next step."""
-        steps, place = divmod(position, len(before))
-        return steps * num_operators + int(before[place])
 
-    columns = (
-        moves.extent, moves.first_page, moves.pages, moves.write_slice, moves.written_slice, moves.leave_slice,
-        moves.fetch_slice, moves.return_slice,
-    )  # fmt: skip
-    for extent, page_in_extent, pages, *slices in zip(*(column.tolist() for column in columns), strict=True):
-        write, written, leave, fetch, back = map(operator, slices)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OperatorClock:
+    """Turns slices of the step with recomputations into operators of the step that runs."""
+
+    slice_ops: NDArray[np.int64]
+    num_operators: int
+
+    def at(self, position: int) -> int:
+        """Return the operator of a slice, both counted on into the next step."""
+        steps, t = divmod(position, len(self.slice_ops))
+        return steps * self.num_operators + int(self.slice_ops[t])
+
+
+def _operators_before(longer_step: Timeline, timeline: Timeline) -> NDArray[np.int64]:
+    """Return the operator at each slice of the longer step; at a recomputation, the one that it runs before."""
+    positions = places_of_slices(longer_step, of=timeline)
+    next_slice = np.searchsorted(positions, np.arange(len(longer_step.slices)))
+    return timeline.slices.op[next_slice].astype(np.int64)
+
+
+def _scheduled_moves(
+    plan: Plan, longer_step: Timeline, *, clock: _OperatorClock, names: Sequence[str]
+) -> tuple[Moves, Moves, Moves]:
+    """Return what is saved, leaves and is fetched before each operator."""
+    moves, page, extents = plan.transfers, longer_step.page_bytes, longer_step.extents
+    saves: dict[int, list[ScheduledMove]] = defaultdict(list)
+    leaves: dict[int, list[ScheduledMove]] = defaultdict(list)
+    fetches: dict[int, list[ScheduledMove]] = defaultdict(list)
+    spans = zip(moves.extent.tolist(), moves.first_page.tolist(), moves.pages.tolist(), strict=True)
+    out = zip(
+        moves.write_slice.tolist(), moves.written_slice.tolist(), moves.leave_slice.tolist(), strict=True
+    )
+    back = zip(moves.fetch_slice.tolist(), moves.return_slice.tolist(), strict=True)
+    for (extent, page_in_extent, pages), out_slices, back_slices in zip(spans, out, back, strict=True):
         first = (int(extents.first_page[extent]) + page_in_extent) * page
         storage, end = names[int(extents.storage[extent])], first + pages * page
-        times = ((write, written), (leave, written), (fetch, back))
-        for kind, (begin, until) in zip(kinds, times, strict=True):
+        write, written, leave = map(clock.at, out_slices)
+        fetch, needed = map(clock.at, back_slices)
+        # A page is told to leave when the plan says so, and goes once it is written: the deadline of both is the same.
+        for kind, begin, until in (
+            (saves, write, written),
+            (leaves, leave, written),
+            (fetches, fetch, needed),
+        ):
             move = ScheduledMove(storage=storage, first_byte=first, end_byte=end, due=max(until - begin, 0))
-            kind[begin % num_operators].append(move)
-    for kind in kinds:
-        for moved in kind.values():
-            moved.sort(key=lambda move: move.due)
-    saves, leaves, fetches = kinds
-    noted, drops, recomputes = _fates_of_recomputations(plan, timeline, names)
-    return OperatorSchedule(
-        saves=saves, leaves=leaves, fetches=fetches, noted=noted, drops=drops, recomputes=recomputes
-    )
-
-
-def _operators_before(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
-    """Return the operator at each slice of the step with recomputations; at a recomputation, the one that it runs before."""
-    place = places_of_slices(longer, of=timeline)
-    following = np.searchsorted(place, np.arange(len(longer.slices)))
-    return timeline.slices.op[following].astype(np.int64)
+            kind[begin % clock.num_operators].append(move)
+    for kind in (saves, leaves, fetches):
+        for begun_together in kind.values():
+            begun_together.sort(key=lambda move: move.due)
+    return saves, leaves, fetches
 
 
 def _fates_of_recomputations(
@@ -111,33 +134,33 @@ def _fates_of_recomputations(
     """Return the operators that run again, and what the program still holds of their results: when it goes and comes."""
     producers, slices = timeline.producers, timeline.slices
     uses = _uses(timeline)
-    noted: set[int] = set()
-    drops: dict[int, list[str]] = defaultdict(list)
+    producer_ops: set[int] = set()
+    discards: dict[int, list[str]] = defaultdict(list)
     recomputes: dict[int, list[str]] = defaultdict(list)
-    for producer, t in zip(
+    recomputations = zip(
         plan.recomputations.producer.tolist(), plan.recomputations.before_slice.tolist(), strict=True
-    ):
-        before = int(slices.op[t])
+    )
+    for producer, t in recomputations:
         first, end = int(producers.op_ptr[producer]), int(producers.op_ptr[producer + 1])
-        noted.update(producers.op[first:end].tolist())
+        producer_ops.update(producers.op[first:end].tolist())
         touches = slice(int(producers.touch_ptr[first]), int(producers.touch_ptr[end]))
-        made: list[int] = np.unique(
-            producers.touch_storage[touches][producers.touch_writes[touches]]
-        ).tolist()
-        for storage in made:
+        writes = producers.touch_writes[touches]
+        results: list[int] = np.unique(producers.touch_storage[touches][writes]).tolist()
+        for storage in results:
+            # Between its uses only: one that nobody uses before or after has no content to lose.
             at = bisect_left(uses[storage], t)
             if 0 < at < len(uses[storage]):
-                drops[int(slices.op[uses[storage][at - 1]])].append(names[storage])
-                recomputes[before].append(names[storage])
-    return frozenset(noted), drops, recomputes
+                discards[int(slices.op[uses[storage][at - 1]])].append(names[storage])
+                recomputes[int(slices.op[t])].append(names[storage])
+    return frozenset(producer_ops), discards, recomputes
 
 
 def _uses(timeline: Timeline) -> Mapping[int, Sequence[int]]:
     """Return the slices that touch each storage, in order."""
-    found: dict[int, list[int]] = defaultdict(list)
+    uses: dict[int, list[int]] = defaultdict(list)
     accesses = timeline.accesses
     storages = timeline.extents.storage[accesses.extent].tolist()
     for storage, t in zip(storages, slice_of_access(timeline).tolist(), strict=True):
-        if not found[storage] or found[storage][-1] != t:
-            found[storage].append(t)
-    return found
+        if not uses[storage] or uses[storage][-1] != t:
+            uses[storage].append(t)
+    return uses

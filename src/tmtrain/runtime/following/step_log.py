@@ -1,4 +1,4 @@
-"""What is written down of a real step beside its capture: which storages can move, how long operators took."""
+"""What is recorded of a real step beside its capture: which storages can move, how long operators took."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class LoggedUse:
 
 
 class StepLog(StepObserver):
-    """Writes a step down in the numbers of a recording that is made above it at the same time."""
+    """Logs a step in the storage numbers of the capture that records it at the same time, above this observer."""
 
     def __init__(self, number_of: Callable[[int], int | None]) -> None:
         """Begin.
@@ -27,8 +27,8 @@ class StepLog(StepObserver):
             number_of: The recording's number of a storage, by its key.
         """
         self.uses: list[LoggedUse] = []
-        self.made_numbers: dict[tuple[int, int], int] = {}
-        """By operator and index."""
+        self.allocations: dict[tuple[int, int], int] = {}
+        """Numbers of storages by the operator that allocates them, and index."""
         self.seconds: dict[int, float] = {}
         """By operator."""
         self._number_of = number_of
@@ -37,7 +37,7 @@ class StepLog(StepObserver):
     @property
     def movable(self) -> frozenset[int]:
         """All storages that were seen here."""
-        return frozenset(self.made_numbers.values()).union(*(use.numbers for use in self.uses))
+        return frozenset(self.allocations.values()).union(*(use.numbers for use in self.uses))
 
     def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
         """Note what it touches."""
@@ -45,8 +45,8 @@ class StepLog(StepObserver):
         numbers = tuple(number for key in keys if (number := self._number_of(key)) is not None)
         self.uses.append(LoggedUse(op=op, name=name, numbers=numbers, makes_bytes=makes_bytes))
 
-    def made(self, op: int, *, index: int, key: int) -> None:
-        """Note what is made; the recording has no number for it before the operator is over."""
+    def allocated(self, op: int, *, index: int, key: int) -> None:
+        """Note what is allocated; the recording has no number for it before the operator is over."""
         self._new.append((op, index, key))
 
     def ran(self, op: int, *, seconds: float) -> None:
@@ -61,5 +61,5 @@ class StepLog(StepObserver):
         for op, index, key in self._new:
             number = self._number_of(key)
             if number is not None:  # what has died already is of no use to anybody
-                self.made_numbers[op, index] = number
+                self.allocations[op, index] = number
         self._new.clear()

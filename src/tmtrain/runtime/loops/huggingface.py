@@ -8,7 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tmtrain.errors import InputError
 from tmtrain.runtime.loops.loop import Loop
-from tmtrain.runtime.training import Training
+from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders
 
 

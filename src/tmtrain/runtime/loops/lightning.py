@@ -6,7 +6,7 @@ import lightning.pytorch as lightning
 
 from tmtrain.errors import InputError
 from tmtrain.runtime.loops.loop import Loop
-from tmtrain.runtime.training import Training
+from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders
 
 

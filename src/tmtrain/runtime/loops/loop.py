@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import torch
 
 from tmtrain.errors import InputError
-from tmtrain.runtime.training import Training
+from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders, train
 
 

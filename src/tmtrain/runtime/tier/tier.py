@@ -89,6 +89,14 @@ class Tier:
         """Of the budget, for managed storages that do not stay for good."""
         return self.budget_bytes - self._staying_bytes
 
+    def evict_by(self, rank: Callable[[ManagedStorage], float]) -> None:
+        """Let who ranks highest leave first from now on, where room is needed."""
+        self.rank = rank
+
+    def forget_peak(self) -> None:
+        """Let `counts.peak_bytes` begin anew at what is in memory now."""
+        self.counts.peak_bytes = self.used_bytes
+
     def begin(self, now: int, numbers: Iterable[int], *, ranges: Ranges = NOWHERE, what: str = "") -> None:
         """Let operator `now` run: bring in all it touches, and hold it there until the next one begins.
 

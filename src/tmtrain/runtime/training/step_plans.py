@@ -1,0 +1,160 @@
+"""The plans of a session's steps: when a step is recorded, what is planned for it, and when that is planned again."""
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from tmtrain.capturing.session import CaptureSession
+from tmtrain.errors import CaptureError, InfeasibleError, SolverError
+from tmtrain.machine import Machine
+from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
+from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
+from tmtrain.runtime.dispatch.observer import StepObserver
+from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
+from tmtrain.runtime.dispatch.scopes import PLAN, RECORD, scope
+from tmtrain.runtime.following.executor import PlanExecutor
+from tmtrain.runtime.following.planned_step import PlannedStep, make_planned_step, retimed
+from tmtrain.runtime.following.recorded_step import recorded_step_of
+from tmtrain.runtime.following.step_log import StepLog
+from tmtrain.runtime.host.host import slowed
+from tmtrain.runtime.result import StepMeasure
+from tmtrain.runtime.tier.tier import Tier
+from tmtrain.runtime.training.notes import RunNotes
+
+MOST_PLANNED_STEPS = 8
+"""Steps that differ in their operators, each with a plan of its own; further ones run on demand."""
+MOST_TRIES = 4
+"""Steps in a row that may turn out not to be steady before no more are recorded."""
+DRIFT = 0.1
+"""A step is planned again where it computes for so much longer or shorter than was planned for."""
+DRIVE_DRIFT = 0.25
+"""Likewise where the drive takes so much longer or shorter at full load; drives vary more than computation."""
+MOST_PLANNING = 0.2
+"""Of the time of all steps so far: where planning again has taken more, it has to wait."""
+
+
+class StepPlans:
+    """Lets steps run: recorded, by a plan, or on demand."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        machine: Machine,
+        objective: str,
+        tier: Tier,
+        residency: ResidencyMode,
+    ) -> None:
+        self.executor = PlanExecutor(tier, residency.recomputer)
+        self.notes = RunNotes()
+        self.planning_s = 0.0
+        """All plans together."""
+        self._model, self._optimizer = model, optimizer
+        self._machine, self._objective = machine, objective
+        self._tier, self._residency = tier, residency
+        self._planning_again_s = 0.0
+        self._tries = 0
+
+    def records_next(self, steps: Sequence[StepMeasure]) -> bool:
+        """Whether the step after these is to be recorded: where none is known yet, or the last one diverged."""
+        diverged = bool(steps) and steps[-1].how == "diverged"
+        return self._may_record and (diverged or not self.executor.planned_steps)
+
+    @contextmanager
+    def recording(self) -> Generator[None]:
+        """Record the step that runs inside, and plan it."""
+        name = type(self._model).__name__
+        session = CaptureSession(self._model, self._optimizer, name=name, samples=1, options={})
+        log = StepLog(session.ledger.number_of)
+        self._residency.begin_step(log)
+        is_over = False
+        try:
+            with scope(RECORD), session, self._chunked():
+                yield
+                is_over = True
+                log.close()
+        except CaptureError as error:
+            if not is_over:
+                raise  # by the user's step, which may capture something itself
+            self._tries += 1
+            if not self._may_record:
+                self.notes.tell(f"steps run on demand, no plan could be made: {error}")
+        else:
+            with scope(PLAN):
+                self._learn(session, log)
+
+    @contextmanager
+    def executing(self) -> Generator[None]:
+        """Run the step inside by the plan that was followed last, or one that begins alike; without plans, on demand."""
+        executor = self.executor
+        if not executor.planned_steps:
+            self._residency.begin_step(StepObserver())
+            with self._chunked():
+                yield
+            return
+        self._residency.begin_step(executor)
+        executor.begin_step(first_operator=self._residency.operators)
+        with self._chunked():
+            yield
+        if executor.how == "diverged" and not self._may_record:
+            self.notes.tell(
+                f"this step is none of the {len(executor.planned_steps)} that are known: it ran on demand; steps of fewer "
+                "different shapes would all be planned"
+            )
+
+    def retime(self, planned_step: PlannedStep, *, drive: float, steps: Sequence[StepMeasure]) -> None:
+        """Plan again where computation or drive take another time than was planned for, which is what they took once.
+
+        Args:
+            planned_step: Followed to its end just now.
+            drive: How many times as long as planned for the drive takes.
+            steps: All so far.
+        """
+        took, planned = sum(self.executor.seconds.values()), planned_step.timeline.compute_s
+        drive_drifts = abs(drive - 1) > DRIVE_DRIFT
+        if abs(took - planned) <= DRIFT * planned and not drive_drifts:
+            return
+        if self._planning_again_s > MOST_PLANNING * sum(step.step_time_s for step in steps):
+            return
+        began = time.perf_counter()
+        machine = slowed(planned_step.machine, drive) if drive_drifts else planned_step.machine
+        with scope(PLAN):
+            replacement = retimed(planned_step, seconds=self.executor.seconds, machine=machine)
+        self.executor.replace(planned_step, replacement)
+        took_s = time.perf_counter() - began
+        self.planning_s += took_s
+        self._planning_again_s += took_s
+
+    def forget(self) -> None:
+        """Plan everything again: the budget has changed."""
+        self.executor.forget_planned_steps()
+        self._tries = 0
+
+    @property
+    def _may_record(self) -> bool:
+        return self._tries < MOST_TRIES and len(self.executor.planned_steps) < MOST_PLANNED_STEPS
+
+    def _learn(self, session: CaptureSession, log: StepLog) -> None:
+        recorded, living = recorded_step_of(session, log)
+        began = time.perf_counter()
+        try:
+            planned_step = make_planned_step(
+                recorded, machine=self._machine, budget_bytes=self._tier.free_bytes, objective=self._objective
+            )
+        except (InfeasibleError, SolverError) as error:
+            self._tries += 1
+            self.notes.tell(f"steps run on demand, no plan could be made: {error}")
+        else:
+            self._tries = 0
+            self.executor.learn(planned_step, living=living)
+        self.planning_s += time.perf_counter() - began
+
+    @contextmanager
+    def _chunked(self) -> Generator[None]:
+        """Let operators that are large for the budget run in chunks."""
+        budget_bytes = self._tier.budget_bytes
+        with ChunkedRows(budget_bytes), ChunkedOptimizers(int(budget_bytes * SHARE)):
+            yield
