@@ -19,7 +19,7 @@ from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.blocks import RecomputeBlocks, find_blocks, storage_life
-from tmtrain.planning.recomputation.candidates import find_candidates
+from tmtrain.planning.recomputation.finding import find_candidates
 from tmtrain.trace import Phase
 
 EXACT = 2e-5

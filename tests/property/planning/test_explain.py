@@ -22,7 +22,7 @@ from tmtrain.planning.programme.solve import bound_of
 from tmtrain.planning.questions.alternatives import Alternatives, Costs
 from tmtrain.planning.questions.fates import find_fates
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
-from tmtrain.planning.recomputation.partitions import find_options
+from tmtrain.planning.recomputation.partitions import find_partitions
 
 USED = 1e-5
 """A share above it is one."""
@@ -45,7 +45,7 @@ def _step(seed: int) -> tuple[Timeline, Machine]:
 
 def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Iterator[Priced]:
     problem = build_problem(timeline)
-    candidates = find_options(timeline, problem)[0].candidates if recompute else RecomputeCandidates()
+    candidates = find_partitions(timeline, problem)[0].candidates if recompute else RecomputeCandidates()
     goal = make_objective(objective, timeline=timeline, machine=machine)
     model = build_model(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
     solution = model.programme.solve()
@@ -58,13 +58,14 @@ def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: 
         share = moved * model.page_unit / int(problem.gaps.pages[gap])
         yield Priced(shares={"move": share, "keep": 1 - share}, costs=prices.of_gap(gap))
     recomputed, column = x[columns["recomputed"]], columns["there"].start
-    maker = {unit: recomputation for recomputation, unit in candidates.makes}
-    for unit, pages in enumerate(candidates.unit_pages):
-        stays = float(x[column]) * model.page_unit / pages
-        again = float(recomputed[maker[unit]]) if unit in maker else 0.0
-        column += 1 + len(candidates.unit_points[unit])
+    maker: dict[int, int] = {result.unit: result.recomputation for result in candidates.results}
+    for number, unit in enumerate(candidates.units):
+        stays = float(x[column]) * model.page_unit / unit.pages
+        recompute = float(recomputed[maker[number]]) if number in maker else 0.0
+        column += 1 + len(unit.points)
         yield Priced(
-            shares={"move": 1 - stays, "keep": stays - again, "recompute": again}, costs=prices.of_unit(unit)
+            shares={"move": 1 - stays, "keep": stays - recompute, "recompute": recompute},
+            costs=prices.of_unit(number),
         )
 
 

@@ -16,7 +16,7 @@ from tmtrain.planning import bound_of, plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
-from tmtrain.planning.recomputation.partitions import find_options
+from tmtrain.planning.recomputation.partitions import find_partitions
 from tmtrain.plans import Plan
 from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulation import simulate
@@ -75,7 +75,7 @@ def test_no_policy_goes_below_the_bound_of_its_class_in_thousands_of_steps() -> 
 
 def optimum(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Placement:
     goal, problem = make_objective(objective, timeline=timeline, machine=machine), build_problem(timeline)
-    candidates = find_options(timeline, problem)[0].candidates if recompute else None
+    candidates = find_partitions(timeline, problem)[0].candidates if recompute else None
     return solve(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
 
 
