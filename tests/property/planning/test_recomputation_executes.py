@@ -88,10 +88,10 @@ def test_an_execution_notices_a_recompute_that_makes_nothing() -> None:
         case = Rewritten(seed, slice_share=1.0)
         access, ptr = case.after.accesses, case.after.accesses.ptr
         of_forward = np.array([op.phase != Phase.BACKWARD for op in case.step.ops])[case.after.slices.op]
-        again = np.flatnonzero((case.after.slices.phase == Phase.BACKWARD) & of_forward)
-        if not len(again):
+        recomputed = np.flatnonzero((case.after.slices.phase == Phase.BACKWARD) & of_forward)
+        if not len(recomputed):
             continue
-        t, tried = int(again[-1]), tried + 1
+        t, tried = int(recomputed[-1]), tried + 1
         writes = access.writes.copy()
         writes[ptr[t] : ptr[t + 1]] = False
         try:
@@ -162,7 +162,7 @@ def check_costs(case: Rewritten) -> None:
 
 
 def test_rows_are_nested_as_their_shares_are() -> None:
-    """Within a strip, of two recomputations the one with the larger share has all the rows of the other (Note [Nested rows])."""
+    """Of two recomputations of a strip the one with the larger share has all rows of the other: Note [Nested rows]."""
     compared = 0
     for seed in range(80):
         rng, step = random.Random(seed), random_step(seed)

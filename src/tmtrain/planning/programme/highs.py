@@ -62,7 +62,7 @@ def minimise(
     """
     A, sides = constraints.matrix, _find_sides(constraints)
     limits, most = _inequalities(constraints, sides, ceiling)
-    num_rows, num_columns = A.shape
+    num_rows, num_columns = len(constraints.row_lower), len(cost)
     # HiGHS judges optimality by absolute tolerances: costs near 1 make them relative.
     scale = float(np.abs(cost).max(initial=0.0)) or 1.0
     answer: Any = linprog(
@@ -141,7 +141,7 @@ def _inequalities(
         scale = float(np.abs(ceiling.cost).max(initial=0.0)) or 1.0
         parts.append(csr_array(ceiling.cost.reshape(1, -1) / scale))
         most.append(np.array([ceiling.most / scale]))
-    return vstack(parts, format="csr"), np.concatenate(most)
+    return csr_array(vstack(parts, format="csr")), np.concatenate(most)
 
 
 def _multipliers(answer: Any, sides: _Sides, *, num_rows: int) -> NDArray[np.float64]:

@@ -55,7 +55,7 @@ from tmtrain.planning.programme.formulation.moves import MoveFamily, add_moves
 from tmtrain.planning.programme.formulation.queues import add_write_queues
 from tmtrain.planning.programme.formulation.reads import add_in_time, add_reads
 from tmtrain.planning.programme.formulation.recomputations import RecomputationFamily, add_recomputations
-from tmtrain.planning.programme.formulation.scale import TIE_BREAK, ModelScale, find_scale
+from tmtrain.planning.programme.formulation.scale import TIE_BREAK, ModelScale, PricedStep, find_scale
 from tmtrain.planning.programme.formulation.units import UnitFamily, add_units
 from tmtrain.planning.programme.formulation.writes import WriteFamily, add_wear, add_writes
 from tmtrain.planning.programme.programme import Programme
@@ -145,29 +145,13 @@ def build_model(
           ...
     """
     candidates = candidates or RecomputeCandidates()
-    scale = find_scale(
-        problem,
-        timeline=timeline,
-        machine=machine,
-        objective=objective,
-        candidates=candidates,
-        tie_break=tie_break,
-        edges=edges,
-    )
+    step = PricedStep(timeline=timeline, machine=machine, objective=objective)
+    scale = find_scale(problem, step, candidates, tie_break=tie_break, edges=edges)
     programme = Programme(constant=objective.constant + objective.per_second * timeline.compute_s)
-    decisions = _add_decisions(
-        programme,
-        scale,
-        problem,
-        candidates,
-        timeline=timeline,
-        machine=machine,
-        objective=objective,
-        write_budget_bytes=write_budget_bytes,
-    )
-    _add_resources(
-        programme, scale, problem, decisions, timeline=timeline, machine=machine, objective=objective
-    )
+    decisions = _add_decisions(programme, scale, problem, candidates, step)
+    if write_budget_bytes is not None:
+        add_wear(programme, scale, decisions.writes, write_budget_bytes=write_budget_bytes)
+    _add_resources(programme, scale, problem, decisions, step)
     return Model(
         programme=programme,
         page_unit=scale.page_unit,
@@ -194,34 +178,19 @@ def _add_decisions(
     scale: ModelScale,
     problem: Problem,
     candidates: RecomputeCandidates,
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: Objective,
-    write_budget_bytes: float | None,
+    step: PricedStep,
 ) -> _Decisions:
-    """Add what is moved, kept, recomputed and written: [Rows], [Dirty], [Wear]."""
+    """Add what is moved, kept, recomputed and written: [Rows], [Dirty]."""
     gaps = problem.gaps
     moves = add_moves(programme, scale, gaps, chosen=_moved_gaps(problem, candidates))
     units = add_units(programme, scale, gaps, candidates)
-    recomputations = add_recomputations(
-        programme, units, candidates, timeline=timeline, machine=machine, objective=objective
-    )
+    recomputations = add_recomputations(programme, units, candidates, step)
     writes = add_writes(programme, scale, gaps, moves=moves, units=units, candidates=candidates)
-    if write_budget_bytes is not None:
-        add_wear(programme, scale, writes, write_budget_bytes=write_budget_bytes)
     return _Decisions(moves=moves, units=units, recomputations=recomputations, writes=writes)
 
 
 def _add_resources(
-    programme: Programme,
-    scale: ModelScale,
-    problem: Problem,
-    decisions: _Decisions,
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: Objective,
+    programme: Programme, scale: ModelScale, problem: Problem, decisions: _Decisions, step: PricedStep
 ) -> None:
     """Add what the decisions need of memory and link: [Absence], [Capacity], [Link], [Reads], [In time], [Writes]."""
     moves, units, recomputations = decisions.moves, decisions.units, decisions.recomputations
@@ -232,10 +201,10 @@ def _add_resources(
         absences=(moves.absence, units.absence, recomputations.absence),
         absent_whole=units.absent_whole,
     )
-    link = add_link(programme, scale, recomputations, timeline=timeline, machine=machine, objective=objective)
+    link = add_link(programme, scale, recomputations, step)
     dues = Dues(columns=(moves.due, *units.dues), whole=units.due_whole)
     add_reads(programme, scale, dues, link=link, flight=flight)
-    add_in_time(programme, scale, dues, recomputations, link=link, flight=flight, machine=machine)
+    add_in_time(programme, scale, dues, recomputations, link=link, flight=flight, machine=step.machine)
     add_write_queues(programme, scale, decisions.writes.queued, link=link, flight=flight)
 
 

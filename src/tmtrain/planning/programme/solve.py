@@ -1,9 +1,9 @@
 """Solves the planning problem and reads the answer: pages of gaps, shares of recomputations, the pace, the bound.
 
 Note [Longest gaps]
-    The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide: a page
-    that is absent for long can be written and fetched while the link has nothing better to do, and leaves slack around
-    the peak. So every page moved costs a little extra, the less the longer its gap lasts (in compute time). This costs
+    The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide. A page that
+    is absent for long can be written and fetched while the link has nothing better to do, and leaves slack around the
+    peak. So every page moved costs a little extra, the less the longer its access gap lasts (in compute time). This costs
     at most TIE_BREAK of the optimum and brings the simulated step to the bound (benchmarks/tie_break.md).
 """
 
@@ -142,9 +142,11 @@ def bound_of(model: Model, y: NDArray[np.float64]) -> Bound:
     programme = model.programme
     reduced = programme.reduced_costs(y)[programme.columns["absent"]]
     price = np.maximum(reduced, 0.0)
+    # One more page of fast memory eases [Capacity] of every slice, and that at the ends of bins once more.
     price[model.edges[1:] - 1] += np.maximum(y[programme.rows["room"]], 0.0)
     return Bound(
-        value=max(programme.bound(y), 0.0),  # no objective is ever negative, multipliers are rounded
+        # No objective is ever negative: less than 0 is what rounding did to the multipliers.
+        value=max(programme.bound(y), 0.0),
         multipliers={name: y[rows] for name, rows in programme.rows.items()},
         capacity_price=price / model.page_unit,
         edges=model.edges,

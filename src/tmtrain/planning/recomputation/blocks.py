@@ -31,7 +31,7 @@ REACH = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLife:
-    """When the storages of forward are made and used, in slices; one row per storage."""
+    """When each storage is written and used, in slices; one row per storage."""
 
     pages: NDArray[np.int64]
     born: NDArray[np.int64]

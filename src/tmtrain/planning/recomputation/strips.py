@@ -25,7 +25,7 @@ def find_groups(
     for producer in producers:
         for storage, follows in step.uses[producer].inputs.items():
             maker = step.maker.get(storage)
-            if maker in parent and follows and step.is_inside(storage, block):
+            if maker is not None and maker in parent and follows and step.is_inside(storage, block):
                 parent[_root(parent, producer)] = _root(parent, maker)
     groups: dict[ProducerId, list[ProducerId]] = defaultdict(list)
     for producer in producers:

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.timeline import Timeline
-from tmtrain.machine import Machine
-from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.programme.formulation.recomputations import RecomputationFamily
-from tmtrain.planning.programme.formulation.scale import ModelScale
+from tmtrain.planning.programme.formulation.scale import ModelScale, PricedStep
 from tmtrain.planning.programme.programme import Programme
 
 
@@ -26,27 +23,24 @@ def add_link(
     programme: Programme,
     scale: ModelScale,
     recomputations: RecomputationFamily,
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: Objective,
+    step: PricedStep,
 ) -> LinkFamily:
     """Add in_b, out_b, stall_b and [Link]."""
-    num_bins, second = scale.num_bins, scale.second
+    machine, num_bins, second = step.machine, scale.num_bins, scale.second
     # As long as moving all that can be moved, four times over: a bound that never binds.
     slowest = min(machine.read_bytes_per_s, machine.write_bytes_per_s)
     longest = 4 * scale.total * scale.unit_bytes / slowest
     came = programme.add_columns("in", num_bins, upper=scale.total)
     went = programme.add_columns("out", num_bins, upper=scale.total)
     stalls = programme.add_columns(
-        "stall", num_bins, upper=longest / second, cost=objective.per_second * second
+        "stall", num_bins, upper=longest / second, cost=step.objective.per_second * second
     )
     channels = (
         ("read", machine.read_bytes_per_s, (came,)),
         ("write", machine.write_bytes_per_s, (went,)),
         ("shared", machine.shared_bytes_per_s, (came, went)),
     )
-    seconds = np.add.reduceat(timeline.slices.duration_s, scale.edges[:-1])
+    seconds = np.add.reduceat(step.timeline.slices.duration_s, scale.edges[:-1])
     busy = scale.bin_of(recomputations.points)
     for name, rate, moved in channels:
         rows = programme.add_rows(f"{name} channel", num_bins, lower=-np.inf, upper=seconds / second)

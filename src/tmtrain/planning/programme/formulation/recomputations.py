@@ -9,7 +9,7 @@ from tmtrain.lowering.cost import slice_work
 from tmtrain.lowering.energy import work_energy_j
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning.problem.objective import Objective
+from tmtrain.planning.programme.formulation.scale import PricedStep
 from tmtrain.planning.programme.formulation.stretches import ColumnStretch, stretch
 from tmtrain.planning.programme.formulation.units import UnitFamily
 from tmtrain.planning.programme.programme import Programme
@@ -32,19 +32,16 @@ def add_recomputations(
     programme: Programme,
     units: UnitFamily,
     candidates: RecomputeCandidates,
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: Objective,
+    step: PricedStep,
 ) -> RecomputationFamily:
     """Add R_q and its rows; what can never run has an upper bound of 0."""
-    seconds, joules = recompute_costs(timeline, machine, candidates)
+    seconds, joules = recompute_costs(step.timeline, step.machine, candidates)
     numbers = range(len(candidates.recomputations))
     columns = programme.add_columns(
         "recomputed",
         len(seconds),
         upper=np.array([q not in candidates.impossible for q in numbers], np.float64),
-        cost=objective.per_second * seconds + objective.per_joule * joules,
+        cost=step.objective.per_second * seconds + step.objective.per_joule * joules,
     )
     absence = _add_results(programme, units, columns, candidates)
     _add_reads(programme, units, columns, candidates)

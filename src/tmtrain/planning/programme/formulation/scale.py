@@ -19,6 +19,15 @@ TIE_BREAK = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PricedStep:
+    """A step, what runs it, and what is minimised."""
+
+    timeline: Timeline
+    machine: Machine
+    objective: Objective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScale:
     """Units, bins and prices of a programme."""
 
@@ -60,21 +69,20 @@ class ModelScale:
 
 def find_scale(
     problem: Problem,
-    *,
-    timeline: Timeline,
-    machine: Machine,
-    objective: Objective,
+    step: PricedStep,
     candidates: RecomputeCandidates,
+    *,
     tie_break: float,
     edges: NDArray[np.int64] | None,
 ) -> ModelScale:
     """Return the units, bins and prices for a step; `edges` are the bins where these are given."""
+    timeline, objective = step.timeline, step.objective
     page_unit = max(timeline.fast_pages / FAST_PARTS, 1.0)
     unit_bytes = page_unit * timeline.page_bytes
     edges = bin_edges(timeline, problem.over_pages) if edges is None else edges
     price_in, price_out = objective.per_byte_in * unit_bytes, objective.per_byte_out * unit_bytes
     # Where bytes are free, a page still costs the seconds that it takes.
-    dearest = max(price_in, price_out, objective.per_second * unit_bytes / machine.shared_bytes_per_s)
+    dearest = max(price_in, price_out, objective.per_second * unit_bytes / step.machine.shared_bytes_per_s)
     pages = int(problem.gaps.pages.sum()) + sum(unit.pages for unit in candidates.units)
     return ModelScale(
         num_slices=problem.num_slices,

@@ -1,5 +1,6 @@
 """A_u and P_uj: the pages of each unit that stay, and those that are there at its recompute points; [Rows] but for R."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from tmtrain.planning.programme.formulation.scale import ModelScale
 from tmtrain.planning.programme.formulation.stretches import ColumnStretch, stretch
 from tmtrain.planning.programme.programme import Programme
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
+from tmtrain.planning.recomputation.ids import GapId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,15 @@ class _UnitLayout:
     """Where the next column of the unit takes over, or the step needs the pages."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WholeUnits:
+    """Units that the step needs, as if nothing of them were there in between."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    size: NDArray[np.float64]
+
+
 def add_units(
     programme: Programme, scale: ModelScale, gaps: Gaps, candidates: RecomputeCandidates
 ) -> UnitFamily:
@@ -55,22 +66,22 @@ def add_units(
     is_needed = np.array([unit.end is not None for unit in units], bool)
     layout = _lay_out(candidates, end, is_needed)
     is_stay, is_last = layout.is_stay, layout.is_last
-    # The constant fetches all that the step needs. A page that stays, or is recomputed, is not fetched. Where only
-    # recomputations read, what is there at the end came in.
+    # The constant fetches all that the step needs; the columns take off what is not fetched.
     programme.add_constant(float(scale.price_in * sizes[is_needed].sum()))
-    cost = np.where(is_stay, -scale.price_in, 0.0)
-    cost = cost + np.where(is_last & ~is_needed[layout.unit], scale.price_in, 0.0)
-    nudge = np.where(is_stay, -scale.longest_first(start, end)[layout.unit], 0.0)
     columns = programme.add_columns(
-        "there", len(layout.unit), upper=sizes[layout.unit], cost=cost, nudge=nudge
+        "there",
+        len(layout.unit),
+        upper=sizes[layout.unit],
+        cost=_fetch_costs(layout, is_needed, price_in=scale.price_in),
+        nudge=np.where(is_stay, -scale.longest_first(start, end)[layout.unit], 0.0),
     )
     later = columns[~is_stay]
     order = programme.add_rows("order", len(later), lower=0.0, upper=np.inf)
     programme.put(order, later, 1.0)
     programme.put(order, later - 1, -1.0)
-    needed_end, needed_size = end[is_needed], sizes[is_needed]
+    whole = _WholeUnits(start=start[is_needed], end=end[is_needed], size=sizes[is_needed])
     due_whole = np.zeros(scale.num_slices)
-    np.add.at(due_whole, needed_end, needed_size)
+    np.add.at(due_whole, whole.end, whole.size)
     # Due at each recompute point is what is there more than before, and at the end the rest.
     at_point = layout.begins[~is_stay]
     return UnitFamily(
@@ -81,13 +92,21 @@ def add_units(
         dues=(
             DueColumns(slices=at_point, columns=later, sign=1.0),
             DueColumns(slices=at_point, columns=later - 1, sign=-1.0),
-            DueColumns(slices=needed_end, columns=columns[is_last][is_needed], sign=-1.0),
+            DueColumns(slices=whole.end, columns=columns[is_last][is_needed], sign=-1.0),
         ),
         due_whole=due_whole,
-        absent_whole=_absent_whole(
-            scale, gaps, candidates, starts=start[is_needed], ends=needed_end, sizes=needed_size
-        ),
+        absent_whole=_absent_whole(scale, gaps, whole, candidates.free_gaps),
     )
+
+
+def _fetch_costs(
+    layout: _UnitLayout, is_needed: NDArray[np.bool_], *, price_in: float
+) -> NDArray[np.float64]:
+    """Price the columns: a page that stays, or is recomputed, is not fetched."""
+    spared = np.where(layout.is_stay, -price_in, 0.0)
+    # Where only recomputations read, nothing is in the constant: what is there at the end came in.
+    is_fetched = layout.is_last & ~is_needed[layout.unit]
+    return spared + np.where(is_fetched, price_in, 0.0)
 
 
 def _lay_out(
@@ -108,19 +127,13 @@ def _lay_out(
 
 
 def _absent_whole(
-    scale: ModelScale,
-    gaps: Gaps,
-    candidates: RecomputeCandidates,
-    *,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    sizes: NDArray[np.float64],
+    scale: ModelScale, gaps: Gaps, whole: _WholeUnits, free_gaps: Sequence[GapId]
 ) -> NDArray[np.float64]:
     """Return what is absent if no unit is there at all, and no small storage that is recomputed in passing."""
     change = np.zeros(scale.num_slices + 1)
-    np.add.at(change, starts + 1, sizes)
-    np.subtract.at(change, ends, sizes)
-    free = np.array(candidates.free_gaps, np.int64)
+    np.add.at(change, whole.start + 1, whole.size)
+    np.subtract.at(change, whole.end, whole.size)
+    free = np.array(free_gaps, np.int64)
     np.add.at(change, gaps.start[free] + 1, gaps.pages[free] / scale.page_unit)
     np.subtract.at(change, gaps.end[free], gaps.pages[free] / scale.page_unit)
     return np.cumsum(change)[: scale.num_slices]
