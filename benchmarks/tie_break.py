@@ -1,17 +1,20 @@
-"""What Note [Longest gaps] (tmtrain/planning/programme/solve.py) is worth to plans that keep and move: with, without and against it.
+"""What Note [Longest gaps] (planning/programme/solve.py) is worth to plans that keep and move: with, without, against it.
 
 Usage: python benchmarks/tie_break.py [MODEL ...] > benchmarks/tie_break.md
 """
 
 import sys
-from unittest.mock import patch
 
 from tmtrain.capturing import capture_model
 from tmtrain.lowering import lower
-from tmtrain.machine import load_machine
-from tmtrain.planning import bound_of
-from tmtrain.planning.programme.model import build_model
-from tmtrain.policies import make_policy
+from tmtrain.lowering.timeline import Timeline
+from tmtrain.machine import Machine, load_machine
+from tmtrain.planning import bound_of, make_plan
+from tmtrain.planning.problem.objective import make_objective
+from tmtrain.planning.problem.problem import build_problem
+from tmtrain.planning.programme.solve import solve
+from tmtrain.plans import Plan
+from tmtrain.policies.ours import follow
 from tmtrain.simulation import simulate
 from tmtrain.trace import Trace
 
@@ -35,9 +38,24 @@ def _ratio(trace: Trace, name: str, fraction: float, weight: float) -> float:
     machine = load_machine(name)
     timeline = lower(trace, machine=machine, fast_bytes=int(trace.footprint_bytes * fraction))
     bound = bound_of(timeline, machine=machine, recompute=False).value
-    with patch.dict(build_model.__globals__, TIE_BREAK=weight):
-        decision = make_policy("tmtrain-move").decide(timeline, machine=machine)
+    plan = _plan(timeline, machine, weight)
+    decision = follow(plan, timeline, machine=machine)
     return simulate(decision, machine=machine, policy="tmtrain").energy_j / bound
+
+
+def _plan(timeline: Timeline, machine: Machine, weight: float) -> Plan:
+    """Plan as `tmtrain-move` does, with another weight of Note [Longest gaps]."""
+    problem, goal = build_problem(timeline), make_objective("energy", timeline=timeline, machine=machine)
+    placement = solve(problem, timeline=timeline, machine=machine, objective=goal, tie_break=weight)
+    return make_plan(
+        problem,
+        placement.moved,
+        timeline=timeline,
+        machine=machine,
+        objective=goal.name,
+        pace=placement.pace,
+        stall_s=placement.stall_s,
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from tmtrain.planning.programme.solve import Limits, Placement, solve
 from tmtrain.planning.programme.solve import bound_of as prove
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.choice import ROUNDINGS, Rounding, choose_recomputations
-from tmtrain.planning.recomputation.partitions import Partition, find_options, options_of
+from tmtrain.planning.recomputation.partitions import Partition, find_partitions, partition_at
 from tmtrain.plans.plan import Bound, Plan
 from tmtrain.units import format_bytes
 
@@ -77,8 +77,8 @@ def plan(
     if not recompute:
         return _plan(task, [None])
     if cuts is not None:
-        return _plan(task, [options_of(cuts, timeline, task.problem)])
-    return _plan(task, find_options(timeline, task.problem))
+        return _plan(task, [partition_at(cuts, timeline, task.problem)])
+    return _plan(task, find_partitions(timeline, task.problem))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ def _comes_back_early(
     is_recomputation = np.ones(len(longer.slices), bool)
     is_recomputation[places_of_slices(longer, of=task.timeline)] = False
     extent = problem.gaps.extent
-    of_unit = np.isin(longer.extents.storage[extent], candidates.unit_storage)
+    of_unit = np.isin(longer.extents.storage[extent], candidates.storages)
     return is_recomputation[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])
 
 
@@ -306,6 +306,6 @@ def bound_of(
     Raises: as `plan`.
     """
     task = _task(timeline, machine=machine, objective=objective, limits=Limits())
-    choices = find_options(timeline, task.problem) if recompute else [None]
+    choices = find_partitions(timeline, task.problem) if recompute else [None]
     bounds = in_parallel(lambda options: task.solve(options.candidates if options else None).bound, choices)
     return min(bounds, key=lambda bound: bound.value)

@@ -88,10 +88,10 @@ def test_a_bound_is_worth_something() -> None:
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int, objective: str) -> None:
     machine = narrow_machine(seed)
-    made = plan(timeline, machine=machine, objective=objective)
+    ours = plan(timeline, machine=machine, objective=objective)
     bounds = {name: bound_of(timeline, machine=machine, objective=name).value for name in ("bytes", "writes")}
-    assert made.prediction.bytes_in + made.prediction.bytes_out >= bounds["bytes"] - 1e-6
-    assert made.prediction.bytes_out >= bounds["writes"] - 1e-6
+    assert ours.prediction.bytes_in + ours.prediction.bytes_out >= bounds["bytes"] - 1e-6
+    assert ours.prediction.bytes_out >= bounds["writes"] - 1e-6
 
 
 @settings(max_examples=30, deadline=None)

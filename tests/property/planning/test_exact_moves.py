@@ -2,9 +2,9 @@
 
 Exact for bytes and writes, which no waiting changes, and for every objective where the link is never in the way. Else the
 planner's programme is a relaxation. What makes it loose is that it knows a slice as a whole (Note [Relaxations] in
-`tmtrain.planning.programme.model`): a page that a slice makes may be written while that slice runs, and pages of one class of patience
-take one another's turn. The fewer slices a step has, the more that is: bound / truth is on average 0.97 (energy) and
-0.96 (time) in steps of 4 to 8 slices, 0.99 and 0.98 in steps of 16, above 0.99 in steps of 24.
+`tmtrain.planning.programme.model`): a page that a slice makes may be written while that slice runs, and pages of one
+class of patience take one another's turn. The fewer slices a step has, the more that is: bound / truth is on average 0.97
+(energy) and 0.96 (time) in steps of 4 to 8 slices, 0.99 and 0.98 in steps of 16, above 0.99 in steps of 24.
 """
 
 from dataclasses import dataclass, replace
@@ -43,9 +43,12 @@ def compared(
 ) -> Pair:
     goal = make_objective(objective, timeline=timeline, machine=machine)
     ours = solve(
-        build_problem(timeline), timeline=timeline, machine=machine, objective=goal,
+        build_problem(timeline),
+        timeline=timeline,
+        machine=machine,
+        objective=goal,
         limits=Limits(write_budget_bytes=write_budget_bytes),
-    )  # fmt: skip
+    )
     truth = flow_of_pages(timeline, machine=machine, objective=goal, write_budget_bytes=write_budget_bytes)
     return Pair(ours=ours, truth=truth)
 
@@ -90,22 +93,26 @@ def test_any_objective_is_exact_where_the_link_is_never_in_the_way() -> None:
     for seed in range(60):
         timeline, slow = crowded_timeline(seed), narrow_machine(seed)
         machine = toy_machine(
-            read_j_per_byte=slow.read_j_per_byte, write_j_per_byte=slow.write_j_per_byte,
-            static_power_w=30.0, read_bytes_per_s=1e9, write_bytes_per_s=1e9, shared_bytes_per_s=1e9,
-        )  # fmt: skip
+            read_j_per_byte=slow.read_j_per_byte,
+            write_j_per_byte=slow.write_j_per_byte,
+            static_power_w=30.0,
+            read_bytes_per_s=1e9,
+            write_bytes_per_s=1e9,
+            shared_bytes_per_s=1e9,
+        )
         check_is_exact(compared(timeline, machine, ("energy", "time")[seed % 2]))
 
 
 def tightness(timelines: list[Timeline], *, seed: int) -> dict[str, float]:
     """Return the mean of bound / truth, per objective, over steps in which something moves."""
-    found: dict[str, list[float]] = {"energy": [], "time": []}
+    ratios_of: dict[str, list[float]] = {"energy": [], "time": []}
     for number, timeline in enumerate(timelines):
         machine = narrow_machine(seed + number)
-        for objective, ratios in found.items():
+        for objective, ratios in ratios_of.items():
             pair = compared(timeline, machine, objective)
             check_is_bound(pair)
             ratios.append(pair.ours.bound.value / pair.truth)
-    return {name: float(np.mean(ratios)) for name, ratios in found.items()}
+    return {name: float(np.mean(ratios)) for name, ratios in ratios_of.items()}
 
 
 def test_steps_of_a_few_slices_never_beat_the_bound() -> None:
@@ -142,11 +149,11 @@ def test_a_write_budget_below_the_least_is_refused() -> None:
         ["a:new", "b:new", "a:r b:r"], pages={"a": 2, "b": 2}, fast_pages=4, page_bytes=8
     )
     tight = replace(timeline, fast_bytes=4 * 8)
-    made = make_timeline(["a:new", "b:new", "a:r"], pages={"a": 2, "b": 4}, fast_pages=4, page_bytes=8)
+    timeline = make_timeline(["a:new", "b:new", "a:r"], pages={"a": 2, "b": 4}, fast_pages=4, page_bytes=8)
     compared(tight, toy_machine(), "bytes", write_budget_bytes=0.0)
-    compared(made, toy_machine(), "bytes", write_budget_bytes=16.0)
+    compared(timeline, toy_machine(), "bytes", write_budget_bytes=16.0)
     with pytest.raises(InfeasibleError, match="write budget of 15 B"):
-        compared(made, toy_machine(), "bytes", write_budget_bytes=15.0)
+        compared(timeline, toy_machine(), "bytes", write_budget_bytes=15.0)
 
 
 def test_content_of_a_slice_that_fills_the_memory_may_be_written_after_it() -> None:

@@ -1,8 +1,8 @@
 """Keep, move or recompute: the programme against every pattern of a row and any mixture of them (`row_patterns`).
 
-This is the claim of Note [Nested rows] in `tmtrain.planning.recomputation.candidates`: shares with a common order are as good as all patterns.
-Exact where the link is not in the way and every storage of a block is one extent; the class of plans (cuts, moments, what
-may be held for recomputations) is that of the certificate.
+This is the claim of Note [Nested rows] in `tmtrain.planning.recomputation.candidates`: shares with a common order are as
+good as all patterns. Exact where the link is not in the way and every storage of a block is one extent. The class of plans
+(cuts, recompute points, what may be held for recomputations) is that of the certificate.
 """
 
 import random
@@ -19,7 +19,7 @@ from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.blocks import RecomputeBlocks, find_blocks, storage_life
-from tmtrain.planning.recomputation.candidates import find_candidates
+from tmtrain.planning.recomputation.finding import find_candidates
 from tmtrain.trace import Phase
 
 EXACT = 2e-5
@@ -57,8 +57,14 @@ class Case:
 
 
 def make_case(
-    step: RowStep, *, seed: int, spare_pages: int, holding: float, objective: str = "energy", pages_per_s: float = 1e9
-) -> Case:  # fmt: skip
+    step: RowStep,
+    *,
+    seed: int,
+    spare_pages: int,
+    holding: float,
+    objective: str = "energy",
+    pages_per_s: float = 1e9,
+) -> Case:
     machine = row_machine(seed=seed, pages_per_s=pages_per_s)
     timeline = lowered(step, machine=machine, spare_pages=spare_pages)
     blocks = find_blocks(timeline, storage_life(timeline), holding=holding)
@@ -70,9 +76,13 @@ def random_case(seed: int, *, pages_per_s: float = 1e9) -> Case:
     rng = random.Random(seed)
     step = random_step(seed)
     return make_case(
-        step, seed=seed, spare_pages=rng.randint(0, max(1, step.most_touched() // 2)), holding=rng.choice(HOLDING),
-        objective=rng.choice(("energy", "energy", "bytes", "writes")), pages_per_s=pages_per_s,
-    )  # fmt: skip
+        step,
+        seed=seed,
+        spare_pages=rng.randint(0, max(1, step.most_touched() // 2)),
+        holding=rng.choice(HOLDING),
+        objective=rng.choice(("energy", "energy", "bytes", "writes")),
+        pages_per_s=pages_per_s,
+    )
 
 
 def check_exact(case: Case) -> float:
@@ -110,11 +120,11 @@ def forward(*names: str, source: str = "x") -> list[Op]:
 
 
 def backward(*names: str) -> list[Op]:
-    made = [f"g{i}" for i in range(len(names))]
-    before = ["", *made]
+    gradients = [f"g{i}" for i in range(len(names))]
+    before = ["", *gradients]
     return [
         Op(reads=(*((b,) if b else ()), name), makes=(g,), phase=Phase.BACKWARD)
-        for b, name, g in zip(before, names, made, strict=False)
+        for b, name, g in zip(before, names, gradients, strict=False)
     ]
 
 
@@ -127,14 +137,25 @@ def step_of(ops: list[Op], *, rows: int, pages: int = 1, large: tuple[str, ...] 
 
 CHAIN = step_of([*forward("a", "b", "c", "d"), *backward("d", "c", "b", "a")], rows=4, large=("b", "c"))
 IN_PLACE = step_of(
-    [*forward("a", "b"), Op(updates=("b",), random=True), *forward("c", source="b"), *backward("c", "b", "a")], rows=2
-)  # fmt: skip
+    [
+        *forward("a", "b"),
+        Op(updates=("b",), random=True),
+        *forward("c", source="b"),
+        *backward("c", "b", "a"),
+    ],
+    rows=2,
+)
 DEAD_IN_BETWEEN = step_of([*forward("a", "b", "c", "d"), *backward("d", "b")], rows=4, large=("b",))
 INPUT_READ_ONCE = step_of([*forward("a", "b", "c"), *backward("c", "b", "a")], rows=4, large=("a", "b"))
 BRANCH = step_of(
-    [*forward("a", "b"), Op(reads=("a", "b"), makes=("c", "d")), *forward("e", source="d"), *backward("e", "d", "c", "a")],
+    [
+        *forward("a", "b"),
+        Op(reads=("a", "b"), makes=("c", "d")),
+        *forward("e", source="d"),
+        *backward("e", "d", "c", "a"),
+    ],
     rows=3,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("holding", HOLDING)
@@ -156,7 +177,7 @@ def test_a_chain_is_recomputed_from_the_input_when_moving_is_dear() -> None:
 
 
 def test_a_dead_input_that_crosses_a_cut_is_held_or_moved_for_the_recomputation() -> None:
-    """Two blocks: `b` crosses the cut and backward does not want it, but what makes `c` again does."""
+    """Two blocks: `b` crosses the cut and backward does not want it, but what recomputes `c` does."""
     ops = [*forward("a", "b", "c", "d", "e"), *backward("e", "d", "c", "a")]
     step = step_of(ops, rows=4, large=("c", "d"))
     held = 0

@@ -22,7 +22,7 @@ from tmtrain.planning.programme.solve import bound_of
 from tmtrain.planning.questions.alternatives import Alternatives, Costs
 from tmtrain.planning.questions.fates import find_fates
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
-from tmtrain.planning.recomputation.partitions import find_options
+from tmtrain.planning.recomputation.partitions import find_partitions
 
 USED = 1e-5
 """A share above it is one."""
@@ -45,26 +45,31 @@ def _step(seed: int) -> tuple[Timeline, Machine]:
 
 def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Iterator[Priced]:
     problem = build_problem(timeline)
-    candidates = find_options(timeline, problem)[0].candidates if recompute else RecomputeCandidates()
+    candidates = find_partitions(timeline, problem)[0].candidates if recompute else RecomputeCandidates()
     goal = make_objective(objective, timeline=timeline, machine=machine)
     model = build_model(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
     solution = model.programme.solve()
     prices = Alternatives(
-        problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates,
+        problem,
+        timeline=timeline,
+        machine=machine,
+        objective=goal,
+        candidates=candidates,
         bound=bound_of(model, solution.y),
-    )  # fmt: skip
+    )
     x, columns = solution.x, model.programme.columns
     for gap, moved in zip(model.gaps.tolist(), x[columns["moved"]].tolist(), strict=True):
         share = moved * model.page_unit / int(problem.gaps.pages[gap])
         yield Priced(shares={"move": share, "keep": 1 - share}, costs=prices.of_gap(gap))
     recomputed, column = x[columns["recomputed"]], columns["there"].start
-    maker = {unit: recomputation for recomputation, unit in candidates.makes}
-    for unit, pages in enumerate(candidates.unit_pages):
-        stays = float(x[column]) * model.page_unit / pages
-        again = float(recomputed[maker[unit]]) if unit in maker else 0.0
-        column += 1 + len(candidates.unit_points[unit])
+    maker: dict[int, int] = {result.unit: result.recomputation for result in candidates.results}
+    for number, unit in enumerate(candidates.units):
+        stays = float(x[column]) * model.page_unit / unit.pages
+        recompute = float(recomputed[maker[number]]) if number in maker else 0.0
+        column += 1 + len(unit.points)
         yield Priced(
-            shares={"move": 1 - stays, "keep": stays - again, "recompute": again}, costs=prices.of_unit(unit)
+            shares={"move": 1 - stays, "keep": stays - recompute, "recompute": recompute},
+            costs=prices.of_unit(number),
         )
 
 
@@ -102,22 +107,22 @@ def test_the_same_without_recomputation(objective: str, seed: int) -> None:
 def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
     """What is moved or recomputed is away somewhere in its gap; all of it together is more than any slice lacks."""
     timeline, machine = _step(seed)
-    made, problem = plan(timeline, machine=machine), build_problem(timeline)
-    fates = find_fates(made, timeline, problem, machine=machine)
+    ours, problem = plan(timeline, machine=machine), build_problem(timeline)
+    fates = find_fates(ours, timeline, problem, machine=machine)
     assert (fates.kept >= 0).all()
     assert (fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all()
     assert (problem.absent_pages(fates.moved + fates.recomputed) >= problem.over_pages).all()
     assert (
-        bool(fates.recomputed.any()) == bool(len(made.recomputations)) or not made.recomputations.rows.any()
+        bool(fates.recomputed.any()) == bool(len(ours.recomputations)) or not ours.recomputations.rows.any()
     )
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) -> None:
     timeline, machine = _step(seed)
-    made = plan(timeline, machine=machine)
-    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
-    places = places_of_slices(longer, of=timeline)
-    assert len(places) == len(timeline.slices)
-    assert np.array_equal(longer.slices.op[places], timeline.slices.op)
-    assert np.array_equal(longer.slices.phase[places], timeline.slices.phase)
+    ours = plan(timeline, machine=machine)
+    longer_step = insert_recomputations(timeline, ours.recomputations, machine=machine)
+    positions = places_of_slices(longer_step, of=timeline)
+    assert len(positions) == len(timeline.slices)
+    assert np.array_equal(longer_step.slices.op[positions], timeline.slices.op)
+    assert np.array_equal(longer_step.slices.phase[positions], timeline.slices.phase)

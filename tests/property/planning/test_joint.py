@@ -16,7 +16,7 @@ from tmtrain.planning import bound_of, plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
-from tmtrain.planning.recomputation.partitions import find_options
+from tmtrain.planning.recomputation.partitions import find_partitions
 from tmtrain.plans import Plan
 from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulation import simulate
@@ -54,9 +54,11 @@ def check_policies(seed: int) -> int:
             recomputations += len(decision.plan.recomputations) if decision.plan is not None else 0
             result = simulate(decision, machine=machine, policy=policy)
             got = {
-                "bytes": result.traffic_bytes, "writes": result.bytes_out, "time": result.step_time_s,
+                "bytes": result.traffic_bytes,
+                "writes": result.bytes_out,
+                "time": result.step_time_s,
                 "energy": result.energy_j,
-            }  # fmt: skip
+            }
             for name, value in got.items():
                 bound = bounds[name, policy == "tmtrain"]
                 assert value >= bound * (1 - 1e-6) - 1e-6, (seed, policy, objective, name)
@@ -75,7 +77,7 @@ def test_no_policy_goes_below_the_bound_of_its_class_in_thousands_of_steps() -> 
 
 def optimum(timeline: Timeline, machine: Machine, objective: str, *, recompute: bool) -> Placement:
     goal, problem = make_objective(objective, timeline=timeline, machine=machine), build_problem(timeline)
-    candidates = find_options(timeline, problem)[0].candidates if recompute else None
+    candidates = find_partitions(timeline, problem)[0].candidates if recompute else None
     return solve(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
 
 
@@ -92,11 +94,11 @@ def test_another_freedom_and_another_page_cost_nothing(objective: str) -> None:
         assert less <= move + SLACK * abs(move) + 1.0 * (objective in {"bytes", "writes"}) + 1e-6, seed
 
 
-def check_plan(step: RowStep, timeline: Timeline, machine: Machine, made: Plan) -> None:
+def check_plan(step: RowStep, timeline: Timeline, machine: Machine, ours: Plan) -> None:
     """Pieces follow one another, the memory holds at every slice, and the numbers are those of the step."""
-    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
-    T, moves, gaps = len(longer.slices), made.transfers, walk_gaps(longer)
-    pages = lacking(longer, gaps) + longer.fast_pages
+    longer_step = insert_recomputations(timeline, ours.recomputations, machine=machine)
+    T, moves, gaps = len(longer_step.slices), ours.transfers, walk_gaps(longer_step)
+    pages = lacking(longer_step, gaps) + longer_step.fast_pages
     by_start = {(gap.extent, gap.start): gap for gap in gaps}
     reached: dict[tuple[int, int], int] = {}
     order = np.lexsort((moves.first_page, moves.leave_slice, moves.extent))
@@ -110,8 +112,8 @@ def check_plan(step: RowStep, timeline: Timeline, machine: Machine, made: Plan) 
         assert reached[key] <= by_start[key].pages
         for t in range(leave, fetch):
             pages[t % T] -= int(moves.pages[i])
-    assert (pages <= longer.fast_pages).all()
-    before, after = execute(step, timeline), execute(step, longer)
+    assert (pages <= longer_step.fast_pages).all()
+    before, after = execute(step, timeline), execute(step, longer_step)
     for name, values in before.gradients.items():
         np.testing.assert_array_equal(after.gradients[name], values)
 
@@ -120,9 +122,9 @@ def test_every_plan_holds_the_memory_and_computes_the_same() -> None:
     recomputed = 0
     for seed in range(150):
         step, timeline, machine = make_step(seed)
-        made = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
-        check_plan(step, timeline, machine, made)
-        recomputed += len(made.recomputations) > 0
+        ours = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
+        check_plan(step, timeline, machine, ours)
+        recomputed += len(ours.recomputations) > 0
     assert recomputed > 30
 
 
@@ -144,11 +146,11 @@ def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan_and_with_other
         _, timeline, machine = make_step(seed)
         free = plan(timeline, machine=machine, objective="energy")
         assert free.certificate is not None
-        again = plan(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
-        assert again.certificate is not None
-        assert again.certificate.bound.value == free.certificate.bound.value
-        assert again.certificate.cuts.tolist() == free.certificate.cuts.tolist()
-        assert again.prediction.bytes_in == free.prediction.bytes_in
+        repeated = plan(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
+        assert repeated.certificate is not None
+        assert repeated.certificate.bound.value == free.certificate.bound.value
+        assert repeated.certificate.cuts.tolist() == free.certificate.cuts.tolist()
+        assert repeated.prediction.bytes_in == free.prediction.bytes_in
         one_block = free.certificate.cuts[[0, -1]]
         coarse = plan(timeline, machine=machine, objective="energy", cuts=one_block)
         assert coarse.certificate is not None

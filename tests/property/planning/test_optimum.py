@@ -50,9 +50,9 @@ def test_optimum_is_that_of_an_exhaustive_search(seed: int, prices: tuple[float,
     timeline = crowded_timeline(seed, unit=GRID_UNIT)
     assume(few_decide(timeline, 4))
     cost_in, cost_out = prices
-    found = optimum(timeline, weighted(cost_in, cost_out), "energy")
+    ours = optimum(timeline, weighted(cost_in, cost_out), "energy")
     best = grid_optimum(timeline, cost_in=cost_in, cost_out=cost_out)
-    assert found == pytest.approx(best, rel=RELATIVE, abs=1e-9)
+    assert ours == pytest.approx(best, rel=RELATIVE, abs=1e-9)
 
 
 @settings(max_examples=100, deadline=None)
@@ -109,24 +109,30 @@ def test_a_ring_of_three_is_split_in_halves() -> None:
     pages = make_timeline(ring, pages=dict.fromkeys("abc", 6), fast_pages=12, page_bytes=8)
     assert optimum(pages, machine, "energy") == pytest.approx(9) == grid_optimum(pages, cost_in=1, cost_out=1)
     page = make_timeline(ring, pages=dict.fromkeys("abc", 1), fast_pages=2, page_bytes=8)
-    made = plan(page, machine=machine)
+    ours = plan(page, machine=machine)
     assert optimum(page, machine, "energy") == pytest.approx(1.5)
-    assert cheapest_step(page, cost_in=1, cost_out=1) == 2 == made.prediction.bytes_in / 8
+    assert cheapest_step(page, cost_in=1, cost_out=1) == 2 == ours.prediction.bytes_in / 8
 
 
 @pytest.mark.parametrize(
     ("slices", "pages", "fast_pages", "cost"),
     [
-        pytest.param(["a:new", "b:r", "a:r"], "ab", 1, 10 + 1 + 1, id="dirty content is written, then fetched"),
+        pytest.param(
+            ["a:new", "b:r", "a:r"], "ab", 1, 10 + 1 + 1, id="dirty content is written, then fetched"
+        ),
         pytest.param(["a:r", "b:r"], "ab", 1, 1 + 1, id="clean content leaves for free"),
         pytest.param(["a:rw", "b:r"], "ab", 1, 10 + 1 + 1, id="a write makes it dirty again in every step"),
-        pytest.param(["a:new", "b:r", "a:r", "b:r", "a:r"], "ab", 1, 10 + 2 + 2, id="one write serves two absences"),
+        pytest.param(
+            ["a:new", "b:r", "a:r", "b:r", "a:r"], "ab", 1, 10 + 2 + 2, id="one write serves two absences"
+        ),
         pytest.param(["a:rw", "b:r", "a:rw", "b:r"], "ab", 1, 20 + 2 + 2, id="a write between them does not"),
         pytest.param(["a:new", "b:r", "a:w", "b:r"], "ab", 1, 2, id="content to be overwritten is dead"),
         pytest.param(["a:new", "b:r", "b:r"], "ab", 1, 1, id="content that is never read is dead"),
-        pytest.param(["b:r", "a:r", "b:r", "a:w"], "ab", 1, 10 + 1 + 2, id="written at the end, read in the next step"),
+        pytest.param(
+            ["b:r", "a:r", "b:r", "a:w"], "ab", 1, 10 + 1 + 2, id="written at the end, read in the next step"
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_price_of_a_step_worked_out_by_hand(
     slices: list[str], pages: str, fast_pages: int, cost: float
 ) -> None:
@@ -161,8 +167,8 @@ def test_middle_steps_take_no_less_than_the_busiest_channel_needs_over_the_whole
 def test_middle_clean_steps_agree_with_a_min_cost_flow(seed: int) -> None:
     """Everything is made at the start and read on; writes are free, so that every move costs the same."""
     timeline = linear_timeline(seed, how="r")
-    found = optimum(timeline, weighted(7, 0), "energy")
-    assert found == pytest.approx(flow_optimum(timeline, cost_per_page=7), rel=RELATIVE)
+    ours = optimum(timeline, weighted(7, 0), "energy")
+    assert ours == pytest.approx(flow_optimum(timeline, cost_per_page=7), rel=RELATIVE)
 
 
 @settings(max_examples=15, deadline=None)

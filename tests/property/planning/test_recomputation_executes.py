@@ -16,8 +16,9 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.recomputation.blocks import find_blocks, storage_life
-from tmtrain.planning.recomputation.candidates import RecomputeCandidates, find_candidates
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.choice import ROUNDINGS, _row_masks, choose_recomputations
+from tmtrain.planning.recomputation.finding import find_candidates
 from tmtrain.trace import Phase
 
 SHARES = (1.0, 0.26)
@@ -26,13 +27,13 @@ SHARES = (1.0, 0.26)
 
 def feasible_shares(candidates: RecomputeCandidates, rng: random.Random) -> np.ndarray:
     """Draw a share for every recomputation, then raise those whose result another one reads."""
-    possible = np.array(candidates.recompute_possible, bool)
-    shares = np.array([rng.choice((0.0, 1.0, rng.random())) for _ in candidates.recompute_producer])
+    possible = np.array([q not in candidates.impossible for q in range(len(candidates.recomputations))], bool)
+    shares = np.array([rng.choice((0.0, 1.0, rng.random())) for _ in candidates.recomputations])
     for _ in range(len(shares) + 1):
-        for reader, source in candidates.reads_recomputation:
-            shares[source] = max(shares[source], shares[reader])
-        for reader, source in candidates.reads_recomputation:
-            shares[reader] *= possible[source]
+        for read in candidates.chained_reads:
+            shares[read.source] = max(shares[read.source], shares[read.reader])
+        for read in candidates.chained_reads:
+            shares[read.reader] *= possible[read.source]
         shares *= possible
     return shares
 
@@ -87,10 +88,10 @@ def test_an_execution_notices_a_recompute_that_makes_nothing() -> None:
         case = Rewritten(seed, slice_share=1.0)
         access, ptr = case.after.accesses, case.after.accesses.ptr
         of_forward = np.array([op.phase != Phase.BACKWARD for op in case.step.ops])[case.after.slices.op]
-        again = np.flatnonzero((case.after.slices.phase == Phase.BACKWARD) & of_forward)
-        if not len(again):
+        recomputed = np.flatnonzero((case.after.slices.phase == Phase.BACKWARD) & of_forward)
+        if not len(recomputed):
             continue
-        t, tried = int(again[-1]), tried + 1
+        t, tried = int(recomputed[-1]), tried + 1
         writes = access.writes.copy()
         writes[ptr[t] : ptr[t + 1]] = False
         try:
@@ -161,7 +162,7 @@ def check_costs(case: Rewritten) -> None:
 
 
 def test_rows_are_nested_as_their_shares_are() -> None:
-    """Within a strip, of two recomputations the one with the larger share has all the rows of the other (Note [Nested rows])."""
+    """Of two recomputations of a strip the one with the larger share has all rows of the other: Note [Nested rows]."""
     compared = 0
     for seed in range(80):
         rng, step = random.Random(seed), random_step(seed)
@@ -172,10 +173,10 @@ def test_rows_are_nested_as_their_shares_are() -> None:
         shares = feasible_shares(candidates, rng)
         masks = _row_masks(candidates, shares, down=False)
         order = np.argsort(shares, kind="stable").tolist()
-        for small, large in pairwise(order):
-            if candidates.recompute_strip[small] == candidates.recompute_strip[large]:
-                none = np.zeros(candidates.recompute_rows[small][2], bool)
-                less = masks.get(candidates.recompute_producer[small], none)
-                assert not (less & ~masks.get(candidates.recompute_producer[large], none)).any()
+        for small, large in pairwise([candidates.recomputations[q] for q in order]):
+            if small.strip == large.strip:
+                none = np.zeros(small.rows.count, bool)
+                less = masks.get(small.producer, none)
+                assert not (less & ~masks.get(large.producer, none)).any()
                 compared += less.any()
     assert compared > 40

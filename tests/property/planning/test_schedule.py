@@ -23,30 +23,35 @@ objectives = st.sampled_from(["energy", "time", "bytes", "writes"])
 seeds = st.integers(0, 2**32 - 1)
 
 
-def rows(made: Plan) -> list[tuple[int, ...]]:
+def rows(ours: Plan) -> list[tuple[int, ...]]:
     """Transfers as (extent, first page, pages, write, leave, fetch, return)."""
-    moves = made.transfers
+    moves = ours.transfers
     columns = (
-        moves.extent, moves.first_page, moves.pages,
-        moves.write_slice, moves.leave_slice, moves.fetch_slice, moves.return_slice,
-    )  # fmt: skip
+        moves.extent,
+        moves.first_page,
+        moves.pages,
+        moves.write_slice,
+        moves.leave_slice,
+        moves.fetch_slice,
+        moves.return_slice,
+    )
     return [tuple(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def occupancy(timeline: Timeline, made: Plan) -> np.ndarray:
+def occupancy(timeline: Timeline, ours: Plan) -> np.ndarray:
     """Pages in fast memory at each slice: what the step keeps, less what the transfers take away from leave to fetch."""
     T = len(timeline.slices)
     pages = lacking(timeline, walk_gaps(timeline)) + timeline.fast_pages
-    for _, _, moved, _, leave, fetch, _ in rows(made):
+    for _, _, moved, _, leave, fetch, _ in rows(ours):
         for t in range(leave, fetch):
             pages[t % T] -= moved
     return pages
 
 
-def check_schedule(timeline: Timeline, made: Plan) -> None:
+def check_schedule(timeline: Timeline, ours: Plan) -> None:
     T, gaps = len(timeline.slices), {(gap.extent, gap.start): gap for gap in walk_gaps(timeline)}
     pieces: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-    for extent, first, moved, write, leave, fetch, back in rows(made):
+    for extent, first, moved, write, leave, fetch, back in rows(ours):
         assert 0 <= write <= leave <= fetch <= back < 3 * T
         gap = gaps[extent, (leave - 1) % T]  # KeyError: leaves in no gap
         assert back % T == gap.end
@@ -55,7 +60,7 @@ def check_schedule(timeline: Timeline, made: Plan) -> None:
         pieces.setdefault((extent, gap.start), []).append((first, moved, fetch))
     for key, parts in pieces.items():
         check_pieces(sorted(parts), whole=gaps[key].pages)
-    assert (occupancy(timeline, made) <= timeline.fast_pages).all()
+    assert (occupancy(timeline, ours) <= timeline.fast_pages).all()
 
 
 def check_write(gap: WalkedGap, write: int, leave: int, *, T: int) -> None:
@@ -119,18 +124,18 @@ def test_the_placement_is_whole_pages_and_at_most_one_page_per_gap_above_the_pro
 def test_the_prediction_counts_the_transfers(timeline: Timeline, seed: int, objective: str) -> None:
     """Bytes in: every transfer. Bytes out: per content the largest of its transfers, and only if the step made it."""
     machine = narrow_machine(seed)
-    made = plan(timeline, machine=machine, objective=objective)
+    ours = plan(timeline, machine=machine, objective=objective)
     T, page = len(timeline.slices), timeline.page_bytes
     made_by = {(gap.extent, gap.start): gap.made_by for gap in walk_gaps(timeline)}
     written: dict[tuple[int, int], int] = {}
-    for extent, first, moved, _, leave, _, _ in rows(made):
+    for extent, first, moved, _, leave, _, _ in rows(ours):
         maker = made_by[extent, (leave - 1) % T]
         if maker is not None:
             written[extent, maker] = max(first + moved, written.get((extent, maker), 0))
-    bytes_in = page * sum(row[2] for row in rows(made))
+    bytes_in = page * sum(row[2] for row in rows(ours))
     bytes_out = page * sum(written.values())
-    assert (made.prediction.bytes_in, made.prediction.bytes_out) == (bytes_in, bytes_out)
-    assert made.prediction.step_time_s >= max(
+    assert (ours.prediction.bytes_in, ours.prediction.bytes_out) == (bytes_in, bytes_out)
+    assert ours.prediction.step_time_s >= max(
         timeline.compute_s,
         bytes_in / machine.read_bytes_per_s,
         bytes_out / machine.write_bytes_per_s,
@@ -144,11 +149,11 @@ def test_nothing_moves_when_everything_fits(timeline: Timeline, objective: str, 
     machine = narrow_machine(0)
     most = int(lacking(timeline, walk_gaps(timeline)).max()) + timeline.fast_pages
     roomy = resized(timeline, max(most, 1) + spare)
-    made = plan(roomy, machine=machine, objective=objective)
-    assert len(made.transfers) == 0
-    assert made.prediction.step_time_s == roomy.compute_s
-    assert made.certificate is not None
-    assert made.certificate.gap == pytest.approx(0, abs=1e-12)
+    ours = plan(roomy, machine=machine, objective=objective)
+    assert len(ours.transfers) == 0
+    assert ours.prediction.step_time_s == roomy.compute_s
+    assert ours.certificate is not None
+    assert ours.certificate.gap == pytest.approx(0, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -180,19 +185,22 @@ def test_a_fetch_starts_when_it_is_useful_and_there_is_room(read_bytes_per_s: fl
     timeline = make_timeline(
         ["a:r", "b:new", "c:new", "c:r", "c:r"], pages={"a": 1, "b": 2, "c": 1}, fast_pages=2, page_bytes=8
     )
-    made = plan(timeline, machine=toy_machine(read_bytes_per_s=read_bytes_per_s), objective="bytes")
-    assert rows(made) == [(0, 0, 1, 1, 1, fetch, 5)]
+    ours = plan(timeline, machine=toy_machine(read_bytes_per_s=read_bytes_per_s), objective="bytes")
+    assert rows(ours) == [(0, 0, 1, 1, 1, fetch, 5)]
 
 
 def test_early_fetches_share_the_room_there_is() -> None:
     """Slice 2 has room for one of the two pages that slice 1 crowds out."""
     timeline = make_timeline(
-        ["a:r b:r", "c:new", "d:new", "a:r b:r"], pages={"a": 1, "b": 1, "c": 2, "d": 1}, fast_pages=2, page_bytes=8
-    )  # fmt: skip
-    made = plan(timeline, machine=toy_machine(read_bytes_per_s=0.1), objective="bytes")
-    away = {(extent, leave): fetch for extent, _, _, _, leave, fetch, _ in rows(made)}
+        ["a:r b:r", "c:new", "d:new", "a:r b:r"],
+        pages={"a": 1, "b": 1, "c": 2, "d": 1},
+        fast_pages=2,
+        page_bytes=8,
+    )
+    ours = plan(timeline, machine=toy_machine(read_bytes_per_s=0.1), objective="bytes")
+    away = {(extent, leave): fetch for extent, _, _, _, leave, fetch, _ in rows(ours)}
     assert sorted(away.values()) == [2, 3]
-    check_schedule(timeline, made)
+    check_schedule(timeline, ours)
 
 
 def resized(timeline: Timeline, fast_pages: int) -> Timeline:

@@ -1,4 +1,4 @@
-"""Note [Blocks]: where forward is cut, against every set of cuts; when the recomputations of a block run; bins of slices."""
+"""Note [Blocks]: where forward is cut, against every set of cuts; when a block is recomputed; bins of slices."""
 
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -31,9 +31,9 @@ def test_the_cuts_are_the_cheapest_of_all(seed: int) -> None:
     forced = rng.random(n) < 0.2
     forced[[0, -1]] = False
     weight = float(rng.choice([0.0, 0.05, 0.5, 5.0]))
-    places = np.sort(rng.choice(100, n, replace=False))
-    found = blocks_module._cheapest(places, crossing, saved, forced, weight=weight).tolist()
-    indices = [places.tolist().index(p) for p in found]
+    sites = np.sort(rng.choice(100, n, replace=False))
+    cuts = blocks_module._cheapest(sites, crossing, saved, forced, weight=weight).tolist()
+    indices = [sites.tolist().index(p) for p in cuts]
     assert indices[0] == 0
     assert indices[-1] == n - 1
     assert set(np.flatnonzero(forced).tolist()) <= set(indices)
@@ -114,13 +114,13 @@ def test_more_weight_on_holding_makes_more_blocks() -> None:
 def test_lives_are_read_off_the_accesses() -> None:
     step = accumulating()
     life, names = storage_life(timeline_of(step)), list(step.pages)
-    found = {
+    lives = {
         n: (int(life.born[i]), int(life.last_forward[i]), int(life.needed[i])) for i, n in enumerate(names)
     }
-    assert found["pa"] == (0, 1, 4)
-    assert found["pb"] == (1, 2, 3)
-    assert found["qa"] == (5, 6, 9)
-    assert found["pg"] == (3, -1, 4), "backward made it: forward never touches it"
+    assert lives["pa"] == (0, 1, 4)
+    assert lives["pb"] == (1, 2, 3)
+    assert lives["qa"] == (5, 6, 9)
+    assert lives["pg"] == (3, -1, 4), "backward made it: forward never touches it"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -68,10 +68,10 @@ def test_no_multipliers_prove_more_than_the_optimum(seed: int) -> None:
 def test_a_nudge_is_relative_to_the_prices(seed: int) -> None:
     """Whatever the unit of the objective, a nudge of a millionth moves the optimum and its bound by no more than that."""
     plain, nudged = random_programme(seed)[0].solve(), random_programme(seed, nudge=1e-6)[0]
-    found = nudged.solve()
-    scale = 1e-5 * max(1.0, float(np.abs(np.concatenate(nudged._cost)).max()))
-    assert found.value == pytest.approx(plain.value, abs=scale)
-    assert nudged.bound(found.y) == pytest.approx(plain.value, abs=scale * 8)
+    solution = nudged.solve()
+    scale = 1e-5 * max(1.0, float(np.abs(nudged.cost).max()))
+    assert solution.value == pytest.approx(plain.value, abs=scale)
+    assert nudged.bound(solution.y) == pytest.approx(plain.value, abs=scale * 8)
 
 
 def test_entries_put_twice_add_up() -> None:
@@ -90,3 +90,39 @@ def test_what_cannot_be_is_refused() -> None:
     programme.put(programme.add_rows("row", 1, lower=2.0, upper=np.inf), x, 1.0)
     with pytest.raises((InfeasibleError, SolverError)):
         programme.solve()
+
+
+def test_a_programme_is_printed_in_small() -> None:
+    programme = Programme(constant=1.0)
+    x = programme.add_columns("x", 8, lower=-1.0, upper=[*range(8)], cost=0.5)
+    y = programme.add_columns("y", 1, upper=2.0)
+    programme.add_columns("none", 0, upper=1.0)
+    both = programme.add_rows("both", 3, lower=[1.0, -np.inf, 0.0], upper=[1.0, 3.0, 4.0])
+    programme.put(both[:, None], x[:2], [[-1.0, 1 / 3]])
+    programme.put(both[2], y, 2.0)
+    programme.add_rows("empty", 0, lower=0.0, upper=0.0)
+    programme.put(programme.add_rows("long", 1, lower=0.0, upper=np.inf), np.append(x, y), 1.0)
+    assert programme.describe(first_rows=3).splitlines() == [
+        "minimise",
+        "  1 + 0.5*x",
+        "subject to",
+        "  both: 3 rows, <= and == and between",
+        "    -x[0] + 0.3333*x[1] == 1",
+        "    -x[0] + 0.3333*x[1] <= 3",
+        "    0 <= -x[0] + 0.3333*x[1] + 2*y[0] <= 4",
+        "  long: 1 row, >=",
+        "    x[0] + x[1] + x[2] + x[3] + x[4] + x[5] + ... 3 more >= 0",
+        "columns",
+        "  x: 8 in [-1 .. 7]",
+        "  y: 1 in [0 .. 2]",
+    ]
+    assert str(programme).splitlines()[6] == "    ... 1 more"
+
+
+def test_what_adds_up_to_nothing_is_not_printed() -> None:
+    programme = Programme()
+    x = programme.add_columns("x", 2, upper=1.0)
+    row = programme.add_rows("row", 1, lower=0.0, upper=np.inf)
+    programme.put(row, x, 1.0)
+    programme.put(row, x[0], -1.0)
+    assert "    x[1] >= 0" in str(programme).splitlines()

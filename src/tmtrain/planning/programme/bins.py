@@ -16,19 +16,20 @@ def bin_edges(
 ) -> NDArray[np.int64]:
     """Return the first slice of each bin and the number of slices, shape (bins + 1,).
 
-    Bins are alike in compute time plus bytes touched, each relative to the step's: so neither a long forward nor an
+    Bins are alike in compute time plus bytes touched, each relative to the step's. So neither a long forward nor an
     optimizer phase that computes little and moves much falls into a single one. Then each edge moves to where the bin
     before it needs most memory, because what is in flight counts against the capacity at the ends of bins only.
 
     Args:
         timeline: The step.
-        over_pages: What each slice lacks (`tmtrain.planning.problem.problem.Problem`).
-        count: Most bins.
+        over_pages: What each slice lacks, see `tmtrain.planning.problem.problem.Problem`.
+        count: At most so many bins.
     """
     duration = timeline.slices.duration_s
     touched = np.add.reduceat(
         np.append(timeline.extents.pages[timeline.accesses.extent], 0), timeline.accesses.ptr[:-1]
     ).astype(np.float64)
+    # `reduceat` gives an empty range the element at its start.
     touched[np.diff(timeline.accesses.ptr) == 0] = 0.0
     weight = duration / max(duration.sum(), 1e-300) + touched / max(touched.sum(), 1e-300)
     progress = np.cumsum(weight) / weight.sum()

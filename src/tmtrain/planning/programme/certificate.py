@@ -7,17 +7,20 @@ Note [The class]
     2. moves pages between the tiers in whatever way: whole or split tensors, any eviction, any prefetch, any waiting;
     3. and, where the certificate says that it recomputes, may run producers again, deciding row by row, so that
 
-       a. the recomputations of a block run together at its recompute point, once (`tmtrain.planning.recomputation.blocks`; the cuts are in the plan file);
-       b. they read what is there then: recomputed in the same block and row, kept, or fetched; what crosses a cut is kept or
-          moved, and operators that make such contents do not run again;
+       a. the recomputations of a block run together at its recompute point, once. `tmtrain.planning.recomputation.blocks`
+          says when that is, the cuts between blocks are in the plan file;
+       b. they read what is there then: recomputed in the same block and row, kept, or fetched. What crosses a cut is kept
+          or moved, and operators that make such contents do not run again;
        c. what has come back for a recomputation, or out of one, stays until the step has used it;
        d. contents that the step itself has no more use for are held for recomputations only if they cross a cut.
 
     So the bound covers all policies without recomputation, and activation checkpointing with blocks no coarser than ours,
-    under any placement. It does not cover plans that recompute a storage twice in one gap, recomputations that span a cut or run
-    later than the moment, changes of the order of operators, or compression. Between rows anything may be mixed.
+    under any placement. It does not cover plans that recompute a storage twice in one gap. Nor does it cover recomputations
+    that span a cut or run later than the recompute point, changes of the order of operators, or compression. Between rows
+    anything may be mixed.
 
-    The bound follows from multipliers alone (Note [Weak duality] in `tmtrain.planning.programme.programme`): nothing looks at the plan.
+    The bound follows from multipliers alone, see Note [Weak duality] in `tmtrain.planning.programme.programme`. Nothing
+    looks at the plan.
 """
 
 import numpy as np

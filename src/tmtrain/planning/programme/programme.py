@@ -7,7 +7,7 @@
 
 Note [Weak duality]
     Take any multiplier y_r for each row, of whatever sign. Where y_r > 0 it presses on the row's lower side, where y_r < 0
-    on its upper side (an infinite side admits no pressure: y_r is then 0). For every feasible x
+    on its upper side. An infinite side admits no pressure: y_r is then 0. For every feasible x
 
         constant + cost x >= constant + sum_r (y_r row_lower_r or y_r row_upper_r) + sum_j min_{lower_j..upper_j} d_j x_j
 
@@ -16,22 +16,17 @@ Note [Weak duality]
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
-from tmtrain.errors import InfeasibleError, SolverError, TimeLimitError
-
-MANY_COLUMNS = 60_000
-"""From here on the interior point method (with crossover to a vertex) beats the dual simplex."""
+from tmtrain.planning.programme.family import ColumnFamily, RowFamily
+from tmtrain.planning.programme.highs import Ceiling, Constraints, minimise, minimise_integral
+from tmtrain.planning.programme.printing import FIRST_ROWS, print_programme
 
 AS_GOOD = 1e-8
 """Relative difference of two objectives that are equal."""
-_OUT_OF_TIME, _INFEASIBLE = 1, 2
-"""What scipy's ``linprog`` and ``milp`` say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +41,35 @@ class Solution:
 
 @dataclass(slots=True)
 class Programme:
-    """Grows by named columns and rows; then `solve` and `bound`."""
+    """Grows by families of columns and rows; then `solve` and `bound`, or `print` it.
+
+    >>> programme = Programme(constant=7.0)
+    >>> x = programme.add_columns("x", 2, upper=10.0, cost=[1.0, 3.0])
+    >>> need = programme.add_rows("need", 1, lower=6.0, upper=np.inf)
+    >>> programme.put(need, x, [1.0, 2.0])
+    >>> print(programme)
+    minimise
+      7 + [1 .. 3]*x
+    subject to
+      need: 1 row, >=
+        x[0] + 2*x[1] >= 6
+    columns
+      x: 2 in [0 .. 10]
+    >>> programme.solve().x
+    array([6., 0.])
+    """
 
     constant: float = 0.0
     num_columns: int = 0
     num_rows: int = 0
     columns: dict[str, slice] = field(default_factory=dict[str, slice])
+    """Where each family is among the columns."""
     rows: dict[str, slice] = field(default_factory=dict[str, slice])
-    _cost: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
-    _nudge: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
-    _lower: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
-    _upper: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
+    _column_families: list[ColumnFamily] = field(default_factory=list[ColumnFamily])
+    _row_families: list[RowFamily] = field(default_factory=list[RowFamily])
     _entries: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = field(
         default_factory=list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
     )
-    _row_lower: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
-    _row_upper: list[NDArray[np.float64]] = field(default_factory=list[NDArray[np.float64]])
 
     def add_columns(
         self,
@@ -86,13 +94,14 @@ class Programme:
         first = self.num_columns
         self.columns[name] = slice(first, first + count)
         self.num_columns += count
-        for store, value in (
-            (self._cost, cost),
-            (self._nudge, nudge),
-            (self._lower, lower),
-            (self._upper, upper),
-        ):
-            store.append(np.broadcast_to(np.asarray(value, np.float64), (count,)))
+        family = ColumnFamily(
+            name=name,
+            lower=_spread(lower, count),
+            upper=_spread(upper, count),
+            cost=_spread(cost, count),
+            nudge=_spread(nudge, count),
+        )
+        self._column_families.append(family)
         return np.arange(first, first + count)
 
     def add_rows(self, name: str, count: int, *, lower: ArrayLike, upper: ArrayLike) -> NDArray[np.int64]:
@@ -100,8 +109,8 @@ class Programme:
         first = self.num_rows
         self.rows[name] = slice(first, first + count)
         self.num_rows += count
-        self._row_lower.append(np.broadcast_to(np.asarray(lower, np.float64), (count,)))
-        self._row_upper.append(np.broadcast_to(np.asarray(upper, np.float64), (count,)))
+        family = RowFamily(name=name, lower=_spread(lower, count), upper=_spread(upper, count))
+        self._row_families.append(family)
         return np.arange(first, first + count)
 
     def put(self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike) -> None:
@@ -111,6 +120,45 @@ class Programme:
         )
         self._entries.append((r.ravel(), c.ravel(), v.ravel()))
 
+    def add_constant(self, value: float) -> None:
+        """Add to the objective what no column changes."""
+        self.constant += value
+
+    @property
+    def cost(self) -> NDArray[np.float64]:
+        """Of each column in the objective, shape (num_columns,)."""
+        return _joined([family.cost for family in self._column_families])
+
+    @property
+    def nudge(self) -> NDArray[np.float64]:
+        """Of each column, beside its cost, shape (num_columns,)."""
+        return _joined([family.nudge for family in self._column_families])
+
+    @property
+    def column_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper bounds of the columns."""
+        families = self._column_families
+        return _joined([family.lower for family in families]), _joined([family.upper for family in families])
+
+    @property
+    def row_bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper sides of the rows."""
+        families = self._row_families
+        return _joined([family.lower for family in families]), _joined([family.upper for family in families])
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self, *, first_rows: int = FIRST_ROWS) -> str:
+        """Return the programme as text: what is minimised, families of rows with the first of each, columns."""
+        return print_programme(
+            self._column_families,
+            self._row_families,
+            self.matrix(),
+            constant=self.constant,
+            first_rows=first_rows,
+        )
+
     def solve(self, *, time_limit_s: float | None = None) -> Solution:
         """Solve by HiGHS.
 
@@ -119,8 +167,8 @@ class Programme:
             TimeLimitError: the time is over.
             SolverError: it gave up.
         """
-        cost = _joined(self._cost)
-        x, y = self._run(cost + _joined(self._nudge), None, time_limit_s)
+        cost = self.cost
+        x, y = minimise(cost + self.nudge, self._constraints(), time_limit_s=time_limit_s)
         return Solution(x=x, y=y, value=self.constant + float(cost @ x))
 
     def solve_integral(
@@ -130,7 +178,7 @@ class Programme:
 
         Args:
             integral: Numbers of columns.
-            gap: Relative; good enough.
+            gap: Relative optimality gap that is good enough.
             time_limit_s: When to stop.
 
         Raises:
@@ -138,89 +186,25 @@ class Programme:
             TimeLimitError: the time is over and nothing was found.
             SolverError: it gave up.
         """
-        whole = np.zeros(self.num_columns)
-        whole[integral] = 1
-        # Arrays, which scipy's stubs do not know of here.
-        lower: Any = _joined(self._lower)
-        upper: Any = _joined(self._upper)
-        row_lower: Any = _joined(self._row_lower)
-        row_upper: Any = _joined(self._row_upper)
-        answer: Any = milp(
-            _joined(self._cost),
-            integrality=whole,
-            bounds=Bounds(lower, upper),
-            constraints=LinearConstraint(self.matrix(), row_lower, row_upper),
-            options={"mip_rel_gap": gap, "time_limit": time_limit_s},
-        )
-        if answer.x is not None:
-            return answer.x
-        if answer.status == _OUT_OF_TIME:
-            raise TimeLimitError(
-                f"no solution of {len(integral)} integers was found within {time_limit_s:g} s",
-                num_columns=self.num_columns,
-                num_integers=len(integral),
-                time_limit_s=time_limit_s,
-            )
-        if answer.status == _INFEASIBLE:
-            raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
-        raise SolverError(
-            f"HiGHS did not solve the plan of {len(integral)} integers: {answer.message}",
-            num_columns=self.num_columns,
-            num_integers=len(integral),
-        )
+        return minimise_integral(self.cost, self._constraints(), integral, gap=gap, time_limit_s=time_limit_s)
 
     def settle(
-        self, found: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None
+        self, solution: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None
     ) -> Solution:
-        """Return, of all solutions as good as `found`, to within `AS_GOOD`, one of least `cost`; multipliers stay.
+        """Return, of all solutions as good as this one, to within `AS_GOOD`, one of least `cost`; multipliers stay.
 
         Raises: as `solve`.
         """
-        value = found.value - self.constant
-        x, _ = self._run(cost, value + AS_GOOD * max(abs(value), 1e-9), time_limit_s)
-        return Solution(x=x, y=found.y, value=found.value)
+        value = solution.value - self.constant
+        ceiling = Ceiling(cost=self.cost, most=value + AS_GOOD * max(abs(value), 1e-9))
+        x, _ = minimise(cost, self._constraints(), ceiling=ceiling, time_limit_s=time_limit_s)
+        return Solution(x=x, y=solution.y, value=solution.value)
 
-    def _run(
-        self, cost: NDArray[np.float64], most: float | None, time_limit_s: float | None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Minimise `cost`, where the objective costs at most `most`; return columns and multipliers."""
-        A, lower, upper = self.matrix(), _joined(self._row_lower), _joined(self._row_upper)
-        is_equal = lower == upper
-        from_below = np.flatnonzero(np.isfinite(lower) & ~is_equal)
-        from_above = np.flatnonzero(np.isfinite(upper) & ~is_equal)
-        equal = np.flatnonzero(is_equal)
-        parts, sides = [A[from_above], -A[from_below]], [upper[from_above], -lower[from_below]]
-        if most is not None:
-            objective = _joined(self._cost)
-            size = float(np.abs(objective).max(initial=0.0)) or 1.0
-            parts.append(csr_array(objective.reshape(1, -1) / size))
-            sides.append(np.array([most / size]))
-        scale = float(np.abs(cost).max(initial=0.0)) or 1.0
-        answer: Any = linprog(
-            cost / scale, A_ub=vstack(parts, format="csr"), b_ub=np.concatenate(sides),
-            A_eq=A[equal], b_eq=lower[equal],
-            bounds=np.column_stack([_joined(self._lower), _joined(self._upper)]),
-            method="highs-ds" if self.num_columns < MANY_COLUMNS else "highs-ipm",
-            options={} if time_limit_s is None else {"time_limit": time_limit_s},
-        )  # fmt: skip
-        if answer.status == _OUT_OF_TIME:
-            raise TimeLimitError(
-                f"the plan of {self.num_columns} columns takes longer than {time_limit_s:g} s",
-                num_columns=self.num_columns,
-                time_limit_s=time_limit_s,
-            )
-        if answer.status == _INFEASIBLE:
-            raise InfeasibleError(f"no plan keeps the limits (proved over {self.num_rows} constraints)")
-        if answer.status != 0:
-            raise SolverError(
-                f"HiGHS did not solve the plan of {self.num_columns} columns: {answer.message}",
-                num_columns=self.num_columns,
-            )
-        y = np.zeros(self.num_rows)
-        y[equal] = answer.eqlin.marginals
-        y[from_above] += answer.ineqlin.marginals[: len(from_above)]
-        y[from_below] -= answer.ineqlin.marginals[len(from_above) : len(from_above) + len(from_below)]
-        return answer.x, y * scale
+    def _constraints(self) -> Constraints:
+        (row_lower, row_upper), (lower, upper) = self.row_bounds, self.column_bounds
+        return Constraints(
+            matrix=self.matrix(), row_lower=row_lower, row_upper=row_upper, lower=lower, upper=upper
+        )
 
     def matrix(self) -> csr_array:
         """Return A; entries put twice add up."""
@@ -231,11 +215,11 @@ class Programme:
 
     def bound(self, y: NDArray[np.float64]) -> float:
         """Return the lower bound of Note [Weak duality] for multipliers `y`, shape (num_rows,)."""
-        row_lower, row_upper = _joined(self._row_lower), _joined(self._row_upper)
+        (row_lower, row_upper), (lower, upper) = self.row_bounds, self.column_bounds
         side = np.where(y > 0, row_lower, row_upper)
         y = np.where(np.isfinite(side), y, 0.0)
         reduced = self.reduced_costs(y)
-        best = np.where(reduced > 0, _joined(self._lower), _joined(self._upper))
+        best = np.where(reduced > 0, lower, upper)
         return self.constant + float(y @ np.where(np.isfinite(side), side, 0.0)) + float(reduced @ best)
 
     def charges(self, y: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -245,11 +229,15 @@ class Programme:
         """
         A = self.matrix()
         charged = {name: -(y[rows] @ A[rows]) for name, rows in self.rows.items()}
-        return {"cost": _joined(self._cost)} | charged
+        return {"cost": self.cost} | charged
 
     def reduced_costs(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cost - y A, shape (num_columns,)."""
-        return _joined(self._cost) - y @ self.matrix()
+        return self.cost - y @ self.matrix()
+
+
+def _spread(value: ArrayLike, count: int) -> NDArray[np.float64]:
+    return np.broadcast_to(np.asarray(value, np.float64), (count,))
 
 
 def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float64]:

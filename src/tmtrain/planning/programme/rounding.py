@@ -1,4 +1,4 @@
-"""From the solver's real numbers to whole pages: up, so that every slice still fits, then back where nothing needs it."""
+"""From the solver's real numbers to whole pages: up, so that every slice still fits, then down where nothing needs it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ def to_whole_pages(problem: Problem, exact: NDArray[np.float64]) -> NDArray[np.i
 
 
 def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.int64]:
-    # Rounding up keeps every capacity row; the tolerance keeps a solver's 1e-9 from costing a page.
+    # More absent pages keep every capacity row. The tolerance keeps a solver's 1e-9 from costing a page.
     return np.minimum(np.ceil(x - TOLERANCE).astype(np.int64), pages).clip(min=0)
 
 
@@ -32,15 +32,16 @@ def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
             gaps.end > gaps.start, (gaps.start < t) & (t < gaps.end), (gaps.start < t) | (t < gaps.end)
         )
         room = np.where(covers, gaps.pages - moved, 0)
+        # A gap that moves already has its transfers: one page more in them costs least.
         g = int(np.where(moved > 0, room, 0).argmax())
         g = g if moved[g] > 0 and room[g] > 0 else int(room.argmax())
         moved[g] += min(int(short[t]), int(room[g]))
 
 
 def _shave(problem: Problem, moved: NDArray[np.int64], exact: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Take back, gap by gap, the page that rounding up moved for nothing.
+    """Keep after all, gap by gap, the page that rounding up moved for nothing.
 
-    No more than that: what the programme moves beyond the capacity's need makes room for pages in flight.
+    No more than that page: what the programme moves beyond the capacity's need makes room for pages in flight.
     """
     gaps, T = problem.gaps, problem.num_slices
     slack = problem.absent_pages(moved) - problem.over_pages

@@ -1,9 +1,9 @@
-"""Solves the planning problem and reads the answer: pages per gap, shares of recomputations, the pace of the link, the bound.
+"""Solves the planning problem and reads the answer: pages of gaps, shares of recomputations, the pace, the bound.
 
 Note [Longest gaps]
-    The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide: a page
-    that is absent for long can be written and fetched while the link has nothing better to do, and leaves slack around
-    the peak. So every page moved costs a little extra, the less the longer its gap lasts (in compute time). This costs
+    The optimum is degenerate: many placements move the same bytes. They differ in how well the transfers hide. A page that
+    is absent for long can be written and fetched while the link has nothing better to do, and leaves slack around the
+    peak. So every page moved costs a little extra, the less the longer its access gap lasts (in compute time). This costs
     at most TIE_BREAK of the optimum and brings the simulated step to the bound (benchmarks/tie_break.md).
 """
 
@@ -17,6 +17,7 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.problem.problem import Problem
+from tmtrain.planning.programme.formulation.scale import TIE_BREAK
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.programme.pace import Pace
 from tmtrain.planning.programme.programme import Solution
@@ -65,8 +66,20 @@ def solve(
     objective: Objective,
     candidates: RecomputeCandidates | None = None,
     limits: Limits | None = None,
+    tie_break: float = TIE_BREAK,
+    edges: NDArray[np.int64] | None = None,
 ) -> Placement:
     """Find the pages to move in every gap and, with `candidates`, the recomputations to run.
+
+    Args:
+        problem: Gaps, epochs, and what each slice lacks.
+        timeline: The step.
+        machine: Rates of the link.
+        objective: Prices.
+        candidates: What may be recomputed; None: keep or move only.
+        limits: What the plan has to keep to.
+        tie_break: Weight of Note [Longest gaps]; less than 0 prefers short gaps.
+        edges: First slice of each bin, and the number of slices; None: as `bin_edges` chooses them.
 
     Raises:
         TimeLimitError: HiGHS takes longer than the limits allow.
@@ -75,9 +88,15 @@ def solve(
     """
     limits = limits or Limits()
     model = build_model(
-        problem, timeline=timeline, machine=machine, objective=objective, candidates=candidates,
+        problem,
+        timeline=timeline,
+        machine=machine,
+        objective=objective,
+        candidates=candidates,
         write_budget_bytes=limits.write_budget_bytes,
-    )  # fmt: skip
+        tie_break=tie_break,
+        edges=edges,
+    )
     try:
         solution = model.programme.solve(time_limit_s=limits.time_limit_s)
         if not objective.per_second:
@@ -126,9 +145,11 @@ def bound_of(model: Model, y: NDArray[np.float64]) -> Bound:
     programme = model.programme
     reduced = programme.reduced_costs(y)[programme.columns["absent"]]
     price = np.maximum(reduced, 0.0)
+    # One more page of fast memory eases [Capacity] of every slice, and that at the ends of bins once more.
     price[model.edges[1:] - 1] += np.maximum(y[programme.rows["room"]], 0.0)
     return Bound(
-        value=max(programme.bound(y), 0.0),  # no objective is ever negative, multipliers are rounded
+        # No objective is ever negative: less than 0 is what rounding did to the multipliers.
+        value=max(programme.bound(y), 0.0),
         multipliers={name: y[rows] for name, rows in programme.rows.items()},
         capacity_price=price / model.page_unit,
         edges=model.edges,

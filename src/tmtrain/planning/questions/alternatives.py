@@ -24,8 +24,10 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.problem.problem import Problem
-from tmtrain.planning.programme.model import Model, build_model, recompute_costs
+from tmtrain.planning.programme.formulation.recomputations import recompute_costs
+from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
+from tmtrain.planning.recomputation.ids import RecomputationId
 from tmtrain.plans.plan import Bound
 
 _MEMORY = ("absence", "room")
@@ -94,14 +96,13 @@ class Alternatives:
         self._paid = np.concatenate([[0.0], np.cumsum(bound.capacity_price)])
         self._column = np.full(len(problem.gaps), -1)
         self._column[model.gaps] = np.arange(*_range(model, "moved"))
-        points = np.array([len(m) for m in candidates.unit_points], np.int64)
-        self._first = model.programme.columns["there"].start + np.concatenate([[0], np.cumsum(points + 1)])
-        self._maker = {
-            unit: (recomputation, row) for row, (recomputation, unit) in enumerate(candidates.makes)
+        self._first = model.programme.columns["there"].start + candidates.first_columns
+        self._maker: dict[int, tuple[RecomputationId, int]] = {
+            result.unit: (result.recomputation, row) for row, result in enumerate(candidates.results)
         }
-        self._made_pages = np.zeros(len(candidates.recompute_producer))
-        for recomputation, unit in candidates.makes:
-            self._made_pages[recomputation] += candidates.unit_pages[unit]
+        self._made_pages = np.zeros(len(candidates.recomputations))
+        for result in candidates.results:
+            self._made_pages[result.recomputation] += candidates.units[result.unit].pages
 
     def of_gap(self, gap: int) -> Costs:
         """Price a gap that no unit stands for; one that lacks no memory is kept for nothing."""
@@ -137,14 +138,14 @@ class Alternatives:
         if unit not in self._maker:
             return None
         recomputation, row = self._maker[unit]
-        if not self._candidates.recompute_possible[recomputation]:
+        if recomputation in self._candidates.impossible:
             return None
         column = self._model.programme.columns["recomputed"].start + recomputation
         reduced = sum(float(part[column]) for part in self._charges.values())
         # What it costs beside keeping: less by the price of "as much is there as is made", more by what the recomputation loses.
         row_price = float(self._y[self._model.programme.rows["makes"].start + row]) / self._model.page_unit
         total = sum(keep.values()) - row_price + reduced / self._made_pages[recomputation]
-        start, point = self._candidates.unit_start[unit], self._candidates.unit_points[unit][0]
+        start, point = self._candidates.units[unit].start, self._candidates.units[unit].points[0]
         hold = keep["memory"] - float(self._paid[point] - self._paid[start + 1])
         parts = {
             "joules": self._objective.per_joule * float(self._joules[recomputation]),

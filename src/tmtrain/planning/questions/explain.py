@@ -16,7 +16,7 @@ from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.planning.questions.alternatives import Alternatives, Costs
 from tmtrain.planning.questions.fates import Fates, find_fates
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
-from tmtrain.planning.recomputation.partitions import options_of
+from tmtrain.planning.recomputation.partitions import partition_at
 from tmtrain.plans.file import check_plan_fits
 from tmtrain.plans.plan import Plan
 from tmtrain.trace import Phase, Role, Trace
@@ -164,7 +164,7 @@ class _Teller:
             )
         candidates = RecomputeCandidates()
         if proof.recomputes:
-            candidates = options_of(proof.cuts, timeline, self._problem).candidates
+            candidates = partition_at(proof.cuts, timeline, self._problem).candidates
         self._candidates = candidates
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)
         self._prices = Alternatives(
@@ -173,9 +173,9 @@ class _Teller:
             write_budget_bytes=proof.write_budget_bytes,
         )  # fmt: skip
         self._units_of: dict[int, list[int]] = defaultdict(list)
-        for unit, gaps in enumerate(candidates.unit_gaps):
-            for gap in gaps:
-                self._units_of[gap].append(unit)
+        for number, unit in enumerate(candidates.units):
+            for gap in unit.gaps:
+                self._units_of[gap].append(number)
         producers = timeline.producers
         self._made = set(producers.touch_storage[producers.touch_writes].tolist())
         self._clock = np.concatenate([[0.0], np.cumsum(timeline.slices.duration_s)])
@@ -222,7 +222,7 @@ class _Teller:
         units = self._units_of.get(gap, [])
         if not units:
             return self._prices.of_gap(gap)
-        priced = [(self._candidates.unit_pages[unit], self._prices.of_unit(unit)) for unit in units]
+        priced = [(self._candidates.units[unit].pages, self._prices.of_unit(unit)) for unit in units]
         whole = sum(pages for pages, _ in priced)
         shares = [(pages / whole, cost) for pages, cost in priced]
         possible = all(cost.recompute is not None for _, cost in shares)

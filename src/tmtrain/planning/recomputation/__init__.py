@@ -1,1 +1,1 @@
-"""What may be computed again, when, and from what; and which of it a plan chooses."""
+"""What may be recomputed, when, and from what; and which of it a plan chooses."""

@@ -1,13 +1,14 @@
-"""Blocks: stretches of forward whose storages are recomputed together, and the moment in backward when that happens.
+"""Recompute blocks: stretches of forward whose storages are recomputed together, and when in backward that happens.
 
 Note [Blocks]
     Forward is cut where few bytes cross from what is before to what is after: between layers, between attention and
-    feed-forward. Inside a block any chain of recomputations is allowed; what crosses a cut is kept or moved, never recomputed
-    from beyond it. All recomputations of a block run at its *moment*, just before backward first needs something that was made
-    in it, as activation checkpointing does.
+    feed-forward. Inside a block any chain of recomputations is allowed. What crosses a cut is kept or moved, never
+    recomputed from beyond it. All recomputations of a block run at its *recompute point*, just before backward first needs
+    something that was made in it, as activation checkpointing does.
 
-    A cut costs the bytes that cross it (they may have to be moved), a block costs the memory that its storages hold from
-    the moment on. Dynamic programming over the places where the crossing is locally least finds the cuts that minimise
+    A cut costs the bytes that cross it (they may have to be moved). A block costs the memory that its storages hold from
+    the recompute point on. Dynamic programming over the sites where the crossing is locally least finds the cuts that
+    minimise
 
         sum over cuts of crossing bytes + HOLDING * sum over blocks of (bytes saved in it)^2 / capacity
 """
@@ -24,11 +25,13 @@ HOLDINGS = (0.5, 0.1)
 """Prices of holding a block's bytes, relative to moving bytes across a cut, that are worth trying."""
 SMALL_BYTES = 65536
 """Storages below this size are left out of account: they are always there."""
+REACH = 300
+"""A block spans at most so many of the sites where it could be cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLife:
-    """When the storages of forward are made and used, in slices; one row per storage."""
+    """When each storage is written and used, in slices; one row per storage."""
 
     pages: NDArray[np.int64]
     born: NDArray[np.int64]
@@ -48,8 +51,8 @@ class RecomputeBlocks:
     point: NDArray[np.int64]
     """Of each block: slice before which its recomputations run; -1 where backward needs nothing of it."""
     of_producer: NDArray[np.int32]
-    """Block of each producer; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs do
-    not last until the moment."""
+    """Block of each producer; -1 where a cut divides its operators, a result of it is used beyond the block, or its inputs
+    do not last until the recompute point."""
 
     def __len__(self) -> int:
         return len(self.point)
@@ -82,23 +85,22 @@ def find_blocks(timeline: Timeline, life: StorageLife, *, holding: float) -> Rec
         holding: Weight of the memory that a block holds; 0 makes one block of everything, more makes more blocks.
     """
     end = int(_span_of_producers(timeline)[1].max(initial=0))
-    cuts = _choose_cuts(timeline, life, _made_by(timeline), end=end, holding=holding)
+    cuts = _choose_cuts(timeline, life, end=end, holding=holding)
     return blocks_between(cuts, timeline, life)
 
 
 def blocks_between(cuts: NDArray[np.int64], timeline: Timeline, life: StorageLife) -> RecomputeBlocks:
     """Return the blocks that these `cuts` make."""
-    producers, T = timeline.producers, len(timeline.slices)
+    producers, slices = timeline.producers, timeline.slices
     starts, ends = _span_of_producers(timeline)
     block = np.searchsorted(cuts, starts, side="right") - 1
+    point = _points(timeline, life, cuts)
+    if not len(point) or not len(slices):
+        return RecomputeBlocks(cuts=cuts, point=point, of_producer=np.full(len(block), -1, np.int32))
     inside = ends <= cuts[np.minimum(block + 1, len(cuts) - 1)]
-    point = _points(timeline, life, _made_by(timeline), cuts)
-    at = (
-        np.where(block >= 0, point[np.minimum(block, len(point) - 1)], -1)
-        if len(point)
-        else np.full(len(block), -1)
-    )
-    lasts = producers.valid_until_op > timeline.slices.op[np.clip(at, 0, T - 1)] if T else inside
+    at = np.where(block >= 0, point[np.minimum(block, len(point) - 1)], -1)
+    # An input that a later operator overwrites is no longer what the producer once read.
+    lasts = producers.valid_until_op > slices.op[np.maximum(at, 0)]
     usable = inside & (at >= 0) & lasts & ~_makes_what_crosses(timeline, life, cuts, block)
     return RecomputeBlocks(cuts=cuts, point=point, of_producer=np.where(usable, block, -1).astype(np.int32))
 
@@ -106,7 +108,7 @@ def blocks_between(cuts: NDArray[np.int64], timeline: Timeline, life: StorageLif
 def _makes_what_crosses(
     timeline: Timeline, life: StorageLife, cuts: NDArray[np.int64], block: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Producers with a result that later blocks use: it is kept or moved, and they do not run again for others of theirs."""
+    """Producers with a result that later blocks use: it is kept or moved, and they do not run again for others."""
     producers = timeline.producers
     owner = np.repeat(np.arange(len(producers)), np.diff(producers.touch_ptr[producers.op_ptr]))
     owner, storage = owner[producers.touch_writes], producers.touch_storage[producers.touch_writes]
@@ -122,50 +124,58 @@ def _span_of_producers(timeline: Timeline) -> tuple[NDArray[np.int64], NDArray[n
     return starts, np.searchsorted(op, producers.op[producers.op_ptr[1:] - 1], side="right")
 
 
-def _made_by(timeline: Timeline) -> NDArray[np.bool_]:
-    """Whether each storage is made by some producer."""
+def _is_recomputable(timeline: Timeline, life: StorageLife) -> NDArray[np.bool_]:
+    """Whether some producer makes each storage, and it is large enough to count."""
     producers = timeline.producers
-    count = int(timeline.extents.storage.max(initial=-1)) + 1
-    made = np.zeros(max(count, int(producers.touch_storage.max(initial=-1)) + 1), bool)
-    made[producers.touch_storage[producers.touch_writes]] = True
-    return made[:count]
+    count = len(life.pages)
+    written = np.zeros(max(count, int(producers.touch_storage.max(initial=-1)) + 1), bool)
+    written[producers.touch_storage[producers.touch_writes]] = True
+    return written[:count] & (life.pages * timeline.page_bytes >= SMALL_BYTES)
 
 
-def _choose_cuts(
-    timeline: Timeline, life: StorageLife, made: NDArray[np.bool_], *, end: int, holding: float
-) -> NDArray[np.int64]:
-    page = timeline.page_bytes
-    counts = made & (life.pages * page >= SMALL_BYTES) & (life.last_forward >= 0)
-    # Bytes that cross into slice p: made before p, used in forward at p or later.
-    change = np.zeros(end + 2)
-    crosses = counts & (life.last_forward > life.born)
-    size = (life.pages * page).astype(np.float64)
-    np.add.at(change, life.born[crosses] + 1, size[crosses])
-    np.subtract.at(change, np.minimum(life.last_forward[crosses] + 1, end + 1), size[crosses])
-    crossing = np.cumsum(change)[: end + 1]
-    saved = np.zeros(end + 2)
-    is_saved = counts & (life.needed < len(timeline.slices)) & (life.born < end)
-    np.add.at(saved, life.born[is_saved] + 1, size[is_saved])
-    saved = np.cumsum(saved)[: end + 1]
+def _choose_cuts(timeline: Timeline, life: StorageLife, *, end: int, holding: float) -> NDArray[np.int64]:
+    """Choose cuts of the slices up to `end`, among those where the crossing is locally least."""
     if end == 0:
         return np.zeros(1, np.int64)
+    counts = _is_recomputable(timeline, life) & (life.last_forward >= 0)
+    crossing = _crossing_bytes(timeline, life, counts, end=end)
     inner = np.arange(1, end)
     least = (crossing[inner] <= crossing[inner - 1]) & (crossing[inner] <= crossing[inner + 1])
-    phase = timeline.slices.phase
-    forced = np.isin(phase[inner], (Phase.FORWARD, Phase.LOSS)) != np.isin(
-        phase[inner - 1], (Phase.FORWARD, Phase.LOSS)
-    )
-    places = np.concatenate([[0], inner[least | forced], [end]])
-    is_forced = np.concatenate([[False], forced[least | forced], [False]])
-    return _cheapest(places, crossing[places], saved[places], is_forced, weight=holding / timeline.fast_bytes)
+    # No block spans a backward (gradient accumulation): its recompute point would lie inside it.
+    is_forward = np.isin(timeline.slices.phase, (Phase.FORWARD, Phase.LOSS))
+    forced = is_forward[inner] != is_forward[inner - 1]
+    chosen = least | forced
+    sites = np.concatenate([[0], inner[chosen], [end]])
+    is_forced = np.concatenate([[False], forced[chosen], [False]])
+    saved = _saved_bytes(timeline, life, counts, end=end)
+    return _cheapest(sites, crossing[sites], saved[sites], is_forced, weight=holding / timeline.fast_bytes)
 
 
-REACH = 300
-"""A block spans at most so many of the places where it could be cut."""
+def _crossing_bytes(
+    timeline: Timeline, life: StorageLife, counts: NDArray[np.bool_], *, end: int
+) -> NDArray[np.float64]:
+    """Return the bytes that cross into each slice up to `end`: made before it, used in forward at it or later."""
+    change = np.zeros(end + 2)
+    crosses = counts & (life.last_forward > life.born)
+    size = (life.pages[crosses] * timeline.page_bytes).astype(np.float64)
+    np.add.at(change, life.born[crosses] + 1, size)
+    np.subtract.at(change, np.minimum(life.last_forward[crosses] + 1, end + 1), size)
+    return np.cumsum(change)[: end + 1]
+
+
+def _saved_bytes(
+    timeline: Timeline, life: StorageLife, counts: NDArray[np.bool_], *, end: int
+) -> NDArray[np.float64]:
+    """Return the bytes made before each slice up to `end` that backward needs."""
+    saved = np.zeros(end + 2)
+    is_saved = counts & (life.needed < len(timeline.slices)) & (life.born < end)
+    size = (life.pages[is_saved] * timeline.page_bytes).astype(np.float64)
+    np.add.at(saved, life.born[is_saved] + 1, size)
+    return np.cumsum(saved)[: end + 1]
 
 
 def _cheapest(
-    places: NDArray[np.int64],
+    sites: NDArray[np.int64],
     crossing: NDArray[np.float64],
     saved: NDArray[np.float64],
     is_forced: NDArray[np.bool_],
@@ -173,7 +183,7 @@ def _cheapest(
     weight: float,
 ) -> NDArray[np.int64]:
     """Return the cuts of Note [Blocks], by dynamic programming."""
-    n = len(places)
+    n = len(sites)
     best, before = np.full(n, np.inf), np.zeros(n, np.int64)
     best[0] = 0.0
     last_forced = 0
@@ -186,19 +196,17 @@ def _cheapest(
     chosen = [n - 1]
     while chosen[-1] > 0:
         chosen.append(int(before[chosen[-1]]))
-    return places[chosen[::-1]]
+    return sites[chosen[::-1]]
 
 
-def _points(
-    timeline: Timeline, life: StorageLife, made: NDArray[np.bool_], cuts: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    T = len(timeline.slices)
+def _points(timeline: Timeline, life: StorageLife, cuts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the recompute point of each block: the first need of what is made and used up in it; -1 if there is none."""
+    num_slices = len(timeline.slices)
     block = np.searchsorted(cuts, life.born, side="right") - 1
-    counts = made & (life.needed < T) & (block >= 0) & (block < len(cuts) - 1)
-    counts &= life.pages * timeline.page_bytes >= SMALL_BYTES
-    counts[counts] &= (
-        life.last_forward[counts] < cuts[block[counts] + 1]
-    )  # what crosses the cut belongs to the next block
-    point = np.full(len(cuts) - 1, T)
+    counts = _is_recomputable(timeline, life) & (life.needed < num_slices)
+    counts &= (block >= 0) & (block < len(cuts) - 1)
+    # What crosses the cut belongs to the next block.
+    counts[counts] &= life.last_forward[counts] < cuts[block[counts] + 1]
+    point = np.full(len(cuts) - 1, num_slices)
     np.minimum.at(point, block[counts], life.needed[counts])
-    return np.where(point < T, point, -1)
+    return np.where(point < num_slices, point, -1)

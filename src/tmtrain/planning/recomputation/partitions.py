@@ -15,7 +15,8 @@ from tmtrain.planning.recomputation.blocks import (
     find_blocks,
     storage_life,
 )
-from tmtrain.planning.recomputation.candidates import RecomputeCandidates, find_candidates
+from tmtrain.planning.recomputation.candidates import RecomputeCandidates
+from tmtrain.planning.recomputation.finding import find_candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +28,20 @@ class Partition:
     candidates: RecomputeCandidates
 
 
-def find_options(timeline: Timeline, problem: Problem) -> list[Partition]:
+def find_partitions(timeline: Timeline, problem: Problem) -> list[Partition]:
     """Return the partitions worth trying, finest first: which one is best depends on the model (`HOLDINGS`)."""
     life = storage_life(timeline)
-    found = [find_blocks(timeline, life, holding=holding) for holding in HOLDINGS]
-    distinct = {tuple(blocks.cuts.tolist()): blocks for blocks in found}
-    return [_options(blocks, timeline, problem, life) for blocks in distinct.values()]
+    choices = [find_blocks(timeline, life, holding=holding) for holding in HOLDINGS]
+    distinct = {tuple(blocks.cuts.tolist()): blocks for blocks in choices}
+    return [_partition(blocks, timeline, problem, life) for blocks in distinct.values()]
 
 
-def options_of(cuts: NDArray[np.int64], timeline: Timeline, problem: Problem) -> Partition:
-    """Return the partition of a certificate."""
+def partition_at(cuts: NDArray[np.int64], timeline: Timeline, problem: Problem) -> Partition:
+    """Return the partition of a certificate, by its cuts."""
     life = storage_life(timeline)
-    return _options(blocks_between(cuts, timeline, life), timeline, problem, life)
+    return _partition(blocks_between(cuts, timeline, life), timeline, problem, life)
 
 
-def _options(blocks: RecomputeBlocks, timeline: Timeline, problem: Problem, life: StorageLife) -> Partition:
+def _partition(blocks: RecomputeBlocks, timeline: Timeline, problem: Problem, life: StorageLife) -> Partition:
     candidates = find_candidates(timeline, problem, life=life, blocks=blocks)
     return Partition(life=life, blocks=blocks, candidates=candidates)
