@@ -1,0 +1,32 @@
+"""What every run of the tests shares: one thread per process, fixed seeds, and how much is tried.
+
+`make test` is repeatable. Hypothesis draws the same examples each time (profile ``ci``), and every test starts from the
+same seeds, alone or among others. `make test-all` is thorough (profile ``thorough``): new random examples each time, many
+more of them, and the tests marked `slow`. See `tests.support.thoroughness`.
+"""
+
+import os
+import random
+import sys
+
+import pytest
+from hypothesis import settings
+
+# pytest-xdist runs one process per core. Threads of torch and BLAS on top would fight for the same cores. This stands
+# above every import of torch, and reaches the programs that tests start.
+for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile("ci")  # --hypothesis-profile=thorough, which is read later, wins
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seed every generator before each test and its fixtures, so that no order of tests changes a number."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
