@@ -16,6 +16,8 @@ from hypothesis import settings
 # above every import of torch, and reaches the programs that tests start.
 for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+# Else every program that a test starts compiles the whole package anew, which takes longer than what it does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("ci", derandomize=True, database=None, deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=200)

@@ -26,10 +26,14 @@ def seeds(number: int, *, first: int = 0) -> range:
     return range(first, first + max(1, round(number * min(1.0, _scale()))))
 
 
-def rest_slow(values: Iterable[Any], *, quick: int = 1) -> list[Any]:
-    """Return parameters of which the first `quick` are tried in `make test`, the others in `make test-all` only."""
+def rest_slow(values: Iterable[Any], *, quick: int = 1, whole: bool = False) -> list[Any]:
+    """Return parameters of which the first `quick` are tried in `make test`, the others in `make test-all` only.
+
+    A tuple is several parameters, or, with `whole`, one.
+    """
     values = list(values)
-    return values[:quick] + [pytest.param(value, marks=pytest.mark.slow) for value in values[quick:]]
+    rest = [value if isinstance(value, tuple) and not whole else (value,) for value in values[quick:]]
+    return values[:quick] + [pytest.param(*value, marks=pytest.mark.slow) for value in rest]
 
 
 def _scale() -> float:

@@ -11,7 +11,7 @@ from tests.support.machines import narrow_machine
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.simulated import ANY_STEP
 from tests.support.steps import links, steps
-from tests.support.thoroughness import examples
+from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import tiny_trace
 
 from tmtrain.lowering import lower
@@ -84,9 +84,7 @@ def test_the_same_step_gets_the_same_decision(policy: str, seed: int, layers: in
         )
 
 
-@pytest.mark.parametrize(
-    "policy", [pytest.param(p, marks=pytest.mark.slow) if p in SOLVERS else p for p in PLANNERS]
-)
+@pytest.mark.parametrize("policy", rest_slow(sorted(PLANNERS, key=lambda policy: policy in SOLVERS), quick=4))
 def test_on_a_real_step_too(policy: str) -> None:
     trace, machine = tiny_trace("gpt2-tiny"), load_machine("v4-slc")
     timeline = lower(trace, machine=machine, fast_bytes=int(0.3 * trace.footprint_bytes))

@@ -1,9 +1,11 @@
 """Our plan against every rival: fewest bytes, and no policy below the certified bounds."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from tests.support.steps import links, steps
-from tests.support.thoroughness import examples
+from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import tiny_trace
 
 from tmtrain.lowering import lower
@@ -87,8 +89,9 @@ def _compare(name: str, *, fraction: float, machine: Machine) -> None:
     assert (ours.bytes_in, ours.bytes_out) == (predicted.prediction.bytes_in, predicted.prediction.bytes_out)
 
 
-@pytest.mark.parametrize("fraction", [0.125, 0.3, 0.7])
-@pytest.mark.parametrize("name", ["gpt2-tiny", "gpt2-tiny eager fp32"])
+@pytest.mark.parametrize(
+    ("name", "fraction"), rest_slow(product(["gpt2-tiny", "gpt2-tiny eager fp32"], [0.125, 0.3, 0.7]))
+)
 def test_on_real_steps_too(name: str, fraction: float) -> None:
     _compare(name, fraction=fraction, machine=load_machine("v4-slc"))
 
