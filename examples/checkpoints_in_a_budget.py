@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import tmtrain
 
 BATCH, SEQUENCE, ACCUMULATE, EVERY = 4, 64, 2, 4
-TEXT = (Path(tmtrain.__file__).parent / "plan" / "model.py").read_bytes()
+TEXT = (Path(tmtrain.__file__).parent / "planning" / "programme" / "model.py").read_bytes()
 """Something to learn: a file that is there."""
 CONFIG = GPT2Config(
     vocab_size=256, n_positions=SEQUENCE, n_embd=128, n_layer=4, n_head=4, bos_token_id=0, eos_token_id=0

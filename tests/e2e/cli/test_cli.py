@@ -137,7 +137,7 @@ WRITERS = (
     "capture example.trace --out new.trace",
     "simulate example.trace --fast 20KiB --out new.result",
     "simulate example.trace --fast 20KiB --perfetto new.json",
-    "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out new",
+    "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --jobs 1 --out new",
 )
 
 

@@ -21,7 +21,9 @@ RELU = {
     "attrs": [{"name": "op_schema", "type": "string", "value": "aten::relu(Tensor self) -> Tensor"}],
 }  # fmt: skip
 PYTORCH = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [RELU]})
-REPEATED = settings(examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
+REPEATED = settings(
+    examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 
 def _import_or_refuse(path: Path) -> None:
