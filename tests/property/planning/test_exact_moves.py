@@ -14,8 +14,8 @@ import pytest
 from tests.support.instances import crowded_timeline, layered_timeline, middle_timeline
 from tests.support.machines import narrow_machine, toy_machine
 from tests.support.memory_flow import flow_of_pages
-from tests.support.timelines import make_timeline
 from tests.support.thoroughness import seeds
+from tests.support.timelines import make_timeline
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
