@@ -16,7 +16,9 @@ from tmtrain.reporting.section import sections_of
 def main(folder: Path, model: str) -> None:
     """Write ``rivals.svg`` beside this file: all policies on one model."""
     section = next(
-        section for section in sections_of(read_results(folder / "results.json")) if section.first.model == model
+        section
+        for section in sections_of(read_results(folder / "results.json"))
+        if section.first.model == model
     )
     svg = rivals_figure(section, colours=policy_colours(row.policy for row in section.rows))
     write_text_atomically(Path(__file__).parent / "rivals.svg", svg)

@@ -2,11 +2,10 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.support.programs import run_text
 
 from tmtrain.cli.app import main, make_app
 
@@ -34,10 +33,9 @@ def test_there_is_something_to_check() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(_blocks("python"))))
-def test_python_blocks_run(number: int, tmp_path: Path) -> None:
-    argv = [sys.executable, "-W", "error", "-c", _blocks("python")[number]]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_python_blocks_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_text(_blocks("python")[number])
 
 
 @pytest.mark.parametrize("line", _commands("tmtrain"), ids=" ".join)

@@ -75,7 +75,9 @@ def test_no_retired_word_is_used() -> None:
     assert uses == []
 
 
-@pytest.mark.parametrize("line", ["class Remaker:", "x = replays_of[0]", "It is made again.", "def open_up() -> None:"])
+@pytest.mark.parametrize(
+    "line", ["class Remaker:", "x = replays_of[0]", "It is made again.", "def open_up() -> None:"]
+)
 def test_a_retired_word_would_be_seen(line: str) -> None:
     assert list(_uses(line)) == [line]
 

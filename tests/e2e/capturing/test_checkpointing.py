@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.models import TINY
+from tests.support.thoroughness import rest_slow
 
 from tmtrain.capturing import StepOptions, capture_model
 from tmtrain.capturing.fake import capture_zoo_model
@@ -16,6 +17,7 @@ from tmtrain.capturing.jobs.options import Checkpointing
 from tmtrain.capturing.jobs.zoo import build_job
 from tmtrain.trace import Phase, Trace
 
+MODELS = ("gpt2-tiny", "resnet-tiny", "llama-tiny", "bert-tiny", "t5-tiny", "vit-tiny")
 BLOCK = re.compile(r".*\.(h|layer|layers|block)\.\d+(?=\.|$)")
 UNFUSED = ("gpt2-tiny", "bert-tiny", "t5-tiny")
 """Have dropout, so that attention is not fused on CPU, and no block ends with a matrix product."""
@@ -34,7 +36,7 @@ def trace_of(name: str, checkpointing: Checkpointing | None) -> Trace:
     return capture_zoo_model(TINY[name], resolve_options(TINY[name], options))
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=rest_slow(MODELS, quick=3))
 def steps(request: pytest.FixtureRequest) -> Steps:
     name = request.param
     return Steps(name, trace_of(name, None), trace_of(name, "full"), trace_of(name, "selective"))
@@ -107,7 +109,7 @@ def real_job(name: str, checkpointing: Checkpointing | None) -> TrainingJob:
 
 
 @pytest.mark.parametrize("checkpointing", ["full", "selective"])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", rest_slow(MODELS, quick=2))
 def test_training_is_the_same_bit_for_bit(name: str, checkpointing: Checkpointing) -> None:
     plain, saved = real_job(name, None).model, real_job(name, checkpointing).model
     for (path, expected), actual in zip(plain.named_parameters(), saved.parameters(), strict=True):

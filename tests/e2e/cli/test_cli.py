@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.disk import files_of_at_most
+from tests.support.thoroughness import rest_slow
 
+from tmtrain.cli.app import main
 from tmtrain.trace import example_trace, save_trace
 
 PROGRAM = Path(sys.executable).with_name("tmtrain")
@@ -28,30 +32,33 @@ def _run(line: str, **options: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([PROGRAM, *line.split()], capture_output=True, text=True, check=False, **options)
 
 
-def test_the_main_job_on_two_models() -> None:
-    done = _run("evaluate gpt2-tiny example.trace --machine v4-slc --fast 60% --objective energy --out out")
+@pytest.mark.parametrize("other", ["other.trace", pytest.param("gpt2-tiny", marks=pytest.mark.slow)])
+def test_the_main_job_on_two_models(other: str) -> None:
+    save_trace(replace(example_trace(), model="other"), Path("other.trace"))
+    done = _run(f"evaluate {other} example.trace --machine v4-slc --fast 60% --objective energy --out out")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "Warning" not in done.stderr
     assert done.stdout.count("lower bound") == 3  # one per model, one in the headline
     written = json.loads(Path("out/results.json").read_text())
-    assert {row["model"] for row in written["rows"]} == {"gpt2-tiny", "example"}
+    assert {row["model"] for row in written["rows"]} == {other.removesuffix(".trace"), "example"}
     assert all(row["gap"] >= 0 for row in written["rows"] if row["policy"] != "all-fast")
     files = {path.name for path in Path("out").iterdir()}
     assert files == {"results.json", "sensitivity.json", "report.html", "runs"}
 
 
-def test_options_of_a_zoo_model_reach_the_capture() -> None:
-    done = _run(
-        "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing full --json"
-    )
-    said = json.loads(done.stdout)
+def test_options_of_a_zoo_model_reach_the_capture(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing full --json"
+    assert main(line.split()) == 0
+    said = json.loads(capsys.readouterr().out)
     assert said["samples"] == 3
     chosen = {"sequence": 8, "dtype": "fp32", "optimizer": "sgd", "checkpointing": "full"}
     assert said["options"].items() >= chosen.items()
 
 
-def test_a_step_that_needs_values_is_named_with_operator_and_module() -> None:
+def test_a_step_that_needs_values_is_named_with_operator_and_module(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("own.py").write_text(
         "import torch\n"
         "class Picky(torch.nn.Linear):\n"
@@ -67,15 +74,17 @@ def test_a_step_that_needs_values_is_named_with_operator_and_module() -> None:
         "        optimizer.zero_grad()\n"
         "    return model, optimizer, run\n"
     )
-    done = _run("capture own.py:step")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "_local_scalar_dense" in done.stderr
-    assert "module '0'" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["capture", "own.py:step"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "_local_scalar_dense" in said.err
+    assert "module '0'" in said.err
+    assert "Traceback" not in said.err
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(folder: Path) -> None:
-    argv = [PROGRAM, "evaluate", "gpt2", "--jobs", "1", "--out", "out"]
+@pytest.mark.parametrize("job", rest_slow(["example.trace --fast 60%", "gpt2"]))
+def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(job: str, folder: Path) -> None:
+    argv = [PROGRAM, "evaluate", *job.split(), "--jobs", "1", "--out", "out"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -104,7 +113,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
-@pytest.mark.parametrize("form", ["", " --json"])
+@pytest.mark.parametrize("form", rest_slow(["", " --json"]))
 def test_a_full_disk_under_stdout_is_told(form: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -123,15 +132,15 @@ def _no_more_than_2000_bytes() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "capture example.trace --out new.trace",
-        "simulate example.trace --fast 20KiB --out new.result",
-        "simulate example.trace --fast 20KiB --perfetto new.json",
-        "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out new",
-    ],
+WRITERS = (
+    "capture example.trace --out new.trace",
+    "simulate example.trace --fast 20KiB --out new.result",
+    "simulate example.trace --fast 20KiB --perfetto new.json",
+    "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --jobs 1 --out new",
 )
+
+
+@pytest.mark.parametrize("line", rest_slow(WRITERS))
 def test_a_disk_that_fills_up_in_mid_write_leaves_nothing_behind(line: str, folder: Path) -> None:
     done = _run(line, preexec_fn=_no_more_than_2000_bytes)
     assert (done.returncode, done.stdout) == (1, "")
@@ -140,11 +149,24 @@ def test_a_disk_that_fills_up_in_mid_write_leaves_nothing_behind(line: str, fold
     assert not [path for path in folder.rglob("*") if path.is_file() and "example.trace" not in path.parts]
 
 
+@pytest.mark.parametrize("line", WRITERS)
+def test_so_it_is_without_a_process_of_its_own(
+    line: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with files_of_at_most(2000):
+        assert main(line.split()) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "could not write" in said.err
+    assert not [path for path in folder.rglob("*") if path.is_file() and "example.trace" not in path.parts]
+
+
 def test_an_older_result_survives_a_disk_that_fills_up(folder: Path) -> None:
-    line = "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --out out"
-    assert _run(line).returncode == 0
+    line = WRITERS[-1].replace("new", "out").split()
+    assert main(line) == 0
     before = {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()}
-    assert _run(line, preexec_fn=_no_more_than_2000_bytes).returncode == 1
+    with files_of_at_most(2000):
+        assert main(line) == 1
     assert {path: path.read_bytes() for path in (folder / "out").rglob("*") if path.is_file()} == before
 
 

@@ -5,41 +5,46 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from tests.support.programs import run_script
+
+from tmtrain.cli.app import main
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
-def _run(*argv: str | Path) -> str:
+def _run_alone(*argv: str | Path) -> str:
     done = subprocess.run([sys.executable, "-W", "error", *argv], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_own_model() -> None:
-    program = Path(sys.executable).with_name("tmtrain")
-    said = json.loads(
-        _run(program, "capture", f"{EXAMPLES / 'own_model.py'}:step", "--samples", "32", "--json")
-    )
+def test_own_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture", f"{EXAMPLES / 'own_model.py'}:step", "--samples", "32", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
     assert said["samples"] == 32
     assert said["parameters"] == 3 * 32 * 9 + 32 + 2 * 32 + 32 * 64 * 9 + 64 + 64 * 10 + 10
     assert said["footprint_by_role_bytes"]["activation"] > said["footprint_by_role_bytes"]["parameter"]
 
 
 def test_own_step() -> None:
-    lines = _run(EXAMPLES / "own_step.py").splitlines()
+    lines = run_script(EXAMPLES / "own_step.py").splitlines()
     joules = {line.split()[0]: float(line.split()[-2]) for line in lines[:3]}
     bound = float(lines[-1].split()[-2])
     assert bound <= joules["tmtrain"] <= min(joules.values())
 
 
 def test_how_little_memory() -> None:
-    rows = [line.split() for line in _run(EXAMPLES / "how_little_memory.py", "gpt2-tiny").splitlines()[2:]]
+    rows = [
+        line.split() for line in run_script(EXAMPLES / "how_little_memory.py", "gpt2-tiny").splitlines()[2:]
+    ]
     traffic = [float(row[2]) for row in rows if len(row) == 4]
     assert len(traffic) >= 3
     assert traffic == sorted(traffic)
 
 
 def test_selective_checkpointing() -> None:
-    lines = _run(EXAMPLES / "selective_checkpointing.py").splitlines()
+    lines = run_script(EXAMPLES / "selective_checkpointing.py").splitlines()
     kept = {
         line.split(":")[0]: int(line.split()[-2].replace(",", ""))
         for line in lines
@@ -53,20 +58,20 @@ def test_a_training_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     example = EXAMPLES / "checkpoints_in_a_budget.py"
     (tmp_path / "at once").mkdir()
     (tmp_path / "twice").mkdir()
-    whole = _run(example, "12MiB", tmp_path / "at once", "6").splitlines()
-    _run(example, "12MiB", tmp_path / "twice", "6", "5")  # saved after four steps
-    rest = _run(example, "12MiB", tmp_path / "twice", "6").splitlines()
+    whole = run_script(example, "12MiB", tmp_path / "at once", "6").splitlines()
+    run_script(example, "12MiB", tmp_path / "twice", "6", "5")  # saved after four steps
+    rest = run_script(example, "12MiB", tmp_path / "twice", "6").splitlines()
     assert [line for line in rest if line.startswith("step")] == whole[4:6]
 
 
 def test_an_image_model_in_a_budget(tmp_path: Path) -> None:
-    lines = _run(EXAMPLES / "vision_in_a_budget.py", "8MiB", tmp_path, "5").splitlines()
+    lines = run_script(EXAMPLES / "vision_in_a_budget.py", "8MiB", tmp_path, "5").splitlines()
     assert [line.split()[:2] for line in lines[:5]] == [["step", str(number)] for number in range(5)]
     assert lines[-1].startswith("the last step: planned")
 
 
 def test_the_trainer_of_transformers_in_a_budget(tmp_path: Path) -> None:
-    lines = _run(EXAMPLES / "trainer_in_a_budget.py", "16MiB", tmp_path, "6").splitlines()
+    lines = run_script(EXAMPLES / "trainer_in_a_budget.py", "16MiB", tmp_path, "6").splitlines()
     losses = [float(line.split()[3]) for line in lines if line.split()[2] == "loss"]
     assert len(losses) == 6
     assert losses[5] < losses[0]
@@ -76,7 +81,7 @@ def test_the_trainer_of_transformers_in_a_budget(tmp_path: Path) -> None:
 
 
 def test_a_model_larger_than_its_memory(tmp_path: Path) -> None:
-    lines = _run(EXAMPLES / "larger_than_memory.py", tmp_path, "192MiB", "4", "2", "100").splitlines()
+    lines = _run_alone(EXAMPLES / "larger_than_memory.py", tmp_path, "192MiB", "4", "2", "100").splitlines()
     assert [line.split()[:2] for line in lines[:4]] == [["step", str(number)] for number in range(4)]
     assert lines[3].endswith("planned")
     losses = [float(line.split()[3]) for line in lines[:4]]

@@ -1,11 +1,10 @@
 """``tmtrain train``: what it says before, what it does, and what it refuses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.support.programs import run_script
 
 from tmtrain import load_checkpoint, load_machine, parse_bytes
 from tmtrain.cli.app import main
@@ -198,11 +197,4 @@ def test_a_run_may_have_several_drives(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLE), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("planned") == 8
+    assert run_script(EXAMPLE, tmp_path).count("planned") == 8

@@ -2,15 +2,13 @@
 
 import errno
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tests.support.disk import files_of_at_most
 
 from tmtrain.capturing import StepOptions
 from tmtrain.errors import InfeasibleError, InputError, TmtrainError
@@ -170,20 +168,9 @@ def test_a_disk_that_fills_up_at_the_results_keeps_the_old_ones(
     assert _whole_runs(tmp_path) == 2
 
 
-@contextmanager
-def _files_of_at_most(size: int) -> Iterator[None]:
-    """Let the kernel refuse any file that grows beyond `size` bytes, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_write_that_the_kernel_refuses_leaves_nothing(tmp_path: Path) -> None:
     with (
-        _files_of_at_most(512),
+        files_of_at_most(512),
         pytest.raises(InputError, match=r"could not write .*nothing was left behind"),
     ):
         save_result(example_result("tmtrain"), tmp_path / "run")
@@ -192,7 +179,7 @@ def test_a_write_that_the_kernel_refuses_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_refused_write_keeps_the_run_that_was_there(tmp_path: Path) -> None:
     save_result(example_result("lru"), tmp_path / "run")
-    with _files_of_at_most(512), pytest.raises(InputError):
+    with files_of_at_most(512), pytest.raises(InputError):
         save_result(example_result("tmtrain"), tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert load_result(tmp_path / "run").policy == "lru"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors
 import torch
+from tests.support.thoroughness import rest_slow
 from tests.support.trainings import SmallTraining, small_training
 
 import tmtrain
@@ -13,13 +14,14 @@ from tmtrain.errors import FileFormatError, InputError
 
 BUDGET = "8 MiB"
 BEFORE, AFTER = 3, 3
+RESUMED = rest_slow([("gpt2", "adamw"), ("resnet", "sgd"), ("t5", "adafactor")])
 
 
 def trained(small: SmallTraining, *, steps: range) -> list[float]:
     return [small.step(small.batches(number)) for number in steps]
 
 
-@pytest.mark.parametrize(("name", "optimizer"), [("gpt2", "adamw"), ("resnet", "sgd"), ("t5", "adafactor")])
+@pytest.mark.parametrize(("name", "optimizer"), RESUMED)
 def test_a_resumed_training_goes_on_bit_for_bit(tmp_path: Path, name: str, optimizer: str) -> None:
     whole = small_training(name, optimizer=optimizer)
     expected = whole.digest(trained(whole, steps=range(BEFORE + AFTER))[BEFORE:])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.support.thoroughness import rest_slow
 from tests.support.trainings import MODELS, OPTIMIZERS, SmallTraining, small_training
 
 from tmtrain import RunResult, train
@@ -42,7 +43,7 @@ def _within(
     return small.digest(losses), result
 
 
-@pytest.mark.parametrize("budget", [1000, 9, 5])
+@pytest.mark.parametrize("budget", rest_slow([5, 1000, 9]))
 def test_a_budget_changes_no_bit(budget: int, tmp_path: Path) -> None:
     digest, result = _within(small_training("gpt2"), tmp_path, budget * MIB)
     assert digest == _without(small_training("gpt2"))
@@ -72,7 +73,8 @@ def test_so_it_is_on_two_drives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "optimizer", "bf16", "budget"), [("resnet", "sgd", False, 2), ("llama", "adafactor", True, 7)]
+    ("model", "optimizer", "bf16", "budget"),
+    rest_slow([("llama", "adafactor", True, 7), ("resnet", "sgd", False, 2)]),
 )
 def test_so_it_is_for_other_models_and_optimizers(
     model: str, optimizer: str, bf16: bool, budget: int, tmp_path: Path
@@ -83,7 +85,7 @@ def test_so_it_is_for_other_models_and_optimizers(
     assert result.steps[-1].bytes_in > 0
 
 
-@pytest.mark.parametrize(("model", "budget"), [("gpt2", 5), ("bert", 6), ("resnet", 2)])
+@pytest.mark.parametrize(("model", "budget"), rest_slow([("gpt2", 5), ("bert", 6), ("resnet", 2)]))
 def test_so_it_is_where_much_is_recomputed(model: str, budget: int, tmp_path: Path) -> None:
     """With noise: what dropout draws is drawn again."""
     digest, result = _within(small_training(model), tmp_path, budget * MIB, steps=6, objective="bytes")
@@ -96,7 +98,7 @@ def test_so_it_is_where_much_is_recomputed(model: str, budget: int, tmp_path: Pa
     assert last.bytes_in + last.bytes_out < without.bytes_in + without.bytes_out
 
 
-@pytest.mark.parametrize("option", ["foreach", "fused"])
+@pytest.mark.parametrize("option", rest_slow(["foreach", "fused"]))
 def test_an_optimizer_of_one_operator_is_run_in_chunks(option: str, tmp_path: Path) -> None:
     digest, result = _within(small_training("llama", **{option: True}), tmp_path, 4 * MIB)
     assert digest == _without(small_training("llama", **{option: True}))
@@ -104,7 +106,7 @@ def test_an_optimizer_of_one_operator_is_run_in_chunks(option: str, tmp_path: Pa
     assert result.managed_bytes > result.budget_bytes
 
 
-@pytest.mark.parametrize("objective", [None, "bytes"])
+@pytest.mark.parametrize("objective", rest_slow(["bytes", None]))
 def test_a_loss_over_a_vocabulary_needs_no_more_than_a_part_of_its_operands(
     objective: str | None, tmp_path: Path
 ) -> None:

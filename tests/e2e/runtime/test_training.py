@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.support.thoroughness import rest_slow
 from tests.support.trainings import small_training
 
 from tmtrain import train
@@ -88,7 +89,7 @@ def test_everything_around_the_model_stays_the_users(tmp_path: Path) -> None:
     assert result.steps[-1].bytes_in > 0
 
 
-@pytest.mark.parametrize("objective", [None, "bytes"])
+@pytest.mark.parametrize("objective", rest_slow(["bytes", None]))
 def test_steps_of_different_shapes_get_a_plan_each_and_are_known_again(
     objective: str | None, tmp_path: Path
 ) -> None:

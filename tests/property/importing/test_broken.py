@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.g10_folder import KERNELS, TENSORS, write_g10
+from tests.support.thoroughness import examples
 
 from tmtrain.errors import TmtrainError
 from tmtrain.exports.chakra import make_chakra, save_chakra
@@ -33,7 +34,7 @@ RELU = {
 }
 PYTORCH = json.dumps({"schema": "1.1.1-chakra.0.0.4", "nodes": [RELU]})
 REPEATED = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    examples(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 

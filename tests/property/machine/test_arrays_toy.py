@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.thoroughness import examples
 from tests.support.toy_array import run_toy
 
 from tmtrain.machine import Dataflow, WeightLoad, load_machine, matrix_cycles
@@ -14,7 +15,7 @@ SIDE = st.integers(1, 4)
 SIZE = st.integers(1, 7)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     m=SIZE,
     n=SIZE,

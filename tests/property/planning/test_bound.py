@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.instances import crowded_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine
 from tests.support.memory_flow import flow_of_pages
+from tests.support.thoroughness import examples
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -43,7 +44,7 @@ def random_multipliers(rows: int, seed: int, *, scale: float) -> np.ndarray:
     return rng.normal(0, scale, rows) * (rng.random(rows) < rng.random())
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     timeline=tiny_timelines(), seed=seeds, objective=objectives, scale=st.sampled_from([0.01, 0.1, 1.0, 30.0])
 )
@@ -58,7 +59,7 @@ def test_any_multipliers_give_a_bound(timeline: Timeline, seed: int, objective: 
         never_above(proven_by(model, best + noise * np.abs(best).max(initial=0.0) * y).value, truth)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_the_best_multipliers_of_another_objective_give_a_bound(seed: int) -> None:
     """Shrewder than random ones: every price in its place, but too high, too low, or in another unit."""
@@ -84,7 +85,7 @@ def test_a_bound_is_worth_something() -> None:
     assert bounds[4] == pytest.approx(best.value, rel=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int, objective: str) -> None:
     machine = narrow_machine(seed)
@@ -94,7 +95,7 @@ def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int,
     assert ours.prediction.bytes_out >= bounds["writes"] - 1e-6
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=seeds, objective=objectives)
 def test_middle_plans_are_close_to_their_bound(seed: int, objective: str) -> None:
     """Rounding costs at most a page per gap; here far less, because few gaps are split. Of 30 pages, 3 may be that."""
@@ -119,7 +120,7 @@ def test_the_bound_does_not_look_at_the_plan() -> None:
     assert proof.bound.value == pytest.approx(best.optimum, rel=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=seeds)
 def test_a_page_more_saves_no_more_than_its_price_says(seed: int) -> None:
     """`capacity_price` adds up to what a further page of fast memory would save, or more: the optimum is convex in it."""

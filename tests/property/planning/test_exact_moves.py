@@ -14,6 +14,7 @@ import pytest
 from tests.support.instances import crowded_timeline, layered_timeline, middle_timeline
 from tests.support.machines import narrow_machine, toy_machine
 from tests.support.memory_flow import flow_of_pages
+from tests.support.thoroughness import seeds
 from tests.support.timelines import make_timeline
 
 from tmtrain.errors import InfeasibleError
@@ -81,7 +82,7 @@ def with_pages_of(timeline: Timeline, page_bytes: int) -> Timeline:
 
 
 def test_bytes_and_writes_are_exact() -> None:
-    check_bytes_and_writes(range(100))
+    check_bytes_and_writes(seeds(100))
 
 
 def test_the_size_of_a_page_does_not_matter_to_what_is_proven() -> None:
@@ -90,7 +91,7 @@ def test_the_size_of_a_page_does_not_matter_to_what_is_proven() -> None:
 
 
 def test_any_objective_is_exact_where_the_link_is_never_in_the_way() -> None:
-    for seed in range(60):
+    for seed in seeds(60):
         timeline, slow = crowded_timeline(seed), narrow_machine(seed)
         machine = toy_machine(
             read_j_per_byte=slow.read_j_per_byte,
@@ -116,7 +117,7 @@ def tightness(timelines: list[Timeline], *, seed: int) -> dict[str, float]:
 
 
 def test_steps_of_a_few_slices_never_beat_the_bound() -> None:
-    mean = tightness([crowded_timeline(seed) for seed in range(100)], seed=0)
+    mean = tightness([crowded_timeline(seed) for seed in seeds(100)], seed=0)
     assert mean["energy"] > 0.96
     assert mean["time"] > 0.94
 

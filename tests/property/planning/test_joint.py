@@ -8,6 +8,7 @@ import pytest
 from tests.support.execution import execute
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.row_steps import RowStep, lowered, random_step, row_machine
+from tests.support.thoroughness import seeds
 
 from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
@@ -66,7 +67,8 @@ def check_policies(seed: int) -> int:
 
 
 def test_no_policy_goes_below_the_bound_of_its_class() -> None:
-    assert sum(check_policies(seed) > 0 for seed in range(40)) > 10
+    tried = seeds(40)
+    assert sum(check_policies(seed) > 0 for seed in tried) > len(tried) / 4
 
 
 @pytest.mark.slow
@@ -84,7 +86,7 @@ def optimum(timeline: Timeline, machine: Machine, objective: str, *, recompute: 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_another_freedom_and_another_page_cost_nothing(objective: str) -> None:
     """Joint optimum <= move-only optimum; more fast memory <= less, with the same slices, blocks and no power for it."""
-    for seed in range(40):
+    for seed in seeds(40):
         _, timeline, machine = make_step(seed)
         move = optimum(timeline, machine, objective, recompute=False).optimum
         joint = optimum(timeline, machine, objective, recompute=True).optimum
@@ -120,12 +122,12 @@ def check_plan(step: RowStep, timeline: Timeline, machine: Machine, ours: Plan) 
 
 def test_every_plan_holds_the_memory_and_computes_the_same() -> None:
     recomputed = 0
-    for seed in range(150):
+    for seed in seeds(150):
         step, timeline, machine = make_step(seed)
         ours = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
         check_plan(step, timeline, machine, ours)
         recomputed += len(ours.recomputations) > 0
-    assert recomputed > 30
+    assert recomputed > len(seeds(150)) / 5
 
 
 def test_a_plan_with_recomputations_is_close_to_its_bound() -> None:

@@ -1,13 +1,14 @@
 """The planner finds the optimum: it is compared with searches and programmes that share no code with it."""
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.support.formulations import dense_optimum, flow_optimum, grid_optimum
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.instances import crowded_timeline, linear_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine, toy_machine
 from tests.support.memory_search import cheapest_step
+from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
 from tmtrain.lowering.timeline import Timeline
@@ -44,7 +45,7 @@ def few_decide(timeline: Timeline, most: int) -> bool:
     return 0 < sum(any(lacks[t] for t in gap.inside) for gap in gaps) <= most
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(seed=seeds, prices=price_pairs)
 def test_optimum_is_that_of_an_exhaustive_search(seed: int, prices: tuple[float, float]) -> None:
     timeline = crowded_timeline(seed, unit=GRID_UNIT)
@@ -55,7 +56,7 @@ def test_optimum_is_that_of_an_exhaustive_search(seed: int, prices: tuple[float,
     assert ours == pytest.approx(best, rel=RELATIVE, abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(seed=seeds, objective=st.sampled_from(["bytes", "writes"]))
 def test_byte_and_write_optima_are_those_of_an_exhaustive_search(seed: int, objective: str) -> None:
     timeline = crowded_timeline(seed, unit=GRID_UNIT)
@@ -75,13 +76,13 @@ def check_against_real_memory(timeline: Timeline, prices: tuple[float, float]) -
     assert truth <= certificate.value + 1e-9, "the plan must be something that a real memory can do"
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(seed=seeds, prices=price_pairs)
 def test_optimum_is_what_a_real_memory_can_do(seed: int, prices: tuple[float, float]) -> None:
     check_against_real_memory(crowded_timeline(seed, extents=5, max_pages=1), prices)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(timeline=tiny_timelines(max_extents=5, max_pages=1), prices=price_pairs)
 def test_the_simplest_steps_are_what_a_real_memory_can_do(
     timeline: Timeline, prices: tuple[float, float]
@@ -89,7 +90,7 @@ def test_the_simplest_steps_are_what_a_real_memory_can_do(
     check_against_real_memory(timeline, prices)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=seeds, prices=price_pairs)
 def test_pages_of_one_extent_are_independent_in_a_real_memory_too(
     seed: int, prices: tuple[float, float]
@@ -142,7 +143,7 @@ def test_the_price_of_a_step_worked_out_by_hand(
     assert optimum(timeline, weighted(1, 10), "energy") == pytest.approx(cost)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds, objective=st.sampled_from(["bytes", "writes"]))
 def test_middle_steps_agree_with_the_programme_written_in_full(seed: int, objective: str) -> None:
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
@@ -151,7 +152,7 @@ def test_middle_steps_agree_with_the_programme_written_in_full(seed: int, object
     assert placement.optimum == pytest.approx(truth, rel=2e-5, abs=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds, objective=st.sampled_from(["energy", "time"]))
 def test_middle_steps_take_no_less_than_the_busiest_channel_needs_over_the_whole_step(
     seed: int, objective: str
@@ -162,7 +163,7 @@ def test_middle_steps_take_no_less_than_the_busiest_channel_needs_over_the_whole
     assert placement.optimum >= dense_optimum(timeline, machine=machine, objective=goal) * (1 - 2e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(seed=seeds)
 def test_middle_clean_steps_agree_with_a_min_cost_flow(seed: int) -> None:
     """Everything is made at the start and read on; writes are free, so that every move costs the same."""
@@ -171,7 +172,7 @@ def test_middle_clean_steps_agree_with_a_min_cost_flow(seed: int) -> None:
     assert ours == pytest.approx(flow_optimum(timeline, cost_per_page=7), rel=RELATIVE)
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds)
 def test_middle_steps_that_write_before_every_gap_agree_with_a_min_cost_flow(seed: int) -> None:
     """With a write before each gap every move costs a page out and a page in: one price, whole pages."""
@@ -183,7 +184,7 @@ def test_middle_steps_that_write_before_every_gap_agree_with_a_min_cost_flow(see
     )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=seeds, objective=st.sampled_from(["energy", "bytes"]))
 def test_the_bound_reaches_the_optimum(seed: int, objective: str) -> None:
     timeline, machine = middle_timeline(seed), narrow_machine(seed)

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gaps import WalkedGap, lacking, touches, walk_gaps
 from tests.support.instances import crowded_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine, toy_machine
+from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
 from tmtrain.errors import InfeasibleError, InputError
@@ -79,27 +80,27 @@ def check_pieces(parts: list[tuple[int, int, int]], *, whole: int) -> None:
     assert reached <= whole
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_transfers_keep_order_and_capacity(timeline: Timeline, seed: int, objective: str) -> None:
     check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(seed=seeds, objective=objectives)
 def test_transfers_of_crowded_steps_keep_order_and_capacity(seed: int, objective: str) -> None:
     timeline = crowded_timeline(seed)
     check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(seed=seeds, objective=objectives)
 def test_transfers_of_middle_steps_keep_order_and_capacity(seed: int, objective: str) -> None:
     timeline = middle_timeline(seed)
     check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_the_placement_is_whole_pages_and_at_most_one_page_per_gap_above_the_programme(
     timeline: Timeline, seed: int, objective: str
@@ -119,7 +120,7 @@ def test_the_placement_is_whole_pages_and_at_most_one_page_per_gap_above_the_pro
     assert proof.value <= placement.optimum * (1 + 1e-9) + per_gap * len(problem.gaps)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_the_prediction_counts_the_transfers(timeline: Timeline, seed: int, objective: str) -> None:
     """Bytes in: every transfer. Bytes out: per content the largest of its transfers, and only if the step made it."""
@@ -143,7 +144,7 @@ def test_the_prediction_counts_the_transfers(timeline: Timeline, seed: int, obje
     )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(timeline=tiny_timelines(), objective=objectives, spare=st.integers(0, 3))
 def test_nothing_moves_when_everything_fits(timeline: Timeline, objective: str, spare: int) -> None:
     machine = narrow_machine(0)
@@ -156,7 +157,7 @@ def test_nothing_moves_when_everything_fits(timeline: Timeline, objective: str, 
     assert ours.certificate.gap == pytest.approx(0, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(timeline=tiny_timelines())
 def test_a_page_less_than_the_largest_slice_needs_is_refused(timeline: Timeline) -> None:
     machine = narrow_machine(0)

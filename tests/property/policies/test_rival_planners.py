@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.instances import layered_timeline
 from tests.support.machines import narrow_machine
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.simulated import ANY_STEP
 from tests.support.steps import links, steps
+from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import tiny_trace
 
 from tmtrain.lowering import lower
@@ -61,7 +62,7 @@ def _check(result: Result, timeline: Timeline, bounds: dict[str, float]) -> None
 
 @every_planner
 @given(timeline=steps(), machine=links())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_no_variant_exceeds_the_capacity_or_beats_a_bound(
     policy: str, timeline: Timeline, machine: Machine
 ) -> None:
@@ -72,7 +73,7 @@ def test_no_variant_exceeds_the_capacity_or_beats_a_bound(
 
 @every_planner
 @given(seed=st.integers(0, 10_000), layers=st.integers(2, 8))
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_the_same_step_gets_the_same_decision(policy: str, seed: int, layers: int) -> None:
     timeline, machine = layered_timeline(seed, layers=layers), narrow_machine(seed)
     for first, second in zip(*(_run(policy, timeline, machine) for _ in range(2)), strict=True):
@@ -83,9 +84,7 @@ def test_the_same_step_gets_the_same_decision(policy: str, seed: int, layers: in
         )
 
 
-@pytest.mark.parametrize(
-    "policy", [pytest.param(p, marks=pytest.mark.slow) if p in SOLVERS else p for p in PLANNERS]
-)
+@pytest.mark.parametrize("policy", rest_slow(sorted(PLANNERS, key=lambda policy: policy in SOLVERS), quick=4))
 def test_on_a_real_step_too(policy: str) -> None:
     trace, machine = tiny_trace("gpt2-tiny"), load_machine("v4-slc")
     timeline = lower(trace, machine=machine, fast_bytes=int(0.3 * trace.footprint_bytes))

@@ -6,13 +6,14 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.simulated import PAGE
 from tests.support.steps import links, steps
+from tests.support.thoroughness import examples
 
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
@@ -42,7 +43,7 @@ def _simulate(policy: str, timeline: Timeline, machine: Machine) -> Result:
 
 @every_policy
 @given(timeline=steps(), machine=links())
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_no_slice_has_more_in_fast_memory_than_fits_or_less_than_it_touches(
     policy: str, timeline: Timeline, machine: Machine
 ) -> None:
@@ -57,7 +58,7 @@ def test_no_slice_has_more_in_fast_memory_than_fits_or_less_than_it_touches(
 
 @every_policy
 @given(timeline=steps(), machine=links())
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_bytes_and_seconds_add_up(policy: str, timeline: Timeline, machine: Machine) -> None:
     result = _simulate(policy, timeline, machine)
     books, log, series = result.conservation, result.traffic, result.series
@@ -75,7 +76,7 @@ def test_bytes_and_seconds_add_up(policy: str, timeline: Timeline, machine: Mach
 
 @every_policy
 @given(timeline=steps(), machine=links())
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_no_channel_is_faster_than_it_is(policy: str, timeline: Timeline, machine: Machine) -> None:
     result = _simulate(policy, timeline, machine)
     log, step_s = result.traffic, result.step_time_s
@@ -92,7 +93,7 @@ def test_no_channel_is_faster_than_it_is(policy: str, timeline: Timeline, machin
 
 @every_policy
 @given(timeline=steps(), machine=links())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_same_step_gives_the_same_result(policy: str, timeline: Timeline, machine: Machine) -> None:
     first, second = (_simulate(policy, timeline, machine) for _ in range(2))
     for name in Result.__slots__:
@@ -105,7 +106,7 @@ def test_the_same_step_gives_the_same_result(policy: str, timeline: Timeline, ma
 
 @every_policy
 @given(timeline=steps(), machine=links())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_the_measured_step_comes_again(policy: str, timeline: Timeline, machine: Machine) -> None:
     # Of 8 further steps none moves more than the measured one, but for a chunk per lane that ends a little sooner or later.
     simulation = Engine(_decide(policy, timeline, machine), machine=machine)
@@ -122,7 +123,7 @@ def test_the_measured_step_comes_again(policy: str, timeline: Timeline, machine:
 
 
 @given(timeline=steps(), machine=links(), objective=st.sampled_from(OBJECTIVES))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_our_plan_moves_what_it_predicts_and_takes_no_less_time(
     timeline: Timeline, machine: Machine, objective: str
 ) -> None:
@@ -143,7 +144,7 @@ def test_our_plan_moves_what_it_predicts_and_takes_no_less_time(
 
 
 @given(timeline=steps(), machine=links(), objective=st.sampled_from(OBJECTIVES))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_our_plan_keeps_its_bound(timeline: Timeline, machine: Machine, objective: str) -> None:
     decision = _decide("tmtrain", timeline, machine, objective)
     assert decision.plan is not None
@@ -171,7 +172,7 @@ def test_where_nothing_is_fetched_before_it_left_the_bytes_are_those_predicted()
 
 
 @given(data=st.data(), timeline=steps(), machine=links())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_a_broken_plan_is_refuted_or_does_no_harm(
     data: st.DataObject, timeline: Timeline, machine: Machine
 ) -> None:

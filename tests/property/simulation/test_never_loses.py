@@ -1,8 +1,11 @@
 """Our plan against every rival: fewest bytes, and no policy below the certified bounds."""
 
+from itertools import product
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from tests.support.steps import links, steps
+from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import tiny_trace
 
 from tmtrain.lowering import lower
@@ -46,13 +49,13 @@ def _bounds_hold(results: list[Result], timeline: Timeline, machine: Machine) ->
 
 
 @given(timeline=steps(), machine=links())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_no_policy_goes_below_a_certified_bound(timeline: Timeline, machine: Machine) -> None:
     _bounds_hold([_result(p, timeline, machine) for p in (*RIVALS, *OURS)], timeline, machine)
 
 
 @given(timeline=steps(unit=6, max_slices=8, max_extents=5, max_pages=3), machine=links())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_no_rival_moves_fewer_bytes(timeline: Timeline, machine: Machine) -> None:
     # Sizes are multiples of 6 pages, so that halves and thirds of an extent are whole pages and rounding costs nothing.
     ours = _result("tmtrain-move", timeline, machine).traffic_bytes
@@ -62,7 +65,7 @@ def test_no_rival_moves_fewer_bytes(timeline: Timeline, machine: Machine) -> Non
 
 
 @given(timeline=steps(), machine=links())
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_rounding_costs_less_than_a_page_per_transfer_and_write(timeline: Timeline, machine: Machine) -> None:
     decision = make_policy("tmtrain-move", objective="bytes").decide(timeline, machine=machine)
     assert decision.plan is not None
@@ -86,8 +89,9 @@ def _compare(name: str, *, fraction: float, machine: Machine) -> None:
     assert (ours.bytes_in, ours.bytes_out) == (predicted.prediction.bytes_in, predicted.prediction.bytes_out)
 
 
-@pytest.mark.parametrize("fraction", [0.125, 0.3, 0.7])
-@pytest.mark.parametrize("name", ["gpt2-tiny", "gpt2-tiny eager fp32"])
+@pytest.mark.parametrize(
+    ("name", "fraction"), rest_slow(product(["gpt2-tiny", "gpt2-tiny eager fp32"], [0.125, 0.3, 0.7]))
+)
 def test_on_real_steps_too(name: str, fraction: float) -> None:
     _compare(name, fraction=fraction, machine=load_machine("v4-slc"))
 

@@ -6,11 +6,12 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.disturbances import disturbances
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.steps import links, steps
+from tests.support.thoroughness import examples
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -46,7 +47,7 @@ def _lawful(records: list[StepRecord], timeline: Timeline) -> None:
 @given(
     timeline=steps(), machine=links(), struck=disturbances(), objective=st.sampled_from(["time", "energy"])
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_monitored_run_keeps_every_law(
     timeline: Timeline, machine: Machine, struck: list[Disturbance], objective: str
 ) -> None:
@@ -61,7 +62,7 @@ def test_a_monitored_run_keeps_every_law(
 
 
 @given(data=st.data(), timeline=steps(), machine=links())
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_any_sequence_of_plans_whole_or_broken_runs(
     data: st.DataObject, timeline: Timeline, machine: Machine
 ) -> None:
@@ -83,7 +84,7 @@ def _broken(data: st.DataObject, made: Plan) -> Plan:
 
 
 @given(timeline=steps(), machine=links(), struck=disturbances())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_disturbances_alone_make_no_miss(
     timeline: Timeline, machine: Machine, struck: list[Disturbance]
 ) -> None:
@@ -98,7 +99,7 @@ def test_disturbances_alone_make_no_miss(
 
 
 @given(timeline=steps(), machine=links())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_calm_steps_are_the_steady_step(timeline: Timeline, machine: Machine) -> None:
     made = plan(timeline, machine=machine)
     decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=made)
@@ -113,7 +114,7 @@ def test_calm_steps_are_the_steady_step(timeline: Timeline, machine: Machine) ->
 
 
 @given(data=st.data(), timeline=steps(), machine=links(), share=st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_an_exchange_fits_and_takes_only_from_the_late(
     data: st.DataObject, timeline: Timeline, machine: Machine, share: float
 ) -> None:
@@ -130,7 +131,7 @@ def test_an_exchange_fits_and_takes_only_from_the_late(
 
 
 @given(timeline=steps(), machine=links())
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -> None:
     made = plan(timeline, machine=machine)
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
@@ -148,7 +149,7 @@ def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -
 
 
 @given(timeline=steps(), machine=links())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_whole_plan_moves_whole_extents_and_fits(timeline: Timeline, machine: Machine) -> None:
     whole = plan_whole(timeline, machine=machine)
     moves = whole.transfers

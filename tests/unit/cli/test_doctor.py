@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.thoroughness import rest_slow
 
 from tmtrain.cli.app import main
 from tmtrain.cli.checks import check_everything, check_package, required_packages
@@ -26,7 +27,7 @@ def test_the_packages_are_those_that_the_release_names() -> None:
     assert not {"pytest", "ruff", "hypothesis"} & set(required_packages())
 
 
-@pytest.mark.parametrize("missing", ["torch", "scipy", "numba"])
+@pytest.mark.parametrize("missing", rest_slow(["torch", "scipy", "numba"]))
 def test_a_missing_package_is_named_with_its_remedy(missing: str) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"

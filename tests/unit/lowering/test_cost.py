@@ -5,9 +5,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.operators import Tensor, one_operator
+from tests.support.thoroughness import examples
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.lowering import Slices, lower
@@ -119,7 +120,7 @@ def test_an_update_in_place_crosses_fast_memory_twice_and_a_broadcast_once() -> 
     assert operator_bytes(trace).tolist() == [4 * (512 + 512 + 1)]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     m=st.sampled_from([64, 100, 256, 1000]), n=st.sampled_from([64, 256]), k=st.sampled_from([64, 256, 1000]),
     batch=st.sampled_from([1, 8]), share=st.sampled_from([1.0, 0.5, 0.1, 0.02]),
@@ -169,7 +170,7 @@ def test_no_slice_beats_the_roofline(name: str) -> None:
     assert (slices.duration_s > 0).any()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     small=st.tuples(*[st.integers(1, 600)] * 3), more=st.tuples(*[st.integers(0, 600)] * 3), batch=st.integers(2, 9)
 )  # fmt: skip

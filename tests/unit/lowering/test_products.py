@@ -1,10 +1,11 @@
 """The slices of an operator compute it: they are run on integers, each seeing only the pages it touches."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.loops import Paged, Run, runs_of
 from tests.support.operators import Tensor, one_operator
+from tests.support.thoroughness import examples
 
 from tmtrain.trace import Trace
 
@@ -37,7 +38,7 @@ def product_trace(
     return one_operator("addmm" if bias else "mm", tensors, mnk=(m, n, k), itemsize=ITEM)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     m=sides, n=sides, k=sides, transposed=st.tuples(st.booleans(), st.booleans(), st.booleans()),
     limit=st.integers(1, 40), bias=st.booleans(),
@@ -72,7 +73,7 @@ def test_the_slices_of_a_matrix_product_compute_it(
     np.testing.assert_array_equal(memory.tensor(result), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(batch=sides, m=sides, limit=st.integers(1, 40), transposed=st.booleans())
 def test_the_slices_of_a_batched_product_compute_it(batch: int, m: int, limit: int, transposed: bool) -> None:
     """A batch that lies innermost in memory cannot be cut: that operand is whole in every slice."""
@@ -95,7 +96,7 @@ def test_the_slices_of_a_batched_product_compute_it(batch: int, m: int, limit: i
     np.testing.assert_array_equal(memory.tensor(2), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows=sides, columns=sides, limit=st.integers(1, 40), keepdim=st.booleans())
 def test_the_slices_of_a_sum_over_rows_accumulate(rows: int, columns: int, limit: int, keepdim: bool) -> None:
     """The gradient of a bias, square matrices included: the result is whole in every slice."""
@@ -117,7 +118,7 @@ def test_the_slices_of_a_sum_over_rows_accumulate(rows: int, columns: int, limit
     np.testing.assert_array_equal(memory.tensor(1), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows=sides, columns=sides, limit=st.integers(1, 40))
 def test_the_slices_of_a_sum_over_columns_share_pages_of_the_result(
     rows: int, columns: int, limit: int
@@ -138,7 +139,7 @@ def test_the_slices_of_a_sum_over_columns_share_pages_of_the_result(
     np.testing.assert_array_equal(memory.tensor(1), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(positions=sides, entries=sides, limit=st.integers(1, 40), square=st.booleans(), seed=st.integers(0, 9))
 def test_the_slices_of_an_embedding_compute_it(
     positions: int, entries: int, limit: int, square: bool, seed: int
@@ -164,7 +165,7 @@ def test_the_slices_of_an_embedding_compute_it(
     np.testing.assert_array_equal(memory.tensor(2), table[index])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(positions=sides, entries=sides, limit=st.integers(1, 40), seed=st.integers(0, 9))
 def test_the_slices_of_an_embedding_backward_accumulate(
     positions: int, entries: int, limit: int, seed: int
@@ -194,7 +195,7 @@ def test_the_slices_of_an_embedding_backward_accumulate(
     np.testing.assert_array_equal(memory.tensor(2), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(images=sides, limit=st.integers(1, 40))
 def test_the_slices_of_a_batch_norm_compute_it_in_two_passes(images: int, limit: int) -> None:
     """Statistics over all images first, then the results (here: the deviation from the sum)."""
@@ -228,7 +229,7 @@ def test_the_slices_of_a_batch_norm_compute_it_in_two_passes(images: int, limit:
     np.testing.assert_array_equal(memory.tensor(1), expected)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     shape=st.tuples(st.sampled_from([1, 2, 8]), sides, st.sampled_from([8, 16])),
     broadcast=st.tuples(st.booleans(), st.booleans(), st.booleans()),

@@ -4,8 +4,9 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.thoroughness import examples
 
 from tmtrain.errors import InputError
 from tmtrain.machine import load_machine, matrix_cycles
@@ -41,7 +42,7 @@ def seen_by(window: Window) -> list[list[int]]:
     return positions
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(convolution=convolutions)
 def test_a_convolution_is_its_products(convolution: Convolution) -> None:
     rows, columns = seen_by(convolution.height), seen_by(convolution.width)

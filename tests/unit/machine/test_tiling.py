@@ -5,8 +5,9 @@ from itertools import permutations, product
 from math import sqrt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.thoroughness import examples
 
 from tmtrain.errors import InputError
 from tmtrain.machine import load_machine, matrix_cycles
@@ -67,7 +68,7 @@ def taken_bytes(sizes: dict[str, int], tile: dict[str, int], pad: Scratchpad) ->
 SIDE = st.integers(1, 6)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(m=SIDE, n=SIDE, k=SIDE, capacity=st.integers(12, 200), buffers=st.sampled_from([1, 2]))
 def test_no_tile_sizes_and_no_order_of_loops_move_less(
     m: int, n: int, k: int, capacity: int, buffers: int
@@ -90,7 +91,7 @@ def test_no_tile_sizes_and_no_order_of_loops_move_less(
     assert walked_bytes(sizes, tile, (*outer, best.innermost), pad) == best.total_bytes
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     m=st.integers(1, 900),
     n=st.integers(1, 900),
@@ -131,7 +132,7 @@ def test_one_matrix_that_fits_is_enough() -> None:
 
 
 @given(less=st.integers(2**20, 2**27), more=st.integers(1, 2**27))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_more_sram_never_moves_more(less: int, more: int) -> None:
     pad = Scratchpad.of(load_machine("v4-slc").compute)
     moved = [

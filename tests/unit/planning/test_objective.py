@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tests.support.instances import crowded_timeline, middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.thoroughness import rest_slow
 
 from tmtrain.errors import InputError
 from tmtrain.planning import plan
@@ -29,7 +30,7 @@ def test_a_mix_of_one_is_the_objective_in_another_unit(name: str, seed: int) -> 
     assert mixed.certificate.value * reference == pytest.approx(pure.certificate.value, rel=ROUNDING)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", rest_slow(range(8), quick=2))
 def test_the_bound_of_a_mix_is_no_less_than_the_mix_of_bounds_and_no_more_than_any_plan(seed: int) -> None:
     timeline, machine = crowded_timeline(seed, unit=4), narrow_machine(seed)
     goal = make_objective("energy:1,time:2,writes:0.5", timeline=timeline, machine=machine)
@@ -88,7 +89,7 @@ def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bytes", "writes"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", rest_slow(range(4)))
 def test_where_time_is_free_nobody_waits_for_nothing(name: str, seed: int) -> None:
     """The stall of the programme is not the largest that is allowed, and the bound of bytes is no less than zero."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)

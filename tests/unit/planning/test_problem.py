@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.instances import middle_timeline, tiny_timelines
 from tests.support.machines import toy_machine
+from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
 from tmtrain.errors import InfeasibleError
@@ -37,7 +38,7 @@ def check_problem(timeline: Timeline) -> None:
     assert all(epoch < problem.num_epochs for epoch in epochs)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(timeline=tiny_timelines())
 def test_gaps_and_epochs_are_those_of_a_walk(timeline: Timeline) -> None:
     check_problem(timeline)
@@ -48,7 +49,7 @@ def test_gaps_and_epochs_of_middle_steps_are_those_of_a_walk(seed: int) -> None:
     check_problem(middle_timeline(seed))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(timeline=tiny_timelines(), seed=st.integers(0, 2**32 - 1))
 def test_absent_pages_are_counted_slice_by_slice(timeline: Timeline, seed: int) -> None:
     problem = build_problem(timeline)

@@ -1,11 +1,13 @@
 """Searches over many plans: the Pareto front, and the smallest fast memory within a limit."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.thoroughness import rest_slow
 from tests.support.traces import tiny_trace
 
 from tmtrain import load_machine
@@ -30,7 +32,7 @@ ROUNDING = 0.01
 """Relative: whole pages, of which these steps have few."""
 
 
-@pytest.fixture(scope="module", params=range(3))
+@pytest.fixture(scope="module", params=rest_slow([1, 0, 2]))
 def front(request: pytest.FixtureRequest) -> Front:
     seed: int = request.param
     return pareto(middle_timeline(seed), machine=narrow_machine(seed))
@@ -59,6 +61,10 @@ def test_no_point_lies_where_the_figure_says_that_none_can(front: Front) -> None
         assert point.step_time_s >= least * (1 - ROUNDING)
 
 
+def _example() -> tuple[Trace, Machine]:
+    return example_trace(), load_machine("v4-slc")
+
+
 def _trace() -> tuple[Trace, Machine]:
     return tiny_trace("gpt2-tiny"), load_machine("v4-slc")
 
@@ -81,7 +87,7 @@ def _limits(trace: Trace, machine: Machine) -> list[Limit]:
 
 
 @pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("make", [lambda: (example_trace(), load_machine("v4-slc")), _trace])
+@pytest.mark.parametrize("make", rest_slow([_example, _trace]))
 def test_the_answer_is_an_interval_that_holds(make: object, number: int) -> None:
     trace, machine = make()  # pyright: ignore[reportCallIssue]
     limit = _limits(trace, machine)[number]
@@ -108,8 +114,11 @@ def test_everything_in_fast_memory_is_always_enough_for_no_slowdown() -> None:
     assert _meets(trace, machine, limit, whole_step_bytes(trace, machine))
 
 
-def test_a_judge_that_finds_plans_worse_asks_for_more_memory() -> None:
-    trace, machine = _trace()
+@pytest.mark.parametrize("make", rest_slow([_example, _trace]))
+def test_a_judge_that_finds_plans_worse_asks_for_more_memory(
+    make: Callable[[], tuple[Trace, Machine]],
+) -> None:
+    trace, machine = make()
     limit = slowdown_limit(trace, machine=machine, slowdown=2.0)
     easy = min_fast(trace, machine=machine, limit=limit)
     hard = min_fast(

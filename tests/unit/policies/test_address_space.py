@@ -1,9 +1,10 @@
 """The allocator that pagers live under, and the step as they see it."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.simulated import Told, pages_per_second, step, told
+from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
 from tmtrain.policies.shared.address_space import BestFit, by_address
@@ -35,7 +36,7 @@ class _Bitmap:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "take", "give"]), st.integers(0, 9)), max_size=40))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_best_fit_is_the_best_fit(orders: Orders) -> None:
     space, oracle = BestFit(), _Bitmap()
     held: list[tuple[int, int]] = []

@@ -23,9 +23,21 @@ FIGURES = ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tor
 Edit = Callable[[dict[str, Any]], object]
 
 
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_example(tmp_path_factory.mktemp("example"))
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_example(tmp_path)
+def folder(example: Path, tmp_path: Path) -> Path:
+    """A copy of the example, to be changed."""
+    return shutil.copytree(example, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def page(example: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the example as it is."""
+    return write_report(shutil.copytree(example, tmp_path_factory.mktemp("page") / "example")).read_text()
 
 
 def _edit(folder: Path, edit: Edit) -> None:
@@ -40,8 +52,7 @@ def _figures(page: str) -> list[str]:
     return re.findall(r'data-figure="([a-z]+)"', page)
 
 
-def test_it_needs_nothing_from_elsewhere(folder: Path) -> None:
-    page = write_report(folder).read_text()
+def test_it_needs_nothing_from_elsewhere(page: str) -> None:
     for link in re.findall(r'(?:href|src)="([^"]*)"', page):
         assert link.startswith("#") or link == "data:,"
     assert "@import" not in page
@@ -49,9 +60,8 @@ def test_it_needs_nothing_from_elsewhere(folder: Path) -> None:
     assert "default-src 'none'" in page
 
 
-def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> None:
-    page = write_report(folder).read_text()
-    sections = sections_of(read_results(folder / "results.json"))
+def test_every_number_of_the_table_and_every_figure_is_there(page: str, example: Path) -> None:
+    sections = sections_of(read_results(example / "results.json"))
     for section in sections:
         for line in table_lines(section):
             for cell in line.cells:
@@ -63,8 +73,8 @@ def test_every_number_of_the_table_and_every_figure_is_there(folder: Path) -> No
     assert len(ids) == len(set(ids))
 
 
-def test_what_turns_a_ranking_round_is_said_below_the_tornado(folder: Path) -> None:
-    assert "No constant turns a ranking round anywhere in its range." in write_report(folder).read_text()
+def test_what_turns_a_ranking_round_is_said_below_the_tornado(page: str, folder: Path) -> None:
+    assert "No constant turns a ranking round anywhere in its range." in page
     path = folder / "sensitivity.json"
     content = json.loads(path.read_text())
     for case in content["cases"]:
@@ -75,8 +85,7 @@ def test_what_turns_a_ranking_round_is_said_below_the_tornado(folder: Path) -> N
     assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
-def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> None:
-    page = write_report(folder).read_text()
+def test_the_fates_of_our_plan_are_told_where_they_were_kept(page: str, folder: Path) -> None:
     for group in load_fates(folder / "runs/made-up-small.example.12.5%.tmtrain.fates").groups:
         assert f"<td>{group.role}</td><td>{group.module}</td>" in page
         assert f"<td>{format_bytes(group.bytes)}</td>" in page or group.recomputed_bytes
@@ -84,14 +93,13 @@ def test_the_fates_of_our_plan_are_told_where_they_were_kept(folder: Path) -> No
     assert _figures(write_report(folder).read_text()).count("prices") == 1
 
 
-def test_the_headline_of_the_paper_is_labelled(folder: Path) -> None:
-    page = write_report(folder).read_text()
+def test_the_headline_of_the_paper_is_labelled(page: str) -> None:
     assert "the paper's headline, for comparison" in page
     assert "reproduce" not in page.lower()
 
 
-def test_the_same_folder_gives_the_same_page(folder: Path) -> None:
-    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+def test_the_same_folder_gives_the_same_page(page: str, folder: Path) -> None:
+    assert write_report(folder).read_text() == page
 
 
 def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.thoroughness import examples
 
 from tmtrain.bundle import MANIFEST, Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
@@ -101,7 +102,7 @@ def traces(draw: st.DrawFn) -> Trace:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(trace=traces())
 def test_what_is_loaded_is_what_was_saved(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("round") / "any.trace"

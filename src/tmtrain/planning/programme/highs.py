@@ -85,7 +85,8 @@ def minimise(
         raise InfeasibleError(f"no plan keeps the limits (proved over {num_rows} constraints)")
     if answer.status != 0:
         raise SolverError(
-            f"HiGHS did not solve the plan of {num_columns} columns: {answer.message}", num_columns=num_columns
+            f"HiGHS did not solve the plan of {num_columns} columns: {answer.message}",
+            num_columns=num_columns,
         )
     return answer.x, _multipliers(answer, sides, num_rows=num_rows) * scale
 
@@ -119,7 +120,7 @@ def minimise_integral(
     if answer.status == _OUT_OF_TIME:
         raise TimeLimitError(
             f"no solution of {len(integral)} integers was found within {time_limit_s:g} s",
-            num_columns=num_columns,
+            num_columns=len(cost),
             num_integers=len(integral),
             time_limit_s=time_limit_s,
         )
@@ -129,7 +130,7 @@ def minimise_integral(
         )
     raise SolverError(
         f"HiGHS did not solve the plan of {len(integral)} integers: {answer.message}",
-        num_columns=num_columns,
+        num_columns=len(cost),
         num_integers=len(integral),
     )
 

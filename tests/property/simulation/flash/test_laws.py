@@ -1,8 +1,9 @@
 """Laws of the flash device, over random requests: nothing is lost, made up or counted twice."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.thoroughness import examples
 
 from tmtrain.simulation.flash import (
     FlashOutcome,
@@ -49,7 +50,7 @@ def _run(layout: str, requests: Requests, queue_depth: int) -> FlashState:
     return state
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.sampled_from(sorted(LAYOUTS)), _random_requests(), st.sampled_from([1, 3, 64]))
 def test_the_books_balance(layout: str, requests: Requests, queue_depth: int) -> None:
     s = _run(layout, requests, queue_depth)
@@ -88,7 +89,7 @@ def _length_of_free_list(s: FlashState) -> int:
     return length
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.sampled_from(["log", "log with a large reserve"]), st.integers(0, 2**32), st.integers(200, 2000))
 def test_a_read_finds_the_latest_version(layout: str, seed: int, n: int) -> None:
     random = np.random.default_rng(seed)
@@ -105,7 +106,7 @@ def test_a_read_finds_the_latest_version(layout: str, seed: int, n: int) -> None
             latest[pages[request]] = request
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(_random_requests(), st.sampled_from([1, 8, 64]))
 def test_time_is_causal_and_busy_parts_are_not_overbooked(requests: Requests, queue_depth: int) -> None:
     device = example_device()
@@ -118,7 +119,7 @@ def test_time_is_causal_and_busy_parts_are_not_overbooked(requests: Requests, qu
     assert (result.die_busy_s <= result.end_s * (1 + 1e-9)).all()
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.integers(0, 2**32), st.integers(2, 6))
 def test_grouped_deaths_are_never_copied(seed: int, num_groups: int) -> None:
     """Tensors of random sizes are written in random interleaving, and each dies as a whole."""
