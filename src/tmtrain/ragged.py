@@ -5,12 +5,12 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def lay_flat(lengths: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for every row of runs that follow one another, the number of its run and its place in it, from 0.
+    """Return, for every row of runs that follow one another, the number of its run and its position in it, from 0.
 
     Both have shape (sum of `lengths`,).
 
-    >>> run, place = lay_flat([2, 0, 3])
-    >>> run.tolist(), place.tolist()
+    >>> run, position = lay_flat([2, 0, 3])
+    >>> run.tolist(), position.tolist()
     ([0, 0, 2, 2, 2], [0, 1, 0, 1, 2])
     """
     size = np.asarray(lengths, np.int64)

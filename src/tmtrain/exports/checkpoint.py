@@ -63,10 +63,10 @@ def make_checkpoint_policy(ledger: Ledger, *, layers: str | None = None) -> Sele
             f"the step of {ledger.trace.model} was captured with checkpointing, which a checkpoint policy would replace: "
             "capture and plan it without --checkpointing"
         )
-    return _Maker(ledger, find_layers(ledger.trace, layers)).policy()
+    return _PolicyMaker(ledger, find_layers(ledger.trace, layers)).policy()
 
 
-class _Maker:
+class _PolicyMaker:
     def __init__(self, ledger: Ledger, layers: tuple[Layer, ...]) -> None:
         self._ledger, self._layers, trace = ledger, layers, ledger.trace
         split = ledger.over(ledger.gaps_between(_FORWARD, (Phase.BACKWARD,)))

@@ -43,8 +43,16 @@ def export(
     with progress() as tell:
         scene = scene_of_plan(loaded, source, machine=machine, options=options, tell=tell)
         tell(f"{source}: export to {to}")
-        step = {"trace": scene.trace, "timeline": scene.timeline, "machine": scene.machine}
-        exported = export_plan(loaded, out, to=to, **step, device=device, layers=layers)
+        exported = export_plan(
+            loaded,
+            out,
+            to=to,
+            trace=scene.trace,
+            timeline=scene.timeline,
+            machine=scene.machine,
+            device=device,
+            layers=layers,
+        )
     record = {"to": exported.to, "files": exported.files, **exported.facts}
     written = [("written", file) for file in exported.files]
     emit(record, facts(f"{to}: {scene.title}", [*exported.lines, *written]), as_json=json)

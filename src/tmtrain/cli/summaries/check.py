@@ -24,6 +24,7 @@ class CheckSummary:
     stored_bound: float | None
     """What the certificate claims."""
     gap: float | None
+    """Optimality gap: (value - bound) / bound."""
     peak_bytes: int
     random_recomputations: int
     violations: tuple[Violation, ...]

@@ -23,7 +23,7 @@ class FrontPointSummary:
     value: float
     bound: float
     gap: float
-    """(value - bound) / bound."""
+    """Optimality gap: (value - bound) / bound."""
 
     def line(self) -> tuple[str, str]:
         """Return label and value as people read them."""

@@ -20,7 +20,7 @@ class Proof:
     """No policy under the same rules needs less; in the objective's unit, as is `value`."""
     value: float
     gap: float
-    """(value - bound) / bound."""
+    """Optimality gap: (value - bound) / bound."""
     recomputes: bool
     """The bound covers plans that recompute too."""
     write_budget_bytes: float | None
