@@ -99,6 +99,8 @@ class CaptureSession:
     ) -> None:
         try:
             if error is None:
+                # Once more: gradients and state that the step allocated have an owner only now. Before the ledger is
+                # closed, which forgets what lives.
                 self._note_owned()
                 self.living = self._ledger.living
         finally:
@@ -114,6 +116,7 @@ class CaptureSession:
 
     def _enter_owners(self, tensors: Iterable[Owned]) -> None:
         at_start = not self._recorder.operators
+        # The first owner counts: of tied parameters the first name, of a gradient what it was before it was replaced.
         for tensor, owner in tensors:
             self._owners.setdefault(self._ledger.add(tensor, existed=at_start), owner)
 

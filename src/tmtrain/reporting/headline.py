@@ -101,6 +101,7 @@ def _table(headline: Headline) -> Table:
 
 def _headline(machine: str, own: Sequence[Section]) -> Headline:
     shares = sorted({_share(section) for section in own}, reverse=True)
+    # By capacity, then over models: a mean over capacities would compare settings that nobody chooses between.
     at = {share: [section for section in own if _share(section) == share] for share in shares}
     rivals = dict.fromkeys(row.policy for section in own for row in section.rows if row in section.rivals)
     lines = [_line(name, at, [section.rival(name) for section in own]) for name in rivals]
@@ -114,6 +115,7 @@ def _headline(machine: str, own: Sequence[Section]) -> Headline:
     lines.append((BEST, *(cell for cells in best for cell in cells), ""))
     bound = [[*_bound_cells(group)] for group in at.values()]
     lines.append((BOUND, *(cell for cells in bound for cell in cells), ""))
+    # The paper gives one capacity; its numbers go into that column and no other.
     traffic, samples, _ = PAPER_HEADLINE
     paper = [(samples, traffic, _NONE) if math.isclose(share, 0.125) else (_NONE,) * 3 for share in shares]
     lines.append((PAPER, *(cell for cells in paper for cell in cells), ""))

@@ -86,8 +86,10 @@ def layer_seconds(run: GptRun, *, machine: Machine) -> float:
     linear, core = linear_products(run), core_products(run)
     rate = fast_bytes_per_s(machine)
     t, scores = run.gpus_per_layer, core_scores(run)
+    # Selective recomputation comes with sequence parallelism, full recomputation was measured without.
     tokens = run.tokens * run.hidden / (t if run.recompute == "selective" else 1)
     inner = 4 * run.tokens * run.hidden / t
+    # Two all-reduces of two bytes an element; a ring sends 2 (t - 1) / t of each over the bus.
     reductions_s = 2 * 2 * (t - 1) / t * 2 * run.tokens * run.hidden / REDUCTION_BYTES_PER_S
 
     core_s = product_seconds(core, machine=machine) + FORWARD_SCORE_BYTES * scores / rate

@@ -16,8 +16,8 @@ class NestedCall:
     id: int
     """Calls are numbered as they begin, so a call has a larger number than the one it is in."""
     name: str
-    parent: int
-    """Number of the call that it is in; none where no call has it, or it is not a smaller one."""
+    parent: int | None
+    """Number of the call that it is in; None, no call's, or not a smaller one: it is in none."""
     schema: OpSchema | None
     arguments: tuple[TensorUse, ...]
     results: tuple[TensorUse, ...]
@@ -42,7 +42,10 @@ def operators_of(calls: Sequence[NestedCall], *, source: str) -> list[EtNode]:
     roots: list[int] = []
     for number in sorted(by_id):
         parent = by_id[number].parent
-        (children[parent] if parent in by_id and parent < number else roots).append(number)
+        if parent is not None and parent in by_id and parent < number:
+            children[parent].append(number)
+        else:
+            roots.append(number)
     operators: list[EtNode] = []
     stack = [(number, Phase.FORWARD) for number in reversed(roots)]
     first_step = min((call.id for call in calls if call.name.startswith("Optimizer.step")), default=None)

@@ -28,7 +28,6 @@ MODEL, SAMPLES = "model", "samples"
 """Attributes of a file's metadata."""
 _COMM = (NodeType.COMM_SEND, NodeType.COMM_RECV, NodeType.COMM_COLL)
 _LEFT_OUT = (NodeType.INVALID, NodeType.METADATA, NodeType.MEM_LOAD, NodeType.MEM_STORE)
-_NO_PARENT = -1
 _MOST_FLOPS = 1 << 62
 
 
@@ -138,7 +137,7 @@ def _call(node: ChakraNode, source: str, *, has_times: bool) -> NestedCall:
     return NestedCall(
         id=node.id,
         name=node.name,
-        parent=node.ctrl_deps[0] if node.ctrl_deps else _NO_PARENT,
+        parent=node.ctrl_deps[0] if node.ctrl_deps else None,
         schema=schema,
         arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")) if schema else (),
         results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")) if schema else (),

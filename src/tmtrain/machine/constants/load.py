@@ -121,7 +121,7 @@ def _complete(sheet: Sheet) -> dict[str, Constant]:
     fields = FIELDS | (DEVICE_FIELDS if _has_device(constants) else {})
     for label in _price_labels(constants):
         fields |= price_fields(label)
-    del fields["slow.shared_bandwidth"]
+    del fields["slow.shared_bandwidth"]  # optional too, but its default follows from two others, below
     for path, field in fields.items():
         if path not in constants:
             raise MachineError(

@@ -19,7 +19,7 @@ from tmtrain.policies import POLICIES, make_policy
 from tmtrain.simulation import simulate
 from tmtrain.trace import Role, load_trace, save_trace, trace_fingerprint
 
-BERT = Path(__file__).parents[3] / "benchmarks/g10"
+BERT = Path(__file__).parents[4] / "benchmarks/g10"
 
 
 def test_kernels_keep_order_phase_and_seconds(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from tmtrain.errors import InputError, MachineError
 from tmtrain.machine import describe_machine, list_machines, load_machine, memory_cost_usd
 from tmtrain.machine.constants.field import DEVICE_FIELDS, FIELDS
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "machine-format.md"
+DOCUMENT = Path(__file__).parents[4] / "docs" / "machine-format.md"
 COMPLETE = """
 schema = 1
 [compute]
