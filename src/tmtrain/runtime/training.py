@@ -412,7 +412,7 @@ class _Meter:
     def __init__(self, tier: Tier, recomputer: Recomputer, energy: EnergyMeter) -> None:
         self._tier, self._recomputer, self._energy = tier, recomputer, energy
         forget_peak()
-        tier.counts.peak_bytes = tier.used_bytes
+        tier.forget_peak()
         self._drives_before = drives_so_far()
         self._moved_before, self._counts_before = replace(tier.mover.moved), replace(tier.counts)
         self._recomputations_before = recomputer.recomputations

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tmtrain.errors import FlashError, InfeasibleError
 from tmtrain.runtime.tier.flash import FlashFile
-from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, BlockState
+from tmtrain.runtime.tier.block_state import BlockState
+from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.runtime.tier.mover import Mover
 from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, keep_large_blocks_apart
 from tmtrain.runtime.tier.tier import Tier
@@ -312,7 +313,7 @@ def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
     tier.begin(5, [0])
     tier.keep(0)
     tier.keep(0)
-    assert tier.free_bytes == tier.budget_bytes - tier._managed[0].bytes  # pyright: ignore[reportPrivateUsage]
+    assert tier.free_bytes == tier.budget_bytes - sum(b.span.length for b in tier.blocks_of(0))
     for now in range(6, 20):
         tier.begin(now, [1 + now % 4])
         for block in tier.blocks_of(0):

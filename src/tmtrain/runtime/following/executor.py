@@ -19,8 +19,9 @@ from tmtrain.runtime.following.fingerprint import START, mixed
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.following.schedule import ScheduledMove
 from tmtrain.runtime.result import How
+from tmtrain.runtime.tier.eviction import least_recently_used
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, ManagedStorage, TierBlock
-from tmtrain.runtime.tier.tier import Tier, least_recently_used
+from tmtrain.runtime.tier.tier import Tier
 
 _STRANGER = ""
 """Stands in fingerprints for storages that the route does not know."""
@@ -71,7 +72,7 @@ class PlanExecutor(StepObserver):
     def forget_planned_steps(self) -> None:
         """Know no route any more: those that there were planned for another budget."""
         self.planned_steps.clear()
-        self._tier.rank = least_recently_used
+        self._tier.evict_by(least_recently_used)
 
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the route of the last one; the tier counts its operators from `first_operator` on."""
@@ -140,10 +141,10 @@ class PlanExecutor(StepObserver):
         self.planned_step = planned_step
         if planned_step is None:
             self._wanted.clear()
-            self._tier.rank = least_recently_used
+            self._tier.evict_by(least_recently_used)
             self._recomputer.noted = frozenset()
             return
-        self._tier.rank = self._needed_last
+        self._tier.evict_by(self._needed_last)
         self._recomputer.noted = planned_step.schedule.noted
         dead_at: dict[int, list[str]] = defaultdict(list)
         for name, uses in planned_step.recorded.uses.items():
