@@ -4,8 +4,8 @@ Law 1: before an operator runs, everything it touches is HERE, whatever any plan
 the blocks of that part. Law 3: bytes in memory, those under way included, never exceed the budget.
 
 `Tier` is what the rooms above see. It has three parts: `Occupancy` (block states and the budget), `Eviction` (who leaves
-where room is short) and `BlockTransfers` (traffic with the drive). Note [Tier block states] says what may become of a block,
-Note [Lock protocol] what threads may do.
+where room is short) and `BlockTransfers` (traffic with the drive). Note [Tier block states] says what may become of a
+block, Note [Lock protocol] what threads may do.
 """
 
 from collections.abc import Iterable
@@ -210,10 +210,7 @@ class Tier:
         return True
 
     def discard(self, number: int) -> bool:
-        """Forget what a managed storage holds, for it can be recomputed; return whether that was done.
-
-        Not where it has to stay, nor where the budget has no room for it and for the copy that will fill it.
-        """
+        """Forget what a managed storage holds; False where it has to stay, or twice its bytes exceed the budget."""
         occupancy = self._occupancy
         managed = occupancy.storages[number]
         if any(map(occupancy.must_stay, managed.blocks)) or 2 * managed.bytes > self.free_bytes:
