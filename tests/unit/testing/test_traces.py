@@ -20,9 +20,8 @@ def test_births_deaths_and_roles_follow_from_the_words() -> None:
     assert storages.persistent.tolist() == [True, True, False, False, False]
     assert storages.birth_op.tolist() == [0, 0, 0, 1, 2]
     assert storages.death_op.tolist() == [4, 4, 3, 3, 4]
-    assert storages.role.tolist() == [
-        Role.PARAMETER, Role.PARAMETER, Role.ACTIVATION, Role.ACTIVATION, Role.GRADIENT,
-    ]  # fmt: skip
+    persistent, temporary = [Role.PARAMETER] * 2, [Role.ACTIVATION] * 2
+    assert storages.role.tolist() == [*persistent, *temporary, Role.GRADIENT]
 
 
 def test_operands_stand_by_operator_arguments_first() -> None:

@@ -50,7 +50,7 @@ class Eviction:
                 return
             if unplanned > 0:
                 self._send_away(unplanned, wanted_bytes=wanted_bytes)
-            # One by one: blocks that nobody had to wait for may do by now.
+            # One by one, since others may have gone by themselves while this one was waited for.
             block = occupancy.first_leaving()
             if block is not None:
                 self._transfers.wait(block)
@@ -65,7 +65,7 @@ class Eviction:
                 return
             self._occupancy.change(block, LEAVE)
             if block.writing == block.version:
-                return  # on its way already: saved ahead, or called back in the midst of leaving
+                return  # on its way already: saved ahead, or called back while it was leaving
         self._transfers.write(block, deadline=deadline)
 
     def _send_away(self, short: int, *, wanted_bytes: int) -> None:

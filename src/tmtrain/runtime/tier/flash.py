@@ -41,7 +41,7 @@ class Flash(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the room back."""
+        """Release the room."""
         ...
 
 
@@ -135,7 +135,7 @@ class FlashFile:
             )
 
     def close(self) -> None:
-        """Give the room back; a second time does nothing."""
+        """Release the room; a second time does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -2,8 +2,8 @@
 
 Note [Lock protocol]
 
-There are two threads' worth of callers: the training thread, which calls everything, and the threads of the mover, which
-call `BlockTransfers._written` and `BlockTransfers._arrived` and nothing else. One lock stands between them.
+Two kinds of threads meet here. The training thread calls everything. The threads of the mover call
+`BlockTransfers._written` and `BlockTransfers._arrived`, and nothing else. One lock stands between them.
 
 1. The lock guards the state, version, `is_clean` and `writing` of every block, `used_bytes`, and which blocks are LEAVING.
    Whoever changes one of them holds it. All else (which storages there are, pins, counts) is the training thread's own.
@@ -13,8 +13,8 @@ call `BlockTransfers._written` and `BlockTransfers._arrived` and nothing else. O
    read `used_bytes`, which can only be lower by now. What is LEAVING or COMING it asks again under the lock.
 4. Nobody waits for a job while holding the lock: the job ends in a callback that needs it. Nor does anybody hold it while
    calling the mover, whose own lock is thus never taken inside of this one.
-5. The lock is reentrant. Python may free a storage, and so call `Tier.dismiss`, in the middle of any line of the training
-   thread, if the user's step turns the collector on again.
+5. The lock is reentrant, for the case that the user's step turns Python's collector on. It may then free a storage in the
+   middle of any line, and the training thread calls `Tier.dismiss` while it holds the lock.
 """
 
 import threading

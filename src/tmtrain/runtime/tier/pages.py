@@ -93,5 +93,7 @@ def _call(name: str, span: Span, argument: int) -> None:
         if (
             code == errno.ENOMEM
         ):  # pages of another protection are another mapping, and their number is limited
-            raise OSError(code, f"{name}: too many separate pieces of memory; see /proc/sys/vm/max_map_count")
+            raise OSError(
+                code, f"{name}: too many separate mappings of memory; see /proc/sys/vm/max_map_count"
+            )
         raise OSError(code, f"{name}: {os.strerror(code)}")

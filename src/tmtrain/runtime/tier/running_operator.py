@@ -21,7 +21,7 @@ class RunningOperator:
         self.now, self.what, self.pinned, self.reserved_bytes = now, what, pinned, 0
 
     def end(self) -> None:
-        """It is over, so anything may leave; what it reserved stays reserved until the next one begins."""
+        """It is over, so anything may leave. What it reserved stays reserved until the next one begins."""
         self.pinned = {}
 
     def reserve(self, wanted_bytes: int) -> None:

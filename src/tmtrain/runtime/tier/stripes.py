@@ -56,7 +56,7 @@ class Stripes:
             file.read(part, offset=file_offset)
 
     def close(self) -> None:
-        """Give the room back; a second time does nothing."""
+        """Release the room; a second time does nothing."""
         for file in self._files:
             file.close()
 
