@@ -13,15 +13,14 @@ Each kind is a process of its own: a crash makes all of it wrong.
 """
 
 import argparse
-import errno
 import hashlib
 import json
-import os
 import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +28,17 @@ import torch
 from torch import nn
 
 from tmtrain import TmtrainError, train
-from tmtrain.runtime import training as training_module
+from tmtrain.machine import Machine
 from tmtrain.runtime.host.drive import measure_drive
+from tmtrain.runtime.host.host import host_machine
+from tmtrain.testing import Fault, FaultKind, faults
 
 STEPS = 4
 LAYERS, WIDTH = 4, 512
 BUDGET = 6 << 20
 TRANSFERS = 60
 """Of each direction in a run, about: where faults are drawn from."""
-KINDS = {
+DRIVE_FAULTS: dict[FaultKind, str] = {
     "short read": "a read returns a part",
     "short write": "a write returns a part",
     "EIO on read": "the drive refuses a read",
@@ -47,9 +48,24 @@ KINDS = {
     "lost write": "a write reports success, nothing was written",
     "flipped bit": "one bit of what is read is another",
     "truncated file": "the file is cut to nothing under us",
+}
+OTHER_FAULTS = {
     "second process": "another training on the same folder at the same time",
     "lower budget": "the budget is lowered between two steps, to one that suffices or not",
 }
+KINDS = {**DRIVE_FAULTS, **OTHER_FAULTS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one run."""
+
+    verdict: str
+    """As in the module's docstring."""
+    digest: str
+    """Of all that is left behind; empty where the run did not end."""
+    has_struck: bool
+    """The fault happened: a run may have fewer transfers than the number drawn."""
 
 
 def main() -> int:
@@ -58,11 +74,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--per-kind", type=int, default=20)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(_one_batch(json.loads(given.one), given.folder)))
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(_one_batch(json.loads(arguments.one), arguments.folder)))
         return 0
-    return _campaign(given.folder, given.per_kind)
+    return _campaign(arguments.folder, arguments.per_kind)
 
 
 def _campaign(folder: Path, per_kind: int) -> int:
@@ -75,58 +91,61 @@ def _campaign(folder: Path, per_kind: int) -> int:
         if done.returncode:
             print(f"{kind}: ended by {done.returncode}: {done.stderr[-500:]}", file=sys.stderr)
     print("| fault | what happens | injected | survived | detected | wrong |\n|---|---|---|---|---|---|")
-    for kind, found in [*rows.items(), ("all", sum(rows.values(), Counter()))]:
-        counts = (found.total(), found["survived"], found["detected"], found["wrong"])
+    for kind, verdicts in [*rows.items(), ("all", sum(rows.values(), Counter()))]:
+        counts = (verdicts.total(), verdicts["survived"], verdicts["detected"], verdicts["wrong"])
         print(f"| {kind} | {KINDS.get(kind, '')} | {' | '.join(map(str, counts))} |")
-    return int(any(found["wrong"] for found in rows.values()))
+    return int(any(verdicts["wrong"] for verdicts in rows.values()))
 
 
 def _one_batch(what: tuple[str, int], folder: Path) -> list[str]:
-    """Run one kind so many times in this process; its outcomes."""
+    """Run one kind so many times in this process; its verdicts."""
     kind, times = what
-    _measure_the_drive_once(folder)
-    _, expected = _train(None, random.Random(0), folder)
-    outcomes: list[str] = []
-    seed = 0
-    while len(outcomes) < times:
-        _state.struck = kind in ("second process", "lower budget")
-        outcome, digest = _train(kind, random.Random(seed), folder)
-        seed += 1
-        if _state.struck:  # else the run had fewer transfers than the number drawn
-            outcomes.append("wrong" if outcome == "survived" and digest != expected else outcome)
-    return outcomes
-
-
-def _measure_the_drive_once(folder: Path) -> None:
-    rates = measure_drive([folder])
-    training_module.measure_drive = lambda _: rates
-
-
-def _train(kind: str | None, dice: random.Random, folder: Path) -> tuple[str, str]:
-    """Train once; without a kind, without tmtrain. Return the outcome and a digest of all that is left."""
     torch.set_num_threads(1)
+    machine = host_machine(
+        measure_drive([folder])
+    )  # once: measuring in each run would take longer than the run
+    expected = _digest_without_tmtrain()
+    verdicts: list[str] = []
+    seed = 0
+    while len(verdicts) < times:
+        outcome = _train(kind, random.Random(seed), folder, machine)
+        seed += 1
+        if outcome.has_struck:
+            is_wrong = outcome.verdict == "survived" and outcome.digest != expected
+            verdicts.append("wrong" if is_wrong else outcome.verdict)
+    return verdicts
+
+
+def _digest_without_tmtrain() -> str:
     model, optimizer, step = _perceptron()
-    if kind is None:
-        return "survived", _digest([step(n) for n in range(STEPS)], model, optimizer)
-    undo = _inject(kind, dice)
+    return _digest([step(n) for n in range(STEPS)], model, optimizer)
+
+
+def _train(kind: str, dice: random.Random, folder: Path, machine: Machine) -> Outcome:
+    """Train once with one fault of this kind."""
+    model, optimizer, step = _perceptron()
+    faulty = [Fault(kind=name, at=dice.randrange(TRANSFERS)) for name in DRIVE_FAULTS if name == kind]
     losses: list[float] = []
-    try:
-        with train(model, optimizer, step, budget_bytes=BUDGET, flash=folder) as training:
-            _state.armed = True
-            for number in range(STEPS):
-                if kind == "lower budget" and number == 2:
-                    training.budget_bytes = dice.choice([5 << 20, 4 << 20, 2 << 20])
-                losses.append(training.step(number))
-            _state.armed = False
-    except TmtrainError:
-        return "detected", ""
-    except Exception as error:
-        print(repr(error), file=sys.stderr)
-        return "wrong", ""
-    finally:
-        _state.armed = False
-        undo()
-    return "survived", _digest(losses, model, optimizer)
+    beside = _second_process() if kind == "second process" else nullcontext()
+    verdict = digest = ""
+    with beside, faults(dice=dice) as drive:
+        try:
+            with train(
+                model, optimizer, step, budget_bytes=BUDGET, flash=folder, machine=machine
+            ) as training:
+                drive.inject(*faulty)  # taking in the model, and the end, are not what is tested
+                for number in range(STEPS):
+                    if kind == "lower budget" and number == 2:
+                        training.budget_bytes = dice.choice([5 << 20, 4 << 20, 2 << 20])
+                    losses.append(training.step(number))
+                drive.mend()
+            verdict, digest = "survived", _digest(losses, model, optimizer)
+        except TmtrainError:
+            verdict = "detected"
+        except Exception as error:
+            print(repr(error), file=sys.stderr)
+            verdict = "wrong"
+    return Outcome(verdict=verdict, digest=digest, has_struck=bool(drive.struck) or kind in OTHER_FAULTS)
 
 
 def _perceptron() -> tuple[nn.Module, torch.optim.Optimizer, Callable[[int], float]]:
@@ -153,78 +172,8 @@ def _digest(losses: list[float], model: nn.Module, optimizer: torch.optim.Optimi
     return digest.hexdigest()
 
 
-@dataclass
-class _State:
-    armed: bool = False
-    """Faults may happen: taking in the model, and the end, are not what is tested."""
-    struck: bool = False
-    """One has happened."""
-
-
-_state = _State()
-
-
-def _inject(kind: str, dice: random.Random) -> Callable[[], None]:
-    """Put the fault in the way of the one transfer; return how to take it away."""
-    if kind in ("second process", "lower budget"):
-        return _second_process() if kind == "second process" else lambda: None
-    write, read, left = os.pwrite, os.preadv, [dice.randrange(TRANSFERS)]
-
-    def struck() -> bool:
-        left[0] -= _state.armed
-        strikes = _state.armed and left[0] == -1
-        _state.struck |= strikes
-        return strikes
-
-    def bad_write(file: int, data: memoryview, at: int) -> int:
-        if kind in _ON_READ or not struck():
-            return write(file, data, at)
-        return _bad_write(kind, file, data, at, write)
-
-    def bad_read(file: int, into: list[memoryview], at: int) -> int:
-        if kind not in _ON_READ or not struck():
-            return read(file, into, at)
-        return _bad_read(kind, file, into, at, read, dice)
-
-    os.pwrite, os.preadv = bad_write, bad_read  # pyright: ignore[reportAttributeAccessIssue]
-
-    def undo() -> None:
-        os.pwrite, os.preadv = write, read
-
-    return undo
-
-
-_ON_READ = ("short read", "EIO on read", "flipped bit", "truncated file")
-
-
-def _bad_write(kind: str, file: int, data: memoryview, at: int, write: Callable[..., int]) -> int:
-    half = max(4096, len(data) // 2 // 4096 * 4096)
-    if kind == "short write":
-        return write(file, data[:half], at)
-    if kind == "torn write":
-        write(file, data[:half], at)
-        return len(data)
-    if kind == "lost write":
-        return len(data)
-    raise OSError(errno.ENOSPC if kind == "full disk" else errno.EIO, "injected")
-
-
-def _bad_read(
-    kind: str, file: int, into: list[memoryview], at: int, read: Callable[..., int], dice: random.Random
-) -> int:
-    if kind == "EIO on read":
-        raise OSError(errno.EIO, "injected")
-    if kind == "short read":
-        return read(file, [into[0][:4096]], at)
-    if kind == "truncated file":
-        os.ftruncate(file, 0)
-    done = read(file, into, at)
-    if kind == "flipped bit":
-        into[0][dice.randrange(len(into[0]))] ^= 1 << dice.randrange(8)
-    return done
-
-
-def _second_process() -> Callable[[], None]:
+@contextmanager
+def _second_process() -> Generator[None]:
     """Start another training beside this one."""
     script = (
         "import sys, torch, tmtrain\n"
@@ -236,12 +185,9 @@ def _second_process() -> Callable[[], None]:
         "    for _ in range(8): training.step()\n"
     )
     other = subprocess.Popen([sys.executable, "-c", script, sys.argv[1]])
-
-    def end() -> None:
-        if other.wait():
-            raise SystemExit("the second process failed")
-
-    return end
+    yield
+    if other.wait():
+        raise SystemExit("the second process failed")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`tmtrain.train` keeps what the user has, knows steps again, and refuses what it cannot do, with the reason."""
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from tmtrain import train
 from tmtrain.errors import InputError
 from tmtrain.runtime.host.drive import DriveRates
 from tmtrain.runtime.host.host import host_machine
-from tmtrain.runtime.tier.flash import FlashFile
+from tmtrain.runtime.tier.local_drive import LocalDrive, drives_from
+from tmtrain.testing import Fault, faults
 
 MIB = 1 << 20
 WIDTH = 512
@@ -269,23 +269,29 @@ def test_a_step_may_be_a_block_of_the_users_own_loop(tmp_path: Path) -> None:
     assert losses == expected
 
 
-def test_a_measured_host_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(_: tuple[Path, ...]) -> None:
-        raise AssertionError("measured")
+def test_a_measured_host_is_not_measured_again(tmp_path: Path) -> None:
+    opened: list[Path] = []
 
-    monkeypatch.setattr("tmtrain.runtime.training.session.measure_drive", measure)
+    def open_drive(folder: Path) -> LocalDrive:
+        opened.append(folder)
+        return LocalDrive()
+
     kept = small_training("gpt2")
     host = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
-    with train(
-        kept.model, kept.optimizer, kept.step, budget_bytes=9 * MIB, flash=tmp_path, machine=host
-    ) as training:
+    with (
+        drives_from(open_drive),
+        train(
+            kept.model, kept.optimizer, kept.step, budget_bytes=9 * MIB, flash=tmp_path, machine=host
+        ) as training,
+    ):
         for number in range(3):
             training.step(kept.batches(number))
         assert training.planned_step is not None
         assert training.planned_step.machine is host
+    assert opened == [tmp_path]  # for the run; measuring would open it once more
 
 
-def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path) -> None:
     """From the sixth step on every block takes 20 ms longer; two at a time, the drive moves 100 MiB/s at most."""
     model = torch.nn.Sequential(*(torch.nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(16)))
     optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
@@ -295,24 +301,21 @@ def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path, monkeypatch:
         optimizer.step()
         optimizer.zero_grad()
 
-    write, read = FlashFile.write, FlashFile.read
-
-    def late(move: Callable[..., None]) -> Callable[..., None]:
-        def moved(flash: FlashFile, block: memoryview, *, offset: int) -> None:
-            time.sleep(0.02)
-            move(flash, block, offset=offset)
-
-        return moved
-
+    late = (
+        Fault(kind="slow write", times=None, seconds=0.02),
+        Fault(kind="slow read", times=None, seconds=0.02),
+    )
     rates: list[float] = []
-    with train(model, optimizer, step, budget_bytes=12 * MIB, flash=tmp_path) as training:
+    with (
+        faults() as drive,
+        train(model, optimizer, step, budget_bytes=12 * MIB, flash=tmp_path) as training,
+    ):
         for number in range(8):
             if number == 5:
-                monkeypatch.setattr(FlashFile, "write", late(write))
-                monkeypatch.setattr(FlashFile, "read", late(read))
+                drive.inject(*late)
             training.step()
             if training.planned_step is not None:
                 rates.append(training.planned_step.machine.shared_bytes_per_s)
-        monkeypatch.undo()
+        drive.mend()
     assert rates[-1] <= 100 * MIB
     assert [step.how for step in training.result.steps[-3:]] == ["planned"] * 3

@@ -1,11 +1,11 @@
 """The flash file and the pages: what was written comes back, what is damaged or absent is never read."""
 
-import errno
-import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tmtrain.errors import FlashError, InputError
 from tmtrain.runtime.tier.flash import FlashFile
 from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, interior, page_in, page_out, view
+from tmtrain.testing import Fault, FaultKind, FaultyDrive, faults
 
 MIB = 1 << 20
 
@@ -25,11 +26,17 @@ def _block(seed: int, pages: int = 4) -> tuple[NDArray[np.uint8], Span]:
 
 
 @pytest.fixture
-def flash(tmp_path: Path) -> FlashFile:
+def drive() -> Iterator[FaultyDrive]:
+    with faults() as drive:
+        yield drive
+
+
+@pytest.fixture
+def flash(tmp_path: Path, drive: FaultyDrive) -> FlashFile:
     return FlashFile(tmp_path, size_bytes=MIB)
 
 
-def test_pages_given_back_are_filled_again_in_place(flash: FlashFile) -> None:
+def test_pages_that_were_paged_out_are_filled_in_place(flash: FlashFile) -> None:
     array, span = _block(1)
     before, address = array.copy(), array.ctypes.data
     flash.write(view(span), offset=0)
@@ -77,20 +84,14 @@ def test_the_room_is_taken_at_once_and_given_back(tmp_path: Path) -> None:
     flash.close()
 
 
-def test_a_flipped_bit_is_found(flash: FlashFile) -> None:
+@pytest.mark.parametrize("kind", ["flipped bit", "lost write", "torn write"])
+def test_what_is_not_what_was_written_is_found(flash: FlashFile, drive: FaultyDrive, kind: FaultKind) -> None:
     _keep, span = _block(3)
+    drive.inject(Fault(kind=kind))
     flash.write(view(span), offset=0)
-    os.pwrite(flash._file, _flipped(bytes(view(span))), 0)  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(FlashError, match="not what was written"):
         flash.read(view(span), offset=0)
-
-
-def _flipped(data: bytes) -> mmap.mmap:
-    """A copy on pages of its own, as direct access wants it, with one bit changed."""
-    copy = mmap.mmap(-1, len(data))
-    copy[:] = data
-    copy[100] ^= 1
-    return copy
+    assert [fault.kind for fault in drive.struck] == [kind]
 
 
 def test_what_another_block_wrote_there_is_not_taken_for_ours(flash: FlashFile) -> None:
@@ -102,41 +103,36 @@ def test_what_another_block_wrote_there_is_not_taken_for_ours(flash: FlashFile) 
         flash.read(view(first), offset=0)
 
 
-def test_a_file_cut_short_under_us_is_found(flash: FlashFile) -> None:
+def test_a_file_cut_short_under_us_is_found(flash: FlashFile, drive: FaultyDrive) -> None:
     _keep, span = _block(7)
     flash.write(view(span), offset=PAGE_BYTES)
-    os.ftruncate(flash._file, 2 * PAGE_BYTES)  # pyright: ignore[reportPrivateUsage]
+    drive.inject(Fault(kind="truncated file"))
     with pytest.raises(FlashError, match="truncated"):
         flash.read(view(span), offset=PAGE_BYTES)
 
 
 @pytest.mark.parametrize("verb", ["write", "read"])
-def test_an_error_of_the_drive_names_place_and_reason(
-    flash: FlashFile, verb: str, monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_the_drive_names_address_and_reason(
+    flash: FlashFile, drive: FaultyDrive, verb: Literal["write", "read"]
 ) -> None:
     _keep, span = _block(8)
     flash.write(view(span), offset=0)
-
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "pwrite" if verb == "write" else "preadv", refuse)
+    drive.inject(Fault(kind="EIO on write" if verb == "write" else "EIO on read"))
     with pytest.raises(
         FlashError, match=rf"cannot {verb} 16.00 KiB at 0 B of the file in .*Input/output error"
     ):
         getattr(flash, verb)(view(span), offset=0)
 
 
-def test_short_reads_and_writes_are_carried_on(flash: FlashFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_reads_and_writes_are_carried_on(flash: FlashFile, drive: FaultyDrive) -> None:
     array, span = _block(9)
     before = array.copy()
-    write, read = os.pwrite, os.preadv
-    monkeypatch.setattr(os, "pwrite", lambda file, data, at: write(file, data[:PAGE_BYTES], at))
-    monkeypatch.setattr(os, "preadv", lambda file, into, at: read(file, [into[0][:PAGE_BYTES]], at))
+    drive.inject(Fault(kind="short write", times=None), Fault(kind="short read", times=None))
     flash.write(view(span), offset=0)
     view(span)[:] = bytes(span.length)
     flash.read(view(span), offset=0)
     assert np.array_equal(array, before)
+    assert len(drive.struck) >= 6  # four pages: one by one in, and by halves out
 
 
 def test_a_drive_that_is_too_full_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Several drives are one: what was written comes back, each takes its share, and one that fails is named."""
 
-import errno
 import os
 import random
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,18 +14,60 @@ from numpy.typing import NDArray
 from tmtrain.errors import FlashError, InputError
 from tmtrain.runtime.host.drive import measure_drive
 from tmtrain.runtime.tier.flash import FlashFile
+from tmtrain.runtime.tier.local_drive import drives_from
 from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, interior, view
 from tmtrain.runtime.tier.stripes import STRIPE_BYTES, Stripes, capacity_bytes, check_rooms, open_flash
+from tmtrain.testing import Fault, FaultyDrive, faults
 
 MIB = 1 << 20
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    made = [tmp_path / name for name in ("one", "two", "three")]
-    for folder in made:
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
         folder.mkdir()
-    return made
+    return folders
+
+
+class _RecordingDrive(FaultyDrive):
+    """The drive behind one folder, and what it was asked for."""
+
+    def __init__(self, folder: str, written: list[tuple[str, int, int]]) -> None:
+        super().__init__()
+        self.folder = folder
+        self.written = written
+        """Folder, offset and bytes; all drives share it."""
+        self.file: int | None = None
+        """The last one that took room."""
+
+    def write(self, file: int, data: memoryview, *, offset: int) -> int:
+        self.written.append((self.folder, offset, len(data)))
+        return super().write(file, data, offset=offset)
+
+    def allocate(self, file: int, *, offset: int, size_bytes: int) -> None:
+        self.file = file
+        super().allocate(file, offset=offset, size_bytes=size_bytes)
+
+    @property
+    def taken_mib(self) -> int:
+        """Of the drive, for the file."""
+        assert self.file is not None
+        return os.fstat(self.file).st_blocks * 512 // MIB
+
+
+@pytest.fixture
+def drives() -> Iterator[list[_RecordingDrive]]:
+    """The drives that are opened during the test, in order."""
+    opened: list[_RecordingDrive] = []
+    written: list[tuple[str, int, int]] = []
+
+    def open_drive(folder: Path) -> _RecordingDrive:
+        opened.append(_RecordingDrive(folder.name, written))
+        return opened[-1]
+
+    with drives_from(open_drive):
+        yield opened
 
 
 def _room(size: int) -> tuple[NDArray[np.uint8], Span]:
@@ -33,30 +76,21 @@ def _room(size: int) -> tuple[NDArray[np.uint8], Span]:
     return array, Span(interior(Span(array.ctypes.data, array.nbytes)).address, size)
 
 
-def _files(stripes: Stripes) -> list[FlashFile]:
-    return stripes._files  # pyright: ignore[reportPrivateUsage]
-
-
-def _on_drive(file: FlashFile) -> int:
-    """Bytes that are allocated for it."""
-    return os.fstat(file._file).st_blocks * 512  # pyright: ignore[reportPrivateUsage]
-
-
-@pytest.mark.parametrize("drives", [2, 3])
-def test_what_was_written_anywhere_comes_back(drives: int, folders: list[Path]) -> None:
-    """Pieces of random sizes side by side, in any order; then some of them anew."""
-    dice = random.Random(drives)
-    stripes = Stripes(folders[:drives], size_bytes=20 * MIB)
+@pytest.mark.parametrize("num_drives", [2, 3])
+def test_what_was_written_anywhere_comes_back(num_drives: int, folders: list[Path]) -> None:
+    """Runs of random sizes side by side, in any order; then some of them anew."""
+    dice = random.Random(num_drives)
+    stripes = Stripes(folders[:num_drives], size_bytes=20 * MIB)
     edges = [0, *sorted(dice.sample(range(1, 20 * MIB // PAGE_BYTES), 24)), 20 * MIB // PAGE_BYTES]
-    places = [(at * PAGE_BYTES, (end - at) * PAGE_BYTES) for at, end in pairwise(edges)]
-    assert max(size for _, size in places) > 2 * STRIPE_BYTES  # some pieces go round
+    runs = [(at * PAGE_BYTES, (end - at) * PAGE_BYTES) for at, end in pairwise(edges)]
+    assert max(size for _, size in runs) > 2 * STRIPE_BYTES  # some go round
     content: dict[int, bytes] = {}
-    for offset, size in [*dice.sample(places, len(places)), *dice.sample(places, 8)]:
+    for offset, size in [*dice.sample(runs, len(runs)), *dice.sample(runs, 8)]:
         _keep, span = _room(size)
         content[offset] = dice.randbytes(size)
         view(span)[:] = content[offset]
         stripes.write(view(span), offset=offset)
-    for offset, size in dice.sample(places, len(places)):
+    for offset, size in dice.sample(runs, len(runs)):
         _keep, span = _room(size)
         stripes.read(view(span), offset=offset)
         assert bytes(view(span)) == content[offset]
@@ -70,27 +104,21 @@ def test_one_folder_is_a_plain_file(folders: list[Path]) -> None:
     assert flash.size_bytes == PAGE_BYTES
 
 
-def test_each_drive_holds_its_share_only(folders: list[Path]) -> None:
+def test_each_drive_holds_its_share_only(folders: list[Path], drives: list[_RecordingDrive]) -> None:
     stripes = Stripes(folders, size_bytes=7 * MIB)
-    assert [_on_drive(file) // MIB for file in _files(stripes)] == [3, 3, 3]
+    assert [drive.taken_mib for drive in drives] == [3, 3, 3]
     assert stripes.size_bytes == 9 * MIB
     assert [list(folder.iterdir()) for folder in folders] == [[], [], []]
     stripes.close()
 
 
 def test_neighbouring_stripes_are_on_different_drives(
-    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], drives: list[_RecordingDrive]
 ) -> None:
     stripes = Stripes(folders, size_bytes=6 * MIB)
-    written: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(
-        FlashFile,
-        "write",
-        lambda file, data, *, offset: written.append((file.folder.name, offset, len(data))),
-    )
     _keep, span = _room(3 * MIB)
     stripes.write(view(span), offset=MIB + PAGE_BYTES)
-    assert written == [
+    assert drives[0].written == [
         ("two", PAGE_BYTES, MIB - PAGE_BYTES),
         ("three", 0, MIB),
         ("one", MIB, MIB),
@@ -99,32 +127,22 @@ def test_neighbouring_stripes_are_on_different_drives(
 
 
 def test_a_flipped_bit_on_one_drive_is_found_and_the_drive_is_named(folders: list[Path]) -> None:
-    stripes = Stripes(folders, size_bytes=6 * MIB)
+    with faults(folder=folders[1]) as two:
+        stripes = Stripes(folders, size_bytes=6 * MIB)
     _keep, span = _room(MIB)
     stripes.write(view(span), offset=MIB // 2)  # half on the first drive, half on the second
-    other, damaged = _room(PAGE_BYTES)
-    other[:] = 1
-    os.pwrite(_files(stripes)[1]._file, view(damaged), 0)  # pyright: ignore[reportPrivateUsage]
+    two.inject(Fault(kind="flipped bit"))
     with pytest.raises(FlashError, match="/two are not what was written"):
         stripes.read(view(span), offset=MIB // 2)
 
 
 @pytest.mark.parametrize("verb", ["write", "read"])
-def test_a_drive_that_refuses_is_named(
-    verb: str, folders: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stripes = Stripes(folders, size_bytes=6 * MIB)
+def test_a_drive_that_refuses_is_named(verb: Literal["write", "read"], folders: list[Path]) -> None:
+    with faults(folder=folders[2]) as three:
+        stripes = Stripes(folders, size_bytes=6 * MIB)
     _keep, span = _room(3 * MIB)
     stripes.write(view(span), offset=0)
-    bad, call = _files(stripes)[2]._file, "pwrite" if verb == "write" else "preadv"  # pyright: ignore[reportPrivateUsage]
-    well = getattr(os, call)
-
-    def refuse(file: int, data: object, at: int) -> int:
-        if file == bad:
-            raise OSError(errno.EIO, "Input/output error")
-        return well(file, data, at)
-
-    monkeypatch.setattr(os, call, refuse)
+    three.inject(Fault(kind="EIO on write" if verb == "write" else "EIO on read"))
     with pytest.raises(FlashError, match=rf"cannot {verb} .* of the file in .*/three: Input/output error"):
         getattr(stripes, verb)(view(span), offset=0)
 
@@ -143,24 +161,17 @@ def test_it_grows_and_what_was_there_stays(folders: list[Path]) -> None:
 
 
 def test_a_drive_that_cannot_grow_is_named_and_nobody_counts_on_it(
-    folders: list[Path], monkeypatch: pytest.MonkeyPatch
+    folders: list[Path], drives: list[_RecordingDrive]
 ) -> None:
     stripes = Stripes(folders, size_bytes=3 * MIB)
-    full, take = _files(stripes)[1]._file, os.posix_fallocate  # pyright: ignore[reportPrivateUsage]
-
-    def refuse(file: int, at: int, size: int) -> None:
-        if file == full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        take(file, at, size)
-
-    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    drives[1].inject(Fault(kind="no room", times=None))
     with pytest.raises(FlashError, match=r"/two has no room for 2.00 MiB, 1.00 MiB are taken \(No space"):
         stripes.grow(6 * MIB)
     assert stripes.size_bytes == 3 * MIB
-    monkeypatch.undo()
+    drives[1].mend()
     stripes.grow(6 * MIB)
     assert stripes.size_bytes == 6 * MIB
-    assert [_on_drive(file) // MIB for file in _files(stripes)] == [2, 2, 2]
+    assert [drive.taken_mib for drive in drives] == [2, 2, 2]
 
 
 def test_a_folder_that_cannot_serve_leaves_nothing_open_on_the_others(folders: list[Path]) -> None:

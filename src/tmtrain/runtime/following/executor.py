@@ -19,8 +19,9 @@ from tmtrain.runtime.following.fingerprint import START, mixed
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.following.schedule import ScheduledMove
 from tmtrain.runtime.result import How
+from tmtrain.runtime.tier.eviction import least_recently_used
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, ManagedStorage, TierBlock
-from tmtrain.runtime.tier.tier import Tier, least_recently_used
+from tmtrain.runtime.tier.tier import Tier
 
 _UNKNOWN = ""
 """Stands in fingerprints for storages that the recorded step does not know."""

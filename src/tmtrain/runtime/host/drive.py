@@ -13,11 +13,11 @@ from tmtrain.runtime.tier.mover import NUM_THREADS, Direction, Job, Moved, Mover
 from tmtrain.runtime.tier.stripes import open_flash
 
 PROBE_BLOCKS = 64
-"""Of each direction and drive: enough to fill a small cache of it, and a moment even on a slow one."""
+"""Of each direction and drive: enough to fill a small cache of it, and soon over even on a slow one."""
 LEAST_AT_FULL_LOAD = 16 * BLOCK_BYTES
 """Passed while every thread was busy, before anything is said of the drive's rate."""
 _FIRST = BLOCK_BYTES // 2
-"""Place of the first block: as in a run, blocks lie across the edges of stripes."""
+"""Flash address of the first block: as in a run, blocks lie across the edges of stripes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def measure_drive(folders: Sequence[Path], *, blocks: int = PROBE_BLOCKS) -> Dri
     flash = open_flash(folders, size_bytes=_FIRST + 2 * blocks * BLOCK_BYTES)
     mover = Mover(flash, num_threads=NUM_THREADS * len(folders))
     memory = mmap.mmap(-1, 2 * blocks * BLOCK_BYTES)
-    # The pages are there before the clock runs.
+    # The pages are there before the clock runs: to have them for the first time takes longer than to read into them.
     memory[:: mmap.PAGESIZE] = bytes(len(memory) // mmap.PAGESIZE)
     view = memoryview(memory)
     try:
@@ -54,18 +54,15 @@ def measure_drive(folders: Sequence[Path], *, blocks: int = PROBE_BLOCKS) -> Dri
     finally:
         mover.close()
         flash.close()
-    faster, both = max(read, write), read + write
-    return DriveRates(
-        read_bytes_per_s=read, write_bytes_per_s=write, shared_bytes_per_s=min(max(shared, faster), both)
-    )
+    # Noise may put the rate of both outside of what a machine file allows.
+    shared = min(max(shared, read, write), read + write)
+    return DriveRates(read_bytes_per_s=read, write_bytes_per_s=write, shared_bytes_per_s=shared)
 
 
 def slowness(moved: Moved, *, since: Moved, machine: Machine) -> float | None:
     """Return how many times as long as `machine` says the drive took at full load; None if that was too rare to tell."""
-    bytes_in, bytes_out = (
-        moved.full_bytes_in - since.full_bytes_in,
-        moved.full_bytes_out - since.full_bytes_out,
-    )
+    bytes_in = moved.full_bytes_in - since.full_bytes_in
+    bytes_out = moved.full_bytes_out - since.full_bytes_out
     if bytes_in + bytes_out < LEAST_AT_FULL_LOAD:
         return None
     expected_s = channel_seconds(machine, bytes_in=int(bytes_in), bytes_out=int(bytes_out))
@@ -82,8 +79,8 @@ def _rate(mover: Mover, memory: memoryview, work: Sequence[tuple[Direction, rang
             deadline=n,
             done=lambda _: None,
         )
-        for direction, places in work
-        for n in places
+        for direction, numbers in work
+        for n in numbers
     ]
     half = len(jobs) // len(work)
     began = time.perf_counter()

@@ -18,6 +18,7 @@ _SIDE = 1024
 _LARGE, _SMALL = 1 << 24, 1 << 16
 """Elements of fp32 that no cache holds, and that every one does."""
 _TRIES = 5
+_BEST = f"measured on this host, best of {_TRIES}"
 _ARRAY = 16
 """Rows and columns of the one array that stands for the matrix unit; its clock is what gives the measured rate."""
 _CACHE_BYTES = 32 << 20
@@ -69,56 +70,77 @@ def measure_host(folders: Sequence[Path]) -> HostRates:
 def machine_text(rates: HostRates) -> str:
     """Return a machine file (``docs/machine-format.md``); what was not measured is that of its base, and it says so."""
     date = datetime.now(UTC).date().isoformat()
-
-    def line(key: str, value: float, unit: str, how: str) -> str:
-        said = f'value = {value:.10g}, unit = "{unit}", ' if unit else f"value = {value:.10g}, "
-        return f'{key} = {{ {said}range = [{value:.10g}, {value:.10g}], date = "{date}", source = "{how}" }}'
-
-    drive, best = rates.drive, f"measured on this host, best of {_TRIES}"
-    moved = "measured on this host, as tmtrain moves blocks"
-    clock = rates.matrix_flops_per_s / (2 * _ARRAY**2)
-    cached = min(rates.cache_bytes, rates.memory_bytes // 4)
-    both = drive.read_bytes_per_s + drive.write_bytes_per_s
-    return "\n".join((
+    head = [
         "# This host, by `tmtrain machine measure`. Not measured: energies, endurance, prices, which are the base's.",
         "schema = 1",
         f'base = "{BASE}"',
         f'description = "a host of {rates.threads} threads and its drive, measured {date}; energies, prices of others"',
-        "",
-        "[compute]",
-        line("num_arrays", 1, "", "the processor taken as one matrix unit"),
-        line("array_rows", _ARRAY, "", "assumed"),
-        line("array_columns", _ARRAY, "", "assumed"),
-        line("clock", clock / 1e9, "GHz", f"derived: {best}, fp32 product of side {_SIDE}"),
-        line("fp32_passes", 1, "", "the rate was measured in fp32"),
-        line("vector_ops", rates.vector_ops_per_s / 1e9, "Gop/s", f"{best}, fp32 additions in a cache"),
-        line("transcendental_share", 0.25, "", "assumed"),
-        line("reduction_share", 1, "", "assumed"),
-        line("sram", cached / 2**20, "MiB", "last cache, as the system says it"),
-        "",
-        "[fast]",
-        line("capacity", rates.memory_bytes / 2**30, "GiB", "memory of this host"),
-        line("bandwidth", rates.memory_bytes_per_s / 1e9, "GB/s", f"{best}, fp32 additions in memory"),
-        line("efficiency", 1, "", "the bandwidth was measured"),
-        line("latency", rates.operator_s * 1e6, "us", f"{best}, an operator on one element"),
-        "",
-        "[slow]",
-        'device = "unknown"',
-        line("capacity", max(1, rates.drive_bytes >> 30), "GiB", "file systems of the folders"),
-        line("page", PAGE_BYTES / 1024, "KiB", "of plans for real runs"),
-        line("read_bandwidth", drive.read_bytes_per_s / 1e9, "GB/s", moved),
-        line("write_bandwidth", drive.write_bytes_per_s / 1e9, "GB/s", moved),
-        line("shared_bandwidth", drive.shared_bytes_per_s / 1e9, "GB/s", moved),
-        "",
-        "[link]",
-        line("bandwidth", both / 1e9, "GB/s", "no limit beside the drive's own"),
-        "",
-    ))  # fmt: skip
+    ]
+    tables = {
+        "compute": _compute_lines(rates, date),
+        "fast": _fast_lines(rates, date),
+        "slow": ['device = "unknown"', *_slow_lines(rates.drive, rates.drive_bytes, date)],
+        "link": _link_lines(rates.drive, date),
+    }
+    body = [line for name, lines in tables.items() for line in ("", f"[{name}]", *lines)]
+    return "\n".join((*head, *body, ""))
+
+
+def _compute_lines(rates: HostRates, date: str) -> list[str]:
+    clock_hz = rates.matrix_flops_per_s / (2 * _ARRAY**2)
+    cached_bytes = min(rates.cache_bytes, rates.memory_bytes // 4)  # more would leave no memory to plan for
+    return [
+        _line("num_arrays", 1, "", "the processor taken as one matrix unit", date),
+        _line("array_rows", _ARRAY, "", "assumed", date),
+        _line("array_columns", _ARRAY, "", "assumed", date),
+        _line("clock", clock_hz / 1e9, "GHz", f"derived: {_BEST}, fp32 product of side {_SIDE}", date),
+        _line("fp32_passes", 1, "", "the rate was measured in fp32", date),
+        _line(
+            "vector_ops", rates.vector_ops_per_s / 1e9, "Gop/s", f"{_BEST}, fp32 additions in a cache", date
+        ),
+        _line("transcendental_share", 0.25, "", "assumed", date),
+        _line("reduction_share", 1, "", "assumed", date),
+        _line("sram", cached_bytes / 2**20, "MiB", "last cache, as the system says it", date),
+    ]
+
+
+def _fast_lines(rates: HostRates, date: str) -> list[str]:
+    bandwidth = rates.memory_bytes_per_s / 1e9
+    return [
+        _line("capacity", rates.memory_bytes / 2**30, "GiB", "memory of this host", date),
+        _line("bandwidth", bandwidth, "GB/s", f"{_BEST}, fp32 additions in memory", date),
+        _line("efficiency", 1, "", "the bandwidth was measured", date),
+        _line("latency", rates.operator_s * 1e6, "us", f"{_BEST}, an operator on one element", date),
+    ]
+
+
+def _slow_lines(drive: DriveRates, drive_bytes: int, date: str) -> list[str]:
+    moved = "measured on this host, as tmtrain moves blocks"
+    return [
+        _line("capacity", max(1, drive_bytes >> 30), "GiB", "file systems of the folders", date),
+        _line("page", PAGE_BYTES / 1024, "KiB", "of plans for real runs", date),
+        _line("read_bandwidth", drive.read_bytes_per_s / 1e9, "GB/s", moved, date),
+        _line("write_bandwidth", drive.write_bytes_per_s / 1e9, "GB/s", moved, date),
+        _line("shared_bandwidth", drive.shared_bytes_per_s / 1e9, "GB/s", moved, date),
+    ]
+
+
+def _link_lines(drive: DriveRates, date: str) -> list[str]:
+    both = drive.read_bytes_per_s + drive.write_bytes_per_s
+    return [_line("bandwidth", both / 1e9, "GB/s", "no limit beside the drive's own", date)]
+
+
+def _line(key: str, value: float, unit: str, source: str, date: str) -> str:
+    """Return one constant as machine files have it; nothing is known of its spread, so its range is itself."""
+    number = f'value = {value:.10g}, unit = "{unit}"' if unit else f"value = {value:.10g}"
+    return (
+        f'{key} = {{ {number}, range = [{value:.10g}, {value:.10g}], date = "{date}", source = "{source}" }}'
+    )
 
 
 def _fastest(call: Callable[[], object], *, runs: int = 3) -> float:
     """Return the seconds of one call, the best of a few tries of so many."""
-    call()
+    call()  # the first one may compile, or touch memory for the first time
     tries: list[float] = []
     for _ in range(_TRIES):
         began = time.perf_counter()
@@ -130,5 +152,5 @@ def _fastest(call: Callable[[], object], *, runs: int = 3) -> float:
 
 def _cache_bytes() -> int:
     name = "SC_LEVEL3_CACHE_SIZE"
-    found = os.sysconf(name) if name in os.sysconf_names else 0
-    return found if found > 0 else _CACHE_BYTES
+    size = os.sysconf(name) if name in os.sysconf_names else 0
+    return size if size > 0 else _CACHE_BYTES  # virtual machines say 0

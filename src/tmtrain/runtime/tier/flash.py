@@ -7,19 +7,21 @@ ends, however it ends, and no other process can come upon it.
 import errno
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import xxhash
 
 from tmtrain.errors import FlashError, InputError
+from tmtrain.runtime.tier.local_drive import drive_behind
 from tmtrain.runtime.tier.pages import PAGE_BYTES
 from tmtrain.units import format_bytes
 
 _TMPFS = {"tmpfs", "ramfs"}
+"""File systems whose files are memory."""
 
 
 class Flash(Protocol):
-    """Where blocks go: a `FlashFile`, or several of them."""
+    """Where blocks go: a `FlashFile`, or several of them (`tmtrain.runtime.tier.stripes.open_flash` chooses)."""
 
     @property
     def size_bytes(self) -> int:
@@ -39,12 +41,15 @@ class Flash(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the room back."""
+        """Release the room."""
         ...
 
 
 class FlashFile:
-    """So many bytes of a drive. Offsets and sizes are whole pages, buffers are aligned to pages."""
+    """So many bytes of a drive. Offsets and sizes are whole pages, buffers are aligned to pages: O_DIRECT wants it so.
+
+    The threads of the mover call `read` and `write`, the training thread all else.
+    """
 
     def __init__(self, folder: Path, *, size_bytes: int) -> None:
         """Take the room on the drive.
@@ -59,12 +64,13 @@ class FlashFile:
         self.folder = folder
         self.size_bytes = size_bytes
         self._checksums: dict[int, tuple[int, int]] = {}
-        """Length and digest of what was written last, by offset."""
+        """Length and digest of what was written last, by offset. In memory, so no drive can make them fit."""
         _refuse_memory(folder)
         check_room(folder, size_bytes)
+        self._drive = drive_behind(folder)
         self._file = _open_unnamed(folder)
         try:
-            os.posix_fallocate(self._file, 0, size_bytes)
+            self._drive.allocate(self._file, offset=0, size_bytes=size_bytes)
         except OSError as error:  # someone else was faster
             os.close(self._file)
             raise InputError(
@@ -72,27 +78,28 @@ class FlashFile:
             ) from error
 
     def grow(self, size_bytes: int) -> None:
-        """Take more room on the drive, a little more than asked for, so that it need not be asked again soon.
+        """Take more room on the drive, a quarter more than there is if it can be had, so that it is not asked again soon.
 
         Raises:
             FlashError: the drive has no such room.
         """
-        have, last = self.size_bytes, None
-        for wanted in (max(size_bytes, have + have // 4 // PAGE_BYTES * PAGE_BYTES), size_bytes):
+        have, refusal = self.size_bytes, None
+        generous = have + have // 4 // PAGE_BYTES * PAGE_BYTES
+        for wanted in (max(size_bytes, generous), size_bytes):
             try:
-                os.posix_fallocate(self._file, have, wanted - have)
+                self._drive.allocate(self._file, offset=have, size_bytes=wanted - have)
             except OSError as error:
-                last = error
+                refusal = error
             else:
                 self.size_bytes = wanted
                 return
         raise FlashError(
             f"{self.folder} has no room for {format_bytes(size_bytes)}, {format_bytes(have)} are taken "
-            f"({last and last.strerror}): choose another drive, or give more fast memory",
+            f"({refusal and refusal.strerror}): choose another drive, or give more fast memory",
             folder=self.folder,
             size_bytes=size_bytes,
-            errno=last.errno if last else None,
-        ) from last
+            errno=refusal.errno if refusal else None,
+        ) from refusal
 
     def write(self, data: memoryview, *, offset: int) -> None:
         """Write all of `data`.
@@ -103,8 +110,11 @@ class FlashFile:
         digest = xxhash.xxh3_64_intdigest(data)
         done = 0
         while done < len(data):
-            done += self._checked("write", offset + done, len(data) - done, data[done:])
-        self._checksums[offset] = len(data), digest
+            done += self._transfer("write", data[done:], offset=offset + done)
+        self._checksums[offset] = (
+            len(data),
+            digest,
+        )  # last: what a failed write left does not match the old one
 
     def read(self, into: memoryview, *, offset: int) -> None:
         """Fill `into` with what was written at `offset`, the same length.
@@ -114,8 +124,8 @@ class FlashFile:
         """
         done = 0
         while done < len(into):
-            got = self._checked("read", offset + done, len(into) - done, into[done:])
-            if not got:
+            size = self._transfer("read", into[done:], offset=offset + done)
+            if not size:
                 raise FlashError(
                     f"the file in {self.folder} ends at {format_bytes(offset + done)}: someone has truncated it; "
                     f"training cannot go on from here, restart from the last checkpoint",
@@ -123,7 +133,7 @@ class FlashFile:
                     size_bytes=len(into),
                     offset_bytes=offset + done,
                 )
-            done += got
+            done += size
         if self._checksums.get(offset) != (len(into), xxhash.xxh3_64_intdigest(into)):
             raise FlashError(
                 f"{format_bytes(len(into))} at {format_bytes(offset)} of the file in {self.folder} are not what was "
@@ -134,22 +144,23 @@ class FlashFile:
             )
 
     def close(self) -> None:
-        """Give the room back; a second time does nothing."""
+        """Release the room; a second time does nothing."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
-    def _checked(self, verb: str, offset: int, wanted: int, data: memoryview) -> int:
+    def _transfer(self, direction: Literal["read", "write"], data: memoryview, *, offset: int) -> int:
+        """Return how much of `data` was moved in one call: the system may do less than it is asked for."""
         try:
-            if verb == "write":
-                return os.pwrite(self._file, data, offset)
-            return os.preadv(self._file, [data], offset)
+            if direction == "write":
+                return self._drive.write(self._file, data, offset=offset)
+            return self._drive.read(self._file, data, offset=offset)
         except OSError as error:
             raise FlashError(
-                f"cannot {verb} {format_bytes(wanted)} at {format_bytes(offset)} of the file in {self.folder}: "
+                f"cannot {direction} {format_bytes(len(data))} at {format_bytes(offset)} of the file in {self.folder}: "
                 f"{os.strerror(error.errno or 0)}",
                 folder=self.folder,
-                size_bytes=wanted,
+                size_bytes=len(data),
                 offset_bytes=offset,
                 errno=error.errno,
             ) from error
@@ -174,12 +185,13 @@ def _open_unnamed(folder: Path) -> int:
     try:
         return os.open(folder, flags | os.O_TMPFILE, 0o600)
     except OSError as error:
+        # File systems without O_TMPFILE say the first, kernels that do not know it the second.
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
             raise InputError(_unusable(folder, error)) from error
     named = folder / f".tmtrain-{os.getpid()}-{os.urandom(4).hex()}"
     try:
         file = os.open(named, flags | os.O_CREAT | os.O_EXCL, 0o600)
-        named.unlink()
+        named.unlink()  # the file lives as long as it is open
     except OSError as error:
         named.unlink(missing_ok=True)
         raise InputError(_unusable(folder, error)) from error
@@ -196,14 +208,17 @@ def _unusable(folder: Path, error: OSError) -> str:
 
 def _refuse_memory(folder: Path) -> None:
     """Refuse a file system that lives in memory: what is moved there would stay in memory."""
-    place, kind = Path("/"), ""
     try:
         target = folder.resolve(strict=True)
     except OSError as error:
         raise InputError(f"no such folder: {folder}") from error
+    nearest, kind = Path("/"), ""
     for line in Path("/proc/self/mounts").read_text().splitlines():
-        mount, found = Path(line.split()[1].encode().decode("unicode_escape")), line.split()[2]
-        if target.is_relative_to(mount) and len(mount.parts) >= len(place.parts):
-            place, kind = mount, found
+        _, mount_text, file_system, *_ = line.split()
+        mount = Path(mount_text.encode().decode("unicode_escape"))  # blanks stand there as \040
+        if target.is_relative_to(mount) and len(mount.parts) >= len(
+            nearest.parts
+        ):  # of two on one path, the later holds
+            nearest, kind = mount, file_system
     if kind in _TMPFS:
         raise InputError(f"{folder} is on {kind}, which is memory itself: choose a folder on a drive")

@@ -1,7 +1,11 @@
 """Moves blocks between memory and flash beside the computation: reads first, each lane by deadline.
 
-A few threads are enough: the calls release the interpreter's lock, and blocks of a mebibyte reach the drive's rate with two
-(feasibility.md, B4). An error is kept and raised where the training thread waits for the block.
+A few threads are enough, as the calls release the interpreter's lock. Measured 2026-11-23 (2 virtual CPUs, a virtio drive,
+O_DIRECT, blocks of 1 MiB in order): one thread read at 1.43 GB/s, two at 1.91, four at 1.98; they wrote at 2.14, 2.14 and
+3.02. fio read at 2.59 and wrote at 4.41, with four requests in flight. A matrix product beside two reading threads took
+1.01 to 1.04 times as long, and they read 9 % less.
+
+An error is kept and raised where the training thread waits for the block.
 """
 
 import heapq
@@ -22,7 +26,7 @@ Direction = Literal["in", "out"]
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """One block on its way."""
+    """One block on its way; the mover writes to it until `finished` is set, and nobody after that."""
 
     direction: Direction
     block: memoryview
@@ -34,6 +38,7 @@ class Job:
     error: BaseException | None = None
     finished: threading.Event = field(default_factory=threading.Event)
     started_s: float = 0.0
+    """When a thread took it."""
     full_s_before: float = 0.0
     """`Moved.full_s` when it started."""
 
@@ -62,12 +67,16 @@ class Moved:
 
 
 class Mover:
-    """Threads with one queue."""
+    """Threads with one queue.
+
+    Its own lock guards the queue and the counters, and is never held during a transfer or a callback.
+    """
 
     def __init__(self, flash: Flash, *, num_threads: int = NUM_THREADS) -> None:
         self.moved = Moved()
         self._flash = flash
         self._queue: list[tuple[int, int, int, Job]] = []
+        """A heap by lane, deadline and number: of what is due at once, first come first served."""
         self._number = itertools.count()
         self._changed = threading.Condition()
         self._closing = False
@@ -85,35 +94,35 @@ class Mover:
     def submit(self, job: Job) -> None:
         """Queue `job`; reads go before writes, each by deadline."""
         with self._changed:
-            lane = 0 if job.direction == "in" else 1
+            lane = 0 if job.direction == "in" else 1  # the computation waits for reads, seldom for writes
             heapq.heappush(self._queue, (lane, job.deadline, next(self._number), job))
             self._changed.notify()
 
     def hurry(self, job: Job, *, deadline: int) -> None:
         """Let a queued job go before everything that is due later, writes included."""
         with self._changed:
-            for place, (_, _, number, queued) in enumerate(self._queue):
+            for index, (_, _, number, queued) in enumerate(self._queue):
                 if queued is job:
-                    self._queue[place] = (-1, deadline, number, job)
+                    self._queue[index] = (-1, deadline, number, job)
                     heapq.heapify(self._queue)
                     return
 
     def cancel(self, job: Job) -> None:
         """See to it that `job` is not under way: take it off the queue, or wait for its end, whatever that is."""
         with self._changed:
-            left = [entry for entry in self._queue if entry[3] is not job]
-            if len(left) < len(self._queue):
-                self._queue = left
+            others = [entry for entry in self._queue if entry[3] is not job]
+            if len(others) < len(self._queue):
+                self._queue = others
                 heapq.heapify(self._queue)
                 job.finished.set()
         job.finished.wait()
 
     def close(self) -> None:
-        """End what is under way, drop what is queued, and wait for the threads."""
+        """End what is under way, cancel what is queued, and wait for the threads."""
         with self._changed:
             self._closing = True
             for *_, job in self._queue:
-                job.finished.set()
+                job.finished.set()  # or whoever waits for it would wait for ever
             self._queue.clear()
             self._changed.notify_all()
         for thread in self._threads:
@@ -144,7 +153,7 @@ class Mover:
         finally:
             with self._changed:
                 self._carry(-1)
-            job.finished.set()
+            job.finished.set()  # last: whoever waits finds the error, the state and the counters
 
     def _carry(self, change: int) -> float:
         """Count blocks under way, and the seconds in which there are as many as threads; return the time."""
@@ -158,6 +167,7 @@ class Mover:
         with self._changed:
             lasted_s = self._carry(0) - job.started_s
             size, moved = len(job.block), self.moved
+            # A block is taken to have gone at an even pace: this share of it while every thread was busy.
             at_full = size * (moved.full_s - job.full_s_before) / lasted_s if lasted_s > 0 else 0.0
             if job.direction == "in":
                 moved.bytes_in += size

