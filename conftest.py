@@ -26,7 +26,9 @@ settings.register_profile("ci", _common, derandomize=True, database=None, max_ex
 settings.register_profile("thorough", _common, max_examples=200)
 settings.load_profile("ci")  # `--hypothesis-profile=thorough`, which is read later, wins
 
-_COMPILES_FLASH = re.compile(r"simulation/(flash|swapping)/|mqsim|validation/(drives|flash_estimates)|::test_flash")
+_COMPILES_FLASH = re.compile(
+    r"simulation/(flash|swapping)/|mqsim|validation/(drives|flash_estimates)|::test_flash"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
