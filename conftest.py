@@ -7,6 +7,7 @@ more of them, and the tests marked `slow`. See `tests.support.thoroughness`.
 
 import os
 import random
+import re
 import sys
 
 import pytest
@@ -24,6 +25,18 @@ _common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _common, derandomize=True, database=None, max_examples=20)
 settings.register_profile("thorough", _common, max_examples=200)
 settings.load_profile("ci")  # `--hypothesis-profile=thorough`, which is read later, wins
+
+_COMPILES_FLASH = re.compile(
+    r"simulation/(flash|swapping)/|mqsim|validation/(drives|flash_estimates)|::test_flash"
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the flash device: the process that compiles it (Note [Compiled]) then runs all the tests of it.
+
+    pytest-xdist hands out neighbours together, and other processes take work from the end.
+    """
+    items.sort(key=lambda item: _COMPILES_FLASH.search(item.nodeid) is None)
 
 
 @pytest.hookimpl(tryfirst=True)
