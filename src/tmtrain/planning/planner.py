@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
-from tmtrain.lowering.recomputation import insert_recomputations, no_recomputations, places_of_slices
+from tmtrain.lowering.recomputation import insert_recomputations, no_recomputations, positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.parallel import in_parallel
@@ -226,7 +226,7 @@ def _comes_back_early(
 ) -> NDArray[np.bool_]:
     """Gaps between a recomputation and the use of what it made or read: the class keeps them (`tmtrain.planning.programme.certificate`, 3c)."""
     is_recomputation = np.ones(len(longer.slices), bool)
-    is_recomputation[places_of_slices(longer, of=task.timeline)] = False
+    is_recomputation[positions_of_slices(longer, of=task.timeline)] = False
     extent = problem.gaps.extent
     of_unit = np.isin(longer.extents.storage[extent], candidates.unit_storage)
     return is_recomputation[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])

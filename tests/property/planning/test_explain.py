@@ -11,7 +11,7 @@ from tests.support.machines import narrow_machine
 from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.lowering import insert_recomputations
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import plan
@@ -117,7 +117,7 @@ def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) 
     timeline, machine = _step(seed)
     made = plan(timeline, machine=machine)
     longer = insert_recomputations(timeline, made.recomputations, machine=machine)
-    places = places_of_slices(longer, of=timeline)
+    places = positions_of_slices(longer, of=timeline)
     assert len(places) == len(timeline.slices)
     assert np.array_equal(longer.slices.op[places], timeline.slices.op)
     assert np.array_equal(longer.slices.phase[places], timeline.slices.phase)

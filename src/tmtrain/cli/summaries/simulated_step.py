@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.policies import follow
 from tmtrain.simulation import simulate
 
@@ -28,7 +28,7 @@ def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
     decision = follow(planned_step.plan, planned_step.timeline, machine=planned_step.machine)
     result = simulate(decision, machine=planned_step.machine, policy="tmtrain")
     taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    place = places_of_slices(decision.timeline, of=planned_step.timeline)
+    place = positions_of_slices(decision.timeline, of=planned_step.timeline)
     held = held_bytes_out(planned_step, taken_bytes=taken[place])
     return SimulatedStep(
         step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held

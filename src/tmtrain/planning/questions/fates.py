@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import insert_recomputations, places_of_slices
+from tmtrain.lowering.recomputation import insert_recomputations, positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Problem
@@ -64,7 +64,7 @@ class _FateFinder:
         self._plan, self._timeline = plan, timeline
         self._longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
         self._gaps = problem.gaps
-        self._place = places_of_slices(self._longer, of=timeline)
+        self._place = positions_of_slices(self._longer, of=timeline)
         self._order = np.lexsort((self._gaps.start, self._gaps.extent))
         self._stride = len(timeline.slices) + 1
         self._keys = (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.lowering import insert_recomputations
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
@@ -100,7 +100,7 @@ def schedule_of(
 
 def _operators_before(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
     """Return the operator at each slice of the step with recomputations; at a recomputation, the one that it runs before."""
-    place = places_of_slices(longer, of=timeline)
+    place = positions_of_slices(longer, of=timeline)
     following = np.searchsorted(place, np.arange(len(longer.slices)))
     return timeline.slices.op[following].astype(np.int64)
 
