@@ -80,7 +80,7 @@ class Drift:
         lengths = np.diff(np.append(self._first, len(expected)))
         like_its_stretch = expected * np.repeat(np.median(sums, axis=0), lengths)
         own = np.median(steps, axis=0)
-        # A difference of two steps scatters sqrt(2) times as much as one; 0.6745 turns median deviations into standard ones.
+        # A difference of two steps scatters sqrt(2) times as much as one; 0.6745 makes median deviations standard ones.
         jitter = np.median(np.abs(np.diff(_log(steps), axis=0))) / (0.6745 * np.sqrt(2))
         is_jitter = np.abs(_log(own) - _log(like_its_stretch)) <= SCATTER * jitter
         estimate = np.where(is_jitter, like_its_stretch, own)
