@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tmtrain.checking.walk import walk
 from tmtrain.lowering import Recomputations, Timeline, insert_recomputations
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.machine import Machine
 from tmtrain.plans import Bound, Certificate, Plan, Transfers
 
@@ -79,7 +79,7 @@ def dirty_transfer(plan: Plan, timeline: Timeline, machine: Machine) -> int:
 def leaving_after_a_recomputation(plan: Plan, timeline: Timeline, machine: Machine) -> Plan:
     """Return the plan in which a page recomputed leaves once more before it is used."""
     longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
-    recomputations = set(range(len(longer.slices))) - set(places_of_slices(longer, of=timeline).tolist())
+    recomputations = set(range(len(longer.slices))) - set(positions_of_slices(longer, of=timeline).tolist())
     for extent, accesses in enumerate(walk(longer).accesses):
         for made, used in pairwise(accesses):
             if made.slice in recomputations and made.writes and used.needs and used.slice > made.slice + 1:

@@ -9,9 +9,9 @@ from tmtrain.checking.report import Rule, Violation
 class Findings:
     """A list of violations that grows.
 
-    >>> found = Findings()
-    >>> found.add("front", "transfer 3", 2)
-    >>> [violation.rule for violation in found.violations]
+    >>> findings = Findings()
+    >>> findings.add("front", "transfer 3", 2)
+    >>> [violation.rule for violation in findings.violations]
     ['front']
     """
 

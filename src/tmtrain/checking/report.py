@@ -1,4 +1,4 @@
-"""What a check found: the violations, and the bound, value and gap as the checker computes them."""
+"""The report of a check: the violations, and the bound, value and optimality gap as the checker computes them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,11 +29,11 @@ Rule = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One rule broken in one place."""
+    """One rule, broken once."""
 
     rule: Rule
     where: str
-    """What was found where, in one sentence."""
+    """What is wrong where, in one sentence."""
     amount: float
     """By how much, in `unit`."""
     unit: str
@@ -70,7 +70,7 @@ class CheckReport:
 
     @property
     def gap(self) -> float | None:
-        """(value - bound) / bound; None where one of them is missing."""
+        """The optimality gap, (value - bound) / bound; None where one of them is missing."""
         if self.bound is None or self.value is None:
             return None
         return (self.value - self.bound) / self.bound if self.bound else self.value - self.bound

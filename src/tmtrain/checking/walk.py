@@ -1,4 +1,4 @@
-"""The step as the checker walks it: for each extent its accesses, for each access the use that follows."""
+"""The step as the checker walks it: the accesses of each extent, and the access gaps between them."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,7 @@ class Access(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """The stretch between two consecutive accesses, over whose end the content is needed; cyclic."""
+    """An access gap: the stretch between two consecutive accesses, over whose end the content is needed; cyclic."""
 
     extent: int
     start: int

@@ -6,6 +6,15 @@ from tmtrain.lowering.timeline import Accesses, Extents, Frees, Slices, Timeline
 from tmtrain.lowering.verbs import SLICE_SHARE, lower
 
 __all__ = [
-    "SLICE_SHARE", "Accesses", "Extents", "Frees", "Producers", "Recomputations", "Slices", "Timeline", "insert_recomputations", "lower",
+    "SLICE_SHARE",
+    "Accesses",
+    "Extents",
+    "Frees",
+    "Producers",
+    "Recomputations",
+    "Slices",
+    "Timeline",
+    "insert_recomputations",
+    "lower",
     "no_recomputations",
-]  # fmt: skip
+]

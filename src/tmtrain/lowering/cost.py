@@ -27,6 +27,8 @@ from tmtrain.machine import Machine, fast_seconds, matrix_seconds, sram_bytes
 from tmtrain.trace import Trace
 
 FP32_BYTES = 4
+MATRIX_DIMS = ("batch", "m", "n", "k")
+"""Dimensions of a matrix product, in the order of all columns that have one for each."""
 _FUSED_ATTENTION = "_scaled_dot_product_"
 """How the names of operators begin whose scores never leave the chip."""
 
@@ -55,7 +57,7 @@ class Loads:
     vector_class: NDArray[np.int8]
     """A `tmtrain.lowering.vector.VectorClass`."""
     dims: NDArray[np.float64]
-    """batch, m, n, k of the matrix product, shape (rows, 4); 0 without one."""
+    """`MATRIX_DIMS` of the matrix product, shape (rows, 4); 0 without one."""
     products: NDArray[np.float64]
     """How many such products the FLOPs are (backward: several)."""
     is_fp32: NDArray[np.bool_]
@@ -75,6 +77,26 @@ class Loads:
             is_fp32=self.is_fp32[rows],
             measured_s=self.measured_s[rows],
         )
+
+
+def no_loads() -> Loads:
+    """Return the loads of no operators.
+
+    >>> len(no_loads().products)
+    0
+    """
+    nothing = np.zeros(0)
+    return Loads(
+        matrix_flops=nothing,
+        vector_ops=nothing,
+        fast_bytes=nothing,
+        operand_bytes=nothing,
+        vector_class=nothing.astype(np.int8),
+        dims=nothing.reshape(0, len(MATRIX_DIMS)),
+        products=nothing,
+        is_fp32=nothing.astype(np.bool_),
+        measured_s=nothing,
+    )
 
 
 def operator_bytes(trace: Trace) -> NDArray[np.float64]:
@@ -120,7 +142,7 @@ def slice_work(
         loads: Of the operator that each slice is a part of, shape (slices,).
         machine: For rates.
         share: Share of the operator's work that each slice does, shape (slices,); adds up to 1 per operator.
-        dims: Share of batch, m, n and k that the slice's matrix product covers, shape (slices, 4).
+        dims: Share of each of `MATRIX_DIMS` that the slice's matrix product covers, shape (slices, 4).
     """
     compute = machine.compute
     batch, m, n, k = np.ceil(loads.dims * dims).astype(np.int64).T

@@ -43,10 +43,10 @@ def crossing_ratios(
     ratios = np.ones(len(dims))
     is_product = dims.prod(axis=1) > 0
     keys = np.column_stack([dims, itemsize, is_attention])[is_product]
-    shapes, place = np.unique(keys, axis=0, return_inverse=True)
+    shapes, shape_of = np.unique(keys, axis=0, return_inverse=True)
     scratchpad = Scratchpad.of(compute)
     distinct = np.array([_ratio(scratchpad, *shape) for shape in shapes.tolist()])
-    ratios[is_product] = distinct[place.ravel()] if len(distinct) else 1.0
+    ratios[is_product] = distinct[shape_of.ravel()] if len(distinct) else 1.0
     return ratios
 
 

@@ -7,15 +7,12 @@ from tmtrain.lowering.cost import SliceWork
 from tmtrain.lowering.timeline import Slices
 from tmtrain.machine import Machine
 
-COMPONENTS = (
-    "matrix", "vector", "sram", "fast access", "fast background", "static",
-    "flash read", "flash write", "link", "fast side of transfers", "flash idle",
-)  # fmt: skip
-"""Names and order of the energy components, as in results and figures."""
 WORK_COMPONENTS = ("matrix", "vector", "sram", "fast access")
-"""Those of computing."""
+"""Energy of computing."""
 TRANSFER_COMPONENTS = ("flash read", "flash write", "link", "fast side of transfers")
-"""Those of moving bytes between the tiers."""
+"""Energy of moving bytes between the tiers."""
+COMPONENTS = (*WORK_COMPONENTS, "fast background", "static", *TRANSFER_COMPONENTS, "flash idle")
+"""Names and order of the energy components, as in results and figures."""
 
 
 def work_energy_j(work: Slices | SliceWork, *, machine: Machine) -> NDArray[np.float64]:

@@ -91,14 +91,14 @@ def _cut_storages(trace: Trace, runs: PageRuns, page_bytes: int) -> tuple[Extent
     stride = int(pages.max(initial=0)) + 1  # edges of all storages on one axis
     storage = np.array(runs.storage, np.int64)
     base = np.arange(len(pages)) * stride
-    edges = np.unique(np.concatenate([
-        base, base + pages,
-        storage * stride + np.array(runs.first_page, np.int64),
-        storage * stride + np.array(runs.end_page, np.int64),
-    ]))  # fmt: skip
+    run_starts = storage * stride + np.array(runs.first_page, np.int64)
+    run_ends = storage * stride + np.array(runs.end_page, np.int64)
+    edges = np.unique(np.concatenate([base, base + pages, run_starts, run_ends]))
     owner, first = edges[:-1] // stride, edges[:-1] % stride
+    # Between the last page of a storage and the first of the next lies no extent.
     inside = owner == edges[1:] // stride
     owner, first, length = owner[inside], first[inside], np.diff(edges)[inside]
+    # Born late in the step and used early in the next one: it is there when a step ends, like a weight.
     wraps = (trace.storages.death_op <= trace.storages.birth_op) & ~trace.storages.persistent
     extents = Extents(
         storage=owner.astype(np.int32),
@@ -124,11 +124,12 @@ def _merge(
     )
     row, offset = lay_flat(high - low)
     extent = low[row] + offset
+    # Operands of one slice may overlap: whatever any of them does to an extent, the slice does.
     at = np.array(runs.slice, np.int64)[row]
-    key, place = np.unique(at * max(len(extents), 1) + extent, return_inverse=True)
+    key, row_of = np.unique(at * max(len(extents), 1) + extent, return_inverse=True)
     reads, writes = np.zeros(len(key), bool), np.zeros(len(key), bool)
-    np.logical_or.at(reads, place, np.array(runs.reads, bool)[row])
-    np.logical_or.at(writes, place, np.array(runs.writes, bool)[row])
+    np.logical_or.at(reads, row_of, np.array(runs.reads, bool)[row])
+    np.logical_or.at(writes, row_of, np.array(runs.writes, bool)[row])
     return key // max(len(extents), 1), key % max(len(extents), 1), reads, writes
 
 
@@ -158,6 +159,7 @@ def next_slices(
     e, following = extent[order], np.empty(len(at), np.int64)
     is_last = np.concatenate([e[1:] != e[:-1], [True]]) if len(at) else np.zeros(0, bool)
     heads = np.flatnonzero(np.concatenate([[True], e[1:] != e[:-1]])) if len(at) else np.zeros(0, np.int64)
+    # Within an extent the next row is the next access; after the last one, the first one of the next step.
     following[:-1] = order[1:]
     following[is_last] = order[heads]
     result = np.empty(len(at), np.int32)
@@ -171,6 +173,7 @@ def _frees(trace: Trace, extents: Extents, slice_op: NDArray[np.int32]) -> Frees
     extent = np.flatnonzero(dies)
     death = trace.storages.death_op[extents.storage[extent]]
     last_slice = np.searchsorted(slice_op, death) - 1
+    # Dead before the first slice of the step: freed after the last one of the step before, which is this one's last too.
     at = np.where(last_slice < 0, len(slice_op) - 1, last_slice)
     order = np.argsort(at, kind="stable")
     return Frees(

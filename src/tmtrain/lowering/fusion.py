@@ -36,6 +36,7 @@ def fused_bytes(trace: Trace) -> NDArray[np.float64]:
     rows = _rows_that_touch(trace)
     last_use = _last_use(trace, rows)
     saved = np.zeros(len(trace.operators))
+    # Only neighbours: with an operator between them, the result has to wait somewhere, and that is fast memory.
     for maker, user in zip(list(rows)[:-1], list(rows)[1:], strict=True):
         if not trace.operators.is_pointwise[user] or trace.operators.name[user].startswith(_IN_LISTS):
             continue
@@ -48,10 +49,10 @@ def fused_bytes(trace: Trace) -> NDArray[np.float64]:
 
 def _rows_that_touch(trace: Trace) -> dict[int, list[int]]:
     """Return the rows of operands that move bytes, by operator, in order."""
-    found: dict[int, list[int]] = {}
+    rows: dict[int, list[int]] = {}
     for row in np.flatnonzero(trace.operands.reads | trace.operands.writes).tolist():
-        found.setdefault(int(trace.operands.op[row]), []).append(row)
-    return found
+        rows.setdefault(int(trace.operands.op[row]), []).append(row)
+    return rows
 
 
 def _last_use(trace: Trace, rows: dict[int, list[int]]) -> dict[int, int]:
@@ -65,18 +66,23 @@ def _last_use(trace: Trace, rows: dict[int, list[int]]) -> dict[int, int]:
     return {storage: op for storage, op in last.items() if not outlives[storage]}
 
 
-def _taken_up(trace: Trace, made: int, users: list[int], *, last_use: dict[int, int]) -> list[int]:
-    """Return the rows of the user that read what row `made` wrote, if nobody else ever does."""
+def _taken_up(trace: Trace, written: int, users: list[int], *, last_use: dict[int, int]) -> list[int]:
+    """Return the rows of the user that read what row `written` wrote, if nobody else ever does."""
     operands = trace.operands
-    storage = int(operands.storage[made])
+    storage = int(operands.storage[written])
     touching = [row for row in users if operands.storage[row] == storage]
     reading = [row for row in touching if operands.reads[row]]
-    if not operands.writes[made] or not reading or not all(_same(operands, made, row) for row in touching):
+    if (
+        not operands.writes[written]
+        or not reading
+        or not all(_same(operands, written, row) for row in touching)
+    ):
         return []
+    # A result narrower than the operand is a reduction, a wider one a broadcast: their loops are not those of the maker.
     widest = max((prod(operands.shape[row]) for row in users if operands.writes[row]), default=0)
     user = int(operands.op[reading[0]])
     is_over = any(operands.writes[row] for row in touching) or last_use.get(storage) == user
-    return reading if is_over and widest == prod(operands.shape[made]) else []
+    return reading if is_over and widest == prod(operands.shape[written]) else []
 
 
 def _same(operands: Operands, one: int, other: int) -> bool:

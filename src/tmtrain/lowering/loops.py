@@ -59,20 +59,31 @@ class LoopNest:
     """How often the loops are run through."""
 
 
-_ROW_WISE = frozenset({
-    "_softmax", "_safe_softmax", "_softmax_backward_data", "_log_softmax", "_log_softmax_backward_data",
-    "native_layer_norm", "native_layer_norm_backward", "_fused_rms_norm", "_fused_rms_norm_backward", "nll_loss_forward",
-    "nll_loss_backward", "sum", "mean", "amax", "var_mean", "argmax", "gather", "native_dropout", "copy_", "_to_copy",
-    "fill_", "fill", "zero_", "zeros_like", "ones_like", "full_like", "bernoulli_", "normal_", "uniform_",
-    "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "_adaptive_avg_pool2d",
-    "_adaptive_avg_pool2d_backward", "mean_backward", "linalg_vector_norm", "cat", "stack", "constant_pad_nd",
-    "slice_backward", "select_backward", "new_zeros", "new_ones", "zeros", "ones", "full", "masked_fill", "where",
-})  # fmt: skip
-_BATCH_NORM = frozenset({
-    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_functional", "cudnn_batch_norm",
-    "native_batch_norm_backward", "batch_norm_backward", "cudnn_batch_norm_backward", "_batch_norm_with_update",
-})  # fmt: skip
-_EMBEDDING = frozenset({"embedding", "embedding_dense_backward"})
+def names_in(*lines: str) -> frozenset[str]:
+    """Return the names in lines of them.
+
+    >>> sorted(names_in("sum mean", "amax"))
+    ['amax', 'mean', 'sum']
+    """
+    return frozenset(name for line in lines for name in line.split())
+
+
+_ROW_WISE = names_in(
+    "_softmax _safe_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data",
+    "native_layer_norm native_layer_norm_backward _fused_rms_norm _fused_rms_norm_backward",
+    "nll_loss_forward nll_loss_backward native_dropout masked_fill where",
+    "sum mean mean_backward amax var_mean argmax linalg_vector_norm",
+    "gather copy_ _to_copy cat stack constant_pad_nd slice_backward select_backward",
+    "fill_ fill zero_ zeros zeros_like new_zeros ones ones_like new_ones full full_like",
+    "bernoulli_ normal_ uniform_",
+    "max_pool2d_with_indices max_pool2d_with_indices_backward",
+    "_adaptive_avg_pool2d _adaptive_avg_pool2d_backward",
+)
+_BATCH_NORM = names_in(
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional _batch_norm_with_update",
+    "native_batch_norm_backward batch_norm_backward cudnn_batch_norm cudnn_batch_norm_backward",
+)
+_EMBEDDING = names_in("embedding embedding_dense_backward")
 
 
 def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
@@ -137,18 +148,19 @@ def _matrix(trace: Trace, op: int, rows: range) -> LoopNest:
     matrices = [row for row in rows if len(operands.shape[row]) == 2]
     left, right = [row for row in matrices if operands.position[row] < Operands.RESULT][-2:]
     loops: dict[int, tuple[int, int]] = {left: (0, 2), right: (2, 1)}
-    found: list[Operand] = []
+    cut_operands: list[Operand] = []
     for row in rows:
-        if len(operands.shape[row]) != 2:
-            found.append(Operand(row=row, loop=None))
+        if len(operands.shape[row]) != 2:  # the bias of addmm: every slice needs all of it
+            cut_operands.append(Operand(row=row, loop=None))
             continue
         slow_first, slow_second = loops.get(row, (0, 1))
+        # Only along the dimension that varies slowest in memory is a part of a matrix one run of bytes.
         ordered = operands.stride[row][0] >= operands.stride[row][1] or operands.shape[row][1] == 1
         loop = slow_first if ordered else slow_second
         expected = (m, n, k)[loop]
         has = operands.shape[row][0 if ordered else 1]
-        found.append(Operand(row=row, loop=loop if has == expected else None))
-    return LoopNest(trips=(m, n, k), operands=tuple(found), matrix_dims=("m", "n", "k"))
+        cut_operands.append(Operand(row=row, loop=loop if has == expected else None))
+    return LoopNest(trips=(m, n, k), operands=tuple(cut_operands), matrix_dims=("m", "n", "k"))
 
 
 def _leading(
@@ -177,8 +189,8 @@ def _leading(
             follows[row] = order
     shared = min([dims, *follows.values()])
     trip = prod(shape[:shared])
-    found = tuple(Operand(row=row, loop=0 if row in follows and shared else None) for row in rows)
-    return LoopNest(trips=(trip,), operands=found, matrix_dims=matrix_dims)
+    members = tuple(Operand(row=row, loop=0 if row in follows and shared else None) for row in rows)
+    return LoopNest(trips=(trip,), operands=members, matrix_dims=matrix_dims)
 
 
 def _pointwise(operands: Operands, rows: Sequence[int]) -> LoopNest:
@@ -201,8 +213,8 @@ def _agreement(shape: tuple[int, ...], with_shape: tuple[int, ...]) -> int:
     if len(shape) < len(with_shape) and shape == with_shape[len(with_shape) - len(shape) :]:
         return 0
     agree = 0
-    for mine, other in zip(shape, with_shape, strict=False):
-        if mine != other:
+    for size, other in zip(shape, with_shape, strict=False):
+        if size != other:
             break
         agree += 1
     return agree
@@ -213,13 +225,14 @@ def _two_pass(operands: Operands, rows: range) -> LoopNest:
     nest = _leading(
         operands, rows, cut_operands=[row for row in rows if len(operands.shape[row]) == most], most_dims=1
     )
-    found = tuple(
+    # What the operator allocates and cuts is its result, which the second pass makes; statistics come of the first.
+    members = tuple(
         Operand(
             row=o.row, loop=o.loop, first_pass=int(bool(operands.allocates[o.row]) and o.loop is not None)
         )
         for o in nest.operands
     )
-    return LoopNest(trips=nest.trips, operands=found, passes=2 if nest.trips and nest.trips[0] > 1 else 1)
+    return LoopNest(trips=nest.trips, operands=members, passes=2 if nest.trips and nest.trips[0] > 1 else 1)
 
 
 def _embedding(operands: Operands, rows: range, *, backward: bool) -> LoopNest:
@@ -233,8 +246,8 @@ def _embedding(operands: Operands, rows: range, *, backward: bool) -> LoopNest:
         ordered = ordered_dims(operands.shape[row], operands.stride[row])
         return int(row == table) if ordered >= (1 if row == table else len(index_shape)) else None
 
-    found = tuple(Operand(row=row, loop=loop_of(row)) for row in rows)
-    return LoopNest(trips=(prod(index_shape), operands.shape[table][0]), operands=found)
+    members = tuple(Operand(row=row, loop=loop_of(row)) for row in rows)
+    return LoopNest(trips=(prod(index_shape), operands.shape[table][0]), operands=members)
 
 
 def _foreach(operands: Operands, rows: range) -> list[LoopNest]:

@@ -1,4 +1,4 @@
-"""Measured times in place of the model's, where a machine has them: `tmtrain.machine.calibration`."""
+"""Measured times instead of the model's, where a machine has them: `tmtrain.machine.calibration`."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def measured_seconds(trace: Trace, calibration: Calibration | None) -> NDArray[n
     if calibration is None:
         return seconds
     for op, shapes in enumerate(_shapes_read(trace)):
-        found = calibration.find(trace.operators.name[op], shapes)
-        if found is not None and not trace.operators.is_view[op]:
-            seconds[op] = found
+        measured_s = calibration.find(trace.operators.name[op], shapes)
+        if measured_s is not None and not trace.operators.is_view[op]:
+            seconds[op] = measured_s
     return seconds
 
 

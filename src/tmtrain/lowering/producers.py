@@ -1,17 +1,18 @@
 """How the content of a storage can be recomputed: the operators that made it, and what they need.
 
-A *producer* is the operators of forward and loss that make one or more storages, from birth to the last write: one operator
-as a rule, several where a result is worked on in place (dropout noise: ``empty_like``, ``bernoulli_``, ``div_``).
-Recomputing them in order gives the same bits, because
+A *producer* is the operators of forward and loss that make one or more storages, from birth to the last write. As a rule
+that is one operator. It is several where a result is worked on in place (dropout noise: ``empty_like``, ``bernoulli_``,
+``div_``). Running them again in order gives the same bits, because
 
 * all that they write is born in them (running statistics of a batch norm apart: a recomputation leaves those alone),
 * what they read is not written between them and the recomputation (`Producers.valid_until_op`),
-* a random operator is given the generator state of its first run: a counter in the generators of accelerators, from
+* a random operator gets the generator state of its first run: a counter in the generators of accelerators, from
   which any part of its numbers can be drawn. Known limitation: CPU generators draw in order, so there only whole.
 
-A producer is cut along *rows*, equal pieces of the outermost loop of its operators (samples or tokens): rows ``[a, b)`` of
+A producer is cut along *rows*, equal parts of the outermost loop of its operators (samples or tokens). Rows ``[a, b)`` of
 the results need rows ``[a, b)`` of the inputs that follow the loop, and all of the others. Where an operator mixes rows (a
-loss), the producer has one row; of a batch norm only the pass that applies the statistics is recomputed, which does not.
+loss), the producer has one row. A batch norm mixes them in its first pass only, which makes the statistics; the second,
+which applies them, is what is recomputed.
 """
 
 from collections import defaultdict
@@ -21,7 +22,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.cost import Loads
+from tmtrain.lowering.cost import Loads, no_loads
 from tmtrain.lowering.loops import LoopNest, base_name
 from tmtrain.trace import Phase, Role, Trace
 
@@ -56,7 +57,7 @@ class Producers:
     """One row per producer, ordered by the last operator. Flat lists come with pointers: ``ptr[i]:ptr[i + 1]``."""
 
     rows: NDArray[np.int64]
-    """Equal pieces into which a recomputation may be cut."""
+    """Equal parts into which a recomputation may be cut."""
     valid_until_op: NDArray[np.int32]
     """First operator that overwrites an input; the number of operators if none does."""
     op_ptr: NDArray[np.int64]
@@ -84,16 +85,20 @@ def no_producers() -> Producers:
     >>> len(no_producers())
     0
     """
-    nothing, none, start = np.zeros(0), np.zeros(0, np.int32), np.zeros(1, np.int64)
-    false = np.zeros(0, np.bool_)
-    loads = Loads(
-        matrix_flops=nothing, vector_ops=nothing, fast_bytes=nothing, operand_bytes=nothing, dims=nothing.reshape(0, 4),
-        products=nothing, vector_class=nothing.astype(np.int8), is_fp32=false, measured_s=nothing,
-    )  # fmt: skip
+    none, start, false = np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.bool_)
     return Producers(
-        rows=none.astype(np.int64), valid_until_op=none, op_ptr=start, op=none, op_dim=(), loads=loads,
-        touch_ptr=start, touch_storage=none, touch_reads=false, touch_writes=false, touch_follows=false,
-    )  # fmt: skip
+        rows=none.astype(np.int64),
+        valid_until_op=none,
+        op_ptr=start,
+        op=none,
+        op_dim=(),
+        loads=no_loads(),
+        touch_ptr=start,
+        touch_storage=none,
+        touch_reads=false,
+        touch_writes=false,
+        touch_follows=false,
+    )
 
 
 def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
@@ -150,12 +155,12 @@ def _makers(trace: Trace) -> dict[int, list[int]]:
     operands, storages = trace.operands, trace.storages
     born = np.isin(trace.operators.phase[np.minimum(storages.birth_op, len(trace.operators) - 1)], _PHASES)
     fresh = born & ~storages.persistent & np.isin(storages.role, (Role.ACTIVATION, Role.TEMPORARY))
-    found: dict[int, list[int]] = defaultdict(list)
+    makers: dict[int, list[int]] = defaultdict(list)
     rows = np.flatnonzero((operands.writes | operands.allocates) & fresh[operands.storage])
     for op, storage in zip(operands.op[rows].tolist(), operands.storage[rows].tolist(), strict=True):
-        if not found[storage] or found[storage][-1] != op:
-            found[storage].append(op)
-    return found
+        if not makers[storage] or makers[storage][-1] != op:
+            makers[storage].append(op)
+    return makers
 
 
 def _groups(makers: dict[int, list[int]]) -> dict[tuple[int, ...], list[int]]:
@@ -219,6 +224,7 @@ class _Table:
         touching = [op for op in ops if op in self._loops]
         if not touching:
             return
+        # The parts of all operators have to be the same rows, or one could not run on what another has made.
         self._rows.append(gcd(*(self._loops[op].trips for op in touching)))
         self._valid_until.append(min(self._overwritten(op, storages) for op in touching))
         for op in touching:
@@ -232,7 +238,7 @@ class _Table:
         for row in self.rows_of_op[op]:
             storage = int(operands.storage[row])
             reads, writes = bool(operands.reads[row]), bool(operands.writes[row])
-            if row in loop.statistics:
+            if row in loop.statistics:  # the pass that runs again reads what the other pass made
                 reads, writes = True, False
             # Statistics that the operator keeps up to date are neither needed nor changed by a recomputation.
             is_kept_aside = writes and storage not in storages

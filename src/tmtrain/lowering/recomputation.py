@@ -1,28 +1,28 @@
 """Recomputation as a rewriting of the step: recomputed operators become further slices of the Timeline.
 
-What is recomputed dies after its last use before the recomputation and is born again in it, so nothing else has to know about
-recomputation: placement, scheduling and the engine see an ordinary step, and the engine's rules (what a slice reads must be
-there) make sure that each recomputation finds each row that it needs.
+What is recomputed dies after its last use before the recomputation, and is born again in it. So nothing else has to know
+about recomputation: placement, scheduling and the engine see an ordinary step. The engine's rule that what a slice reads
+must be there makes sure that each recomputation finds each row that it needs.
 
-Page runs are cut in the ratio of the rows, as those of slices are. A storage with fewer pages than there are rows cannot be
-cut: where it still holds its content it is left alone, else every piece touches all of it.
+Page runs are cut in the ratio of the rows, as those of slices are. A storage with fewer pages than rows cannot be cut.
+Where it still holds its content it is left alone, else each recomputation of some of its rows touches all of it.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.cost import slice_work
-from tmtrain.lowering.extents import next_slices
-from tmtrain.lowering.producers import Producers
-from tmtrain.lowering.timeline import Accesses, Extents, Frees, Slices, Timeline
+from tmtrain.lowering.rewriting import (
+    NewSlice,
+    NewTouch,
+    RepeatedSlice,
+    RowsSlice,
+    count_storages,
+    insert_slices,
+)
+from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.ragged import lay_flat
-from tmtrain.trace import Phase
-
-_DIMS = ("batch", "m", "n", "k")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Recomputations:
     first_row: NDArray[np.int64]
     end_row: NDArray[np.int64]
     rows: NDArray[np.int64]
-    """Equal pieces that the rows count."""
+    """Equal parts that the rows count."""
 
     def __len__(self) -> int:
         return len(self.producer)
@@ -65,261 +65,110 @@ def insert_recomputations(
     if not len(recomputations):
         return timeline
     script = _Script(timeline)
-    for row in range(len(recomputations)):
-        script.add(
-            int(recomputations.producer[row]),
-            before=int(recomputations.before_slice[row]),
-            rows=(
-                int(recomputations.first_row[row]),
-                int(recomputations.end_row[row]),
-                int(recomputations.rows[row]),
-            ),
-        )
-    return script.rewrite(machine)
+    columns = (
+        recomputations.producer,
+        recomputations.before_slice,
+        recomputations.first_row,
+        recomputations.end_row,
+        recomputations.rows,
+    )
+    for producer, before, first_row, end_row, rows in zip(*(c.tolist() for c in columns), strict=True):
+        script.add(producer, before=before, first_row=first_row, end_row=end_row, rows=rows)
+    return insert_slices(timeline, script.slices, script.touches, machine=machine)
 
 
-def places_of_slices(longer: Timeline, *, of: Timeline) -> NDArray[np.int64]:
-    """Return where each slice of the step `of` stands in `longer`, the same step with recomputations in it.
+def positions_of_slices(longer_step: Timeline, *, of: Timeline) -> NDArray[np.int64]:
+    """Return where each slice of the step `of` stands in `longer_step`, the same step with recomputations in it.
 
-    Producers are of forward and loss, and recomputations run in backward: a slice in the phase of its operator is no recomputation.
+    Producers are of forward and loss, and recomputations run in backward: a slice in the phase of its operator is none.
     """
     phase = np.full(int(of.slices.op.max(initial=-1)) + 1, -1)
     phase[of.slices.op] = of.slices.phase
-    return np.flatnonzero(longer.slices.phase == phase[longer.slices.op])
-
-
-class _Run(NamedTuple):
-    """Pages of a storage that a new slice touches."""
-
-    new: int
-    """Number among the new slices."""
-    storage: int
-    first: int
-    end: int
-    needs: bool
-    writes: bool
+    return np.flatnonzero(longer_step.slices.phase == phase[longer_step.slices.op])
 
 
 class _Script:
-    """Collects the new slices, then builds the rewritten Timeline."""
+    """Writes down, recomputation by recomputation, the slices that it becomes and what they touch."""
 
     def __init__(self, timeline: Timeline) -> None:
+        self.slices: list[NewSlice] = []
+        self.touches: list[NewTouch] = []
         self._timeline = timeline
-        extents, producers = timeline.extents, timeline.producers
-        count = int(extents.storage.max(initial=-1)) + 1
-        self._count = max(count, int(producers.touch_storage.max(initial=-1)) + 1)
-        self._pages = np.zeros(self._count, np.int64)
+        extents, count = timeline.extents, count_storages(timeline)
+        self._pages = np.zeros(count, np.int64)
         np.maximum.at(self._pages, extents.storage, extents.first_page + extents.pages)
-        self._last_use = _last_slices(timeline, self._count)
-        self._slices_of_op = _ranges(timeline.slices.op)
-        self._runs: list[_Run] = []
-        self._before: list[int] = []
-        self._entry: list[int] = []
-        """Entry of `Producers.op`, or -1 where an original slice is repeated."""
-        self._repeats: list[int] = []
-        self._share: list[float] = []
-        self._made: dict[int, int] = {}
-        """Storage -> the last moment at which a recomputation made some of it."""
+        self._last_use = _last_uses(timeline, count)
+        self._slices_of_op = _slice_ranges(timeline.slices.op)
+        self._recomputed_before: dict[int, int] = {}
+        """Storage -> the slice before which some of it was last recomputed."""
 
-    def add(self, producer: int, *, before: int, rows: tuple[int, int, int]) -> None:
-        """Add the recomputation of rows ``[rows[0], rows[1])`` of ``rows[2]`` of `producer`."""
-        producers = self._timeline.producers
-        for entry in range(int(producers.op_ptr[producer]), int(producers.op_ptr[producer + 1])):
-            if rows[1] - rows[0] == rows[2]:
-                self._repeat(producers, entry, before)
+    def add(self, producer: int, *, before: int, first_row: int, end_row: int, rows: int) -> None:
+        """Add the recomputation of rows ``[first_row, end_row)`` of `rows` of a producer."""
+        op_ptr = self._timeline.producers.op_ptr
+        is_whole = end_row - first_row == rows
+        for entry in range(int(op_ptr[producer]), int(op_ptr[producer + 1])):
+            if is_whole:
+                # Slices of the step may be cut along any loop, and need less memory at once than all rows in one.
+                self._repeat(entry, before)
             else:
-                self._add_piece(producers, entry, before, rows)
+                self._add_rows(entry, before, first_row, end_row, rows)
 
-    def _repeat(self, producers: Producers, entry: int, before: int) -> None:
-        """Run all slices of an operator again as they are; what the producer only reads (statistics) it finds there."""
-        timeline, accesses = self._timeline, self._timeline.accesses
-        touches = slice(int(producers.touch_ptr[entry]), int(producers.touch_ptr[entry + 1]))
-        touched = set(producers.touch_storage[touches].tolist())
-        made = set(producers.touch_storage[touches][producers.touch_writes[touches]].tolist())
+    def _repeat(self, entry: int, before: int) -> None:
+        """Run all slices of an operator again as they are."""
+        producers, accesses, extents = (
+            self._timeline.producers,
+            self._timeline.accesses,
+            self._timeline.extents,
+        )
+        known = slice(int(producers.touch_ptr[entry]), int(producers.touch_ptr[entry + 1]))
+        touched = set(producers.touch_storage[known].tolist())
+        results = set(producers.touch_storage[known][producers.touch_writes[known]].tolist())
         for t in range(*self._slices_of_op[int(producers.op[entry])]):
-            number = self._open(before, entry=-1, repeats=t, share=1.0)
+            self.slices.append(RepeatedSlice(before, t))
             for row in range(int(accesses.ptr[t]), int(accesses.ptr[t + 1])):
                 extent = int(accesses.extent[row])
-                storage = int(timeline.extents.storage[extent])
+                storage = int(extents.storage[extent])
+                # Buffers that the first run kept up to date are no part of the producer: running again must not count.
                 if storage not in touched:
                     continue
-                first = int(timeline.extents.first_page[extent])
-                end = first + int(timeline.extents.pages[extent])
-                makes = storage in made
-                needs = bool(accesses.needs_content[row]) or not makes
-                writes = bool(accesses.writes[row]) and makes
-                self._touch(number, storage, first, end, needs=needs, writes=writes, before=before)
+                first = int(extents.first_page[extent])
+                # What the producer only reads, though the operator wrote it at first (statistics), it finds there.
+                is_result = storage in results
+                needs = bool(accesses.needs_content[row]) or not is_result
+                writes = bool(accesses.writes[row]) and is_result
+                self._touch(storage, first, first + int(extents.pages[extent]), needs=needs, writes=writes)
 
-    def _add_piece(self, producers: Producers, entry: int, before: int, rows: tuple[int, int, int]) -> None:
-        first_row, end_row, count = rows
-        number = self._open(before, entry=entry, repeats=-1, share=(end_row - first_row) / count)
+    def _add_rows(self, entry: int, before: int, first_row: int, end_row: int, rows: int) -> None:
+        """Run some rows of an operator as one slice."""
+        producers = self._timeline.producers
+        self.slices.append(RowsSlice(before, entry, (end_row - first_row) / rows))
         for touch in range(int(producers.touch_ptr[entry]), int(producers.touch_ptr[entry + 1])):
             storage = int(producers.touch_storage[touch])
             pages = int(self._pages[storage])
             needs, writes = bool(producers.touch_reads[touch]), bool(producers.touch_writes[touch])
             if not producers.touch_follows[touch]:
-                self._touch(number, storage, 0, pages, needs=needs, writes=writes, before=before)
-            elif pages >= count:
-                first, end = pages * first_row // count, pages * end_row // count
-                self._touch(number, storage, first, end, needs=needs, writes=writes, before=before)
+                self._touch(storage, 0, pages, needs=needs, writes=writes)
+            elif pages >= rows:
+                first, end = pages * first_row // rows, pages * end_row // rows
+                self._touch(storage, first, end, needs=needs, writes=writes)
             elif self._last_use[storage] < before:
-                begun = self._made.get(storage) == before
-                self._touch(number, storage, 0, pages, needs=needs or begun, writes=writes, before=before)
+                # Dead by now, and it cannot be cut. The first rows bring all of it into being; the rows that follow at
+                # the same point must not lose what those made, so they need the content even where they only write.
+                is_begun = self._recomputed_before.get(storage) == before
+                self._touch(storage, 0, pages, needs=needs or is_begun, writes=writes)
             elif not writes:
-                self._touch(number, storage, 0, pages, needs=True, writes=False, before=before)
+                self._touch(storage, 0, pages, needs=True, writes=False)
+            # Else it is a result that is still there whole: writing rows of it anew would change nothing.
 
-    def _open(self, before: int, *, entry: int, repeats: int, share: float) -> int:
-        self._before.append(before)
-        self._entry.append(entry)
-        self._repeats.append(repeats)
-        self._share.append(share)
-        return len(self._before) - 1
-
-    def _touch(
-        self, number: int, storage: int, first: int, end: int, *, needs: bool, writes: bool, before: int
-    ) -> None:
+    def _touch(self, storage: int, first: int, end: int, *, needs: bool, writes: bool) -> None:
+        """Let the newest slice touch a run of pages."""
         if end > first:
-            self._runs.append(_Run(number, storage, first, end, needs, writes))
+            self.touches.append(NewTouch(len(self.slices) - 1, storage, first, end, needs, writes))
         if writes:
-            self._made[storage] = before
-
-    def rewrite(self, machine: Machine) -> Timeline:
-        """Put the new slices in their places, and cut extents where their page runs begin and end."""
-        timeline = self._timeline
-        before = np.array(self._before, np.int64)
-        old_place = np.arange(len(timeline.slices)) + np.searchsorted(
-            before, np.arange(len(timeline.slices)), "right"
-        )
-        new_place = before + np.arange(len(before))
-        extents, piece_ptr, first_of = self._cut_extents()
-        accesses = self._accesses(extents, piece_ptr, first_of, old_place, new_place)
-        return replace(
-            timeline,
-            slices=self._slices(machine, old_place, new_place),
-            extents=extents,
-            accesses=accesses,
-            frees=self._frees(extents, piece_ptr, accesses, old_place),
-        )
-
-    def _cut_extents(self) -> tuple[Extents, NDArray[np.int64], NDArray[np.int64]]:
-        """Return the new extents, the range of them in each old one, and the first of each storage."""
-        old = self._timeline.extents
-        stride = int((old.first_page + old.pages).max(initial=0)) + 1
-        axis = old.storage.astype(np.int64) * stride + old.first_page
-        runs = np.array([(r.storage * stride + r.first, r.storage * stride + r.end) for r in self._runs])
-        ends = axis + old.pages
-        inner = np.setdiff1d(runs.ravel(), np.concatenate([axis, ends]))
-        owner = np.searchsorted(axis, inner, side="right") - 1
-        inner, owner = inner[inner < ends[owner]], owner[inner < ends[owner]]
-        starts = np.sort(np.concatenate([axis, inner]))
-        parent = np.searchsorted(axis, starts, side="right") - 1
-        stops = np.minimum(np.append(starts[1:], starts[-1] + stride), ends[parent])
-        extents = Extents(
-            storage=old.storage[parent],
-            first_page=starts % stride,
-            pages=stops - starts,
-            role=old.role[parent],
-            persistent=old.persistent[parent],
-        )
-        piece_ptr = np.searchsorted(parent, np.arange(len(old) + 1))
-        return extents, piece_ptr, np.searchsorted(extents.storage, np.arange(self._count + 1))
-
-    def _accesses(
-        self,
-        extents: Extents,
-        piece_ptr: NDArray[np.int64],
-        first_of: NDArray[np.int64],
-        old_place: NDArray[np.int64],
-        new_place: NDArray[np.int64],
-    ) -> Accesses:
-        access = self._timeline.accesses
-        row, offset = lay_flat(np.diff(piece_ptr)[access.extent])
-        extent = piece_ptr[access.extent][row] + offset
-        at = np.repeat(old_place, np.diff(access.ptr))[row]
-        merged: dict[tuple[int, int], tuple[bool, bool]] = {}
-        for run in self._runs:
-            low, high = int(first_of[run.storage]), int(first_of[run.storage + 1])
-            inside = extents.first_page[low:high]
-            for e in range(
-                low + int(np.searchsorted(inside, run.first)), low + int(np.searchsorted(inside, run.end))
-            ):
-                key = (int(new_place[run.new]), e)
-                needs, writes = merged.get(key, (False, False))
-                merged[key] = (needs or run.needs, writes or run.writes)
-        keys = np.array(list(merged), np.int64).reshape(-1, 2)
-        flags = np.array(list(merged.values()), bool).reshape(-1, 2)
-        at, extent = np.concatenate([at, keys[:, 0]]), np.concatenate([extent, keys[:, 1]])
-        needs = np.concatenate([access.needs_content[row], flags[:, 0]])
-        writes = np.concatenate([access.writes[row], flags[:, 1]])
-        order = np.lexsort((extent, at))
-        at, extent, needs, writes = at[order], extent[order], needs[order], writes[order]
-        num_slices = len(old_place) + len(new_place)
-        return Accesses(
-            ptr=np.searchsorted(at, np.arange(num_slices + 1)).astype(np.int64),
-            extent=extent.astype(np.int32),
-            needs_content=needs,
-            writes=writes | ~needs,
-            next_slice=next_slices(at, extent, needs),
-        )
-
-    def _slices(self, machine: Machine, old_place: NDArray[np.int64], new_place: NDArray[np.int64]) -> Slices:
-        old, producers = self._timeline.slices, self._timeline.producers
-        entry, repeats = np.array(self._entry, np.int32), np.array(self._repeats, np.int32)
-        share = np.array(self._share)
-        is_piece = entry >= 0
-        dims = np.ones((int(is_piece.sum()), len(_DIMS)))
-        for place, e in enumerate(entry[is_piece].tolist()):
-            dim = producers.op_dim[e]
-            if dim is not None:
-                dims[place, _DIMS.index(dim)] = share[is_piece][place]
-        work = slice_work(producers.loads.of(entry[is_piece]), machine, share=share[is_piece], dims=dims)
-
-        def column(name: str) -> NDArray[np.float64]:
-            mine = getattr(old, name)[repeats]
-            mine[is_piece] = getattr(work, name)
-            return _merge(getattr(old, name), mine, old_place, new_place)
-
-        op = np.where(is_piece, producers.op[entry], old.op[repeats])
-        phase = np.full(len(entry), Phase.BACKWARD, np.int8)
-        return Slices(
-            op=_merge(old.op, op.astype(np.int32), old_place, new_place),
-            phase=_merge(old.phase, phase, old_place, new_place),
-            duration_s=column("duration_s"),
-            matrix_flops=column("matrix_flops"),
-            vector_ops=column("vector_ops"),
-            fast_bytes=column("fast_bytes"),
-            sram_bytes=column("sram_bytes"),
-        )
-
-    def _frees(
-        self, extents: Extents, piece_ptr: NDArray[np.int64], accesses: Accesses, old_place: NDArray[np.int64]
-    ) -> Frees:
-        """The framework frees what a recomputation touches no earlier than after its last use."""
-        frees, num_slices = self._timeline.frees, len(accesses.ptr) - 1
-        row, offset = lay_flat(np.diff(piece_ptr)[frees.extent])
-        extent = piece_ptr[frees.extent][row] + offset
-        at = np.repeat(old_place, np.diff(frees.ptr))[row]
-        last = np.full(len(extents), -1, np.int64)
-        np.maximum.at(last, accesses.extent, np.repeat(np.arange(num_slices), np.diff(accesses.ptr)))
-        touched = np.zeros(self._count, bool)
-        touched[[run.storage for run in self._runs]] = True
-        at = np.where(touched[extents.storage[extent]], np.maximum(at, last[extent]), at)
-        order = np.lexsort((extent, at))
-        return Frees(
-            ptr=np.searchsorted(at[order], np.arange(num_slices + 1)).astype(np.int64),
-            extent=extent[order].astype(np.int32),
-        )
+            self._recomputed_before[storage] = self.slices[-1].before
 
 
-def _merge(
-    old: NDArray[Any], new: NDArray[Any], old_place: NDArray[np.int64], new_place: NDArray[np.int64]
-) -> NDArray[Any]:
-    both = np.empty(len(old) + len(new), old.dtype)
-    both[old_place], both[new_place] = old, new
-    return both
-
-
-def _last_slices(timeline: Timeline, count: int) -> NDArray[np.int64]:
+def _last_uses(timeline: Timeline, count: int) -> NDArray[np.int64]:
     """Return the last slice that needs the content of each storage, the number of slices where the next step does."""
     access = timeline.accesses
     at = np.repeat(np.arange(len(timeline.slices)), np.diff(access.ptr))
@@ -331,7 +180,7 @@ def _last_slices(timeline: Timeline, count: int) -> NDArray[np.int64]:
     return last
 
 
-def _ranges(op: NDArray[np.int32]) -> dict[int, tuple[int, int]]:
+def _slice_ranges(op: NDArray[np.int32]) -> dict[int, tuple[int, int]]:
     """Return the slices of each operator: they follow one another."""
     edges = np.flatnonzero(np.diff(op)) + 1
     starts, ends = np.concatenate([[0], edges]), np.append(edges, len(op))

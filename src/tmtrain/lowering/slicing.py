@@ -9,7 +9,7 @@ from tmtrain.lowering.loops import LoopNest
 from tmtrain.trace import Operands
 
 MOST_CUTS = 1024
-"""No loop is cut into more pieces than this."""
+"""No loop is cut into more parts than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class SliceTouch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """One piece of a loop nest."""
+    """One part of a loop nest."""
 
     touches: tuple[SliceTouch, ...]
     share: float
@@ -35,17 +35,18 @@ class Slice:
 
 
 def choose_cuts(nest: LoopNest, operands: Operands, *, page_bytes: int, limit_pages: int) -> tuple[int, ...]:
-    """Return into how many pieces each loop is cut, powers of two: the fewest, greedily, that meet the limit.
+    """Return into how many parts each loop is cut, powers of two: the fewest, greedily, that meet the limit.
 
     Where even the finest cut does not, the finest useful one is returned; whether it fits is for the caller to check.
     """
     spans = [(pages_of(operands, o.row, page_bytes=page_bytes), o.loop) for o in nest.operands]
     cuts = [1] * len(nest.trips)
     while _working_set(spans, cuts) > limit_pages:
-        options = [
+        candidates = [
             _doubled(cuts, i) for i, trip in enumerate(nest.trips) if cuts[i] * 2 <= min(trip, MOST_CUTS)
         ]
-        best = min(options, key=lambda option: _working_set(spans, option), default=None)
+        best = min(candidates, key=lambda candidate: _working_set(spans, candidate), default=None)
+        # A finer cut that needs no less memory would only make more slices.
         if best is None or _working_set(spans, best) >= _working_set(spans, cuts):
             break
         cuts = best
@@ -58,7 +59,7 @@ def slices_of(
     """Yield the slices of a nest in order: passes outermost, then the loops as they are nested.
 
     Page runs are cut in the ratio of the loop, so runs of different operators nest where the cuts are powers of two. The
-    runs of two pieces of an operand are disjoint, or, where there are more pieces than pages, the same page.
+    runs of two parts of an operand are disjoint, or, where there are more parts than pages, the same page.
     """
     passes = nest.passes if prod(cuts) > 1 else 1
     seen: set[tuple[int, int]] = set()
@@ -68,10 +69,8 @@ def slices_of(
             for o in nest.operands:
                 if passes > 1 and number < o.first_pass:
                     continue
-                piece = index[o.loop] if o.loop is not None else 0
-                first, end = _run(
-                    operands, o.row, piece, cuts[o.loop] if o.loop is not None else 1, page_bytes
-                )
+                part, parts = (0, 1) if o.loop is None else (index[o.loop], cuts[o.loop])
+                first, end = _run(operands, o.row, part, parts, page_bytes)
                 touches.append(
                     SliceTouch(row=o.row, first_page=first, end_page=end, again=(o.row, first) in seen)
                 )
@@ -89,14 +88,16 @@ def pages_of(operands: Operands, row: int, *, page_bytes: int) -> int:
     return end - first
 
 
-def _run(operands: Operands, row: int, piece: int, cuts: int, page_bytes: int) -> tuple[int, int]:
+def _run(operands: Operands, row: int, part: int, parts: int, page_bytes: int) -> tuple[int, int]:
+    """Return the first and the end page of part `part` of so many of an operand."""
     offset, span = int(operands.offset_bytes[row]), int(operands.span_bytes[row])
     first, end = offset // page_bytes, -(-(offset + span) // page_bytes)
     pages = end - first
     if pages <= 0:
         return first, first
-    start = min(first + pages * piece // cuts, end - 1)
-    return start, max(first + pages * (piece + 1) // cuts, start + 1)
+    # No part is empty: where there are more parts than pages, several of them share one.
+    start = min(first + pages * part // parts, end - 1)
+    return start, max(first + pages * (part + 1) // parts, start + 1)
 
 
 def _working_set(spans: list[tuple[int, int | None]], cuts: list[int]) -> int:

@@ -19,7 +19,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.loops import base_name
+from tmtrain.lowering.loops import base_name, names_in
 from tmtrain.machine import Compute
 
 
@@ -33,28 +33,29 @@ class VectorClass(IntEnum):
 
 
 _MEMBERS: dict[VectorClass, frozenset[str]] = {
-    VectorClass.TRANSCENDENTAL: frozenset({
-        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "tan",
-        "tanh", "erf", "erfc", "sigmoid", "log_sigmoid_forward", "gelu", "gelu_backward", "silu", "silu_backward",
-        "mish", "softplus", "softplus_backward", "elu", "elu_backward", "hardswish", "_softmax", "_safe_softmax",
-        "_log_softmax", "_log_softmax_backward_data", "logsumexp", "addcdiv", "_fused_adam", "_fused_adamw",
-    }),
-    VectorClass.REDUCTION: frozenset({
-        "sum", "mean", "prod", "amax", "amin", "max", "min", "argmax", "argmin", "var", "var_mean", "std", "norm",
-        "cumsum", "linalg_vector_norm", "_softmax_backward_data", "native_layer_norm", "native_layer_norm_backward",
-        "_fused_rms_norm", "_fused_rms_norm_backward", "native_group_norm", "native_group_norm_backward",
-        "native_batch_norm", "native_batch_norm_backward", "_native_batch_norm_legit",
-        "_native_batch_norm_legit_functional", "batch_norm_backward", "cudnn_batch_norm",
-        "cudnn_batch_norm_backward", "_batch_norm_with_update", "nll_loss_forward", "mse_loss",
-        "max_pool2d_with_indices", "_adaptive_avg_pool2d", "avg_pool2d", "embedding_dense_backward",
-    }),
-    VectorClass.COPY: frozenset({
-        "copy", "clone", "_to_copy", "cat", "stack", "fill", "zero", "zeros", "zeros_like", "new_zeros", "ones",
-        "ones_like", "new_ones", "full", "full_like", "slice_backward", "select_backward", "constant_pad_nd",
-        "embedding", "gather", "index", "index_select", "arange", "scalar_tensor", "lift_fresh",
-        "_local_scalar_dense", "roll", "repeat",
-    }),
-}  # fmt: skip
+    VectorClass.TRANSCENDENTAL: names_in(
+        "exp exp2 expm1 log log2 log10 log1p logsumexp sqrt rsqrt reciprocal addcdiv sin cos tan tanh erf erfc",
+        "sigmoid log_sigmoid_forward gelu gelu_backward silu silu_backward mish",
+        "softplus softplus_backward elu elu_backward hardswish",
+        "_softmax _safe_softmax _log_softmax _log_softmax_backward_data",
+        "_fused_adam _fused_adamw",
+    ),
+    VectorClass.REDUCTION: names_in(
+        "sum mean prod amax amin max min argmax argmin var var_mean std norm linalg_vector_norm cumsum",
+        "_softmax_backward_data native_layer_norm native_layer_norm_backward",
+        "_fused_rms_norm _fused_rms_norm_backward native_group_norm native_group_norm_backward",
+        "native_batch_norm native_batch_norm_backward _batch_norm_with_update batch_norm_backward",
+        "_native_batch_norm_legit _native_batch_norm_legit_functional",
+        "cudnn_batch_norm cudnn_batch_norm_backward",
+        "nll_loss_forward mse_loss max_pool2d_with_indices _adaptive_avg_pool2d avg_pool2d",
+        "embedding_dense_backward",
+    ),
+    VectorClass.COPY: names_in(
+        "copy clone _to_copy cat stack fill zero zeros zeros_like new_zeros ones ones_like new_ones full full_like",
+        "slice_backward select_backward constant_pad_nd embedding gather index index_select roll repeat",
+        "arange scalar_tensor lift_fresh _local_scalar_dense",
+    ),
+}
 _CLASS_OF = {name: member for member, names in _MEMBERS.items() for name in names}
 
 

@@ -1,8 +1,8 @@
 """`lower`: Trace x Machine x capacity -> Timeline.
 
-Named stages: cut every operator into slices (`tmtrain.lowering.slicing`), price them (`tmtrain.lowering.cost`), cut storages into
-extents along the edges of all page runs that slices touch (`tmtrain.lowering.extents`), and read off who needs which content
-when. Views and operators that touch nothing make no slice.
+Named stages: cut every operator into slices (`tmtrain.lowering.slicing`) and price them (`tmtrain.lowering.cost`). Then cut
+storages into extents along the edges of all page runs that slices touch, and read off which content is needed when
+(`tmtrain.lowering.extents`). Views and operators that touch nothing make no slice.
 
 Note [Given durations]
     A step from outside may bring measured seconds along (`Operators.duration_s`). Then they hold, on whatever machine, and
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, InputError
-from tmtrain.lowering.cost import operator_loads, slice_work
+from tmtrain.lowering.cost import MATRIX_DIMS, Loads, operator_loads, slice_work
 from tmtrain.lowering.extents import PageRuns, assemble_extents
 from tmtrain.lowering.loops import LoopNest, Operand, loop_nests, uncut
 from tmtrain.lowering.producers import RowLoop, find_producers, no_producers, row_loop
@@ -28,8 +28,7 @@ from tmtrain.trace import Trace, trace_fingerprint
 from tmtrain.units import format_bytes
 
 SLICE_SHARE = 1 / 16
-"""A slice should need at most this share of the fast tier, so that others can be on their way meanwhile."""
-_DIMS = ("batch", "m", "n", "k")
+"""A slice should need at most this share of the fast tier, so that the pages of others can be on their way meanwhile."""
 
 
 def lower(
@@ -67,13 +66,11 @@ def lower(
             f"the step of {trace.model!r} has no operator that touches memory: there is nothing to place"
         )
     _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
-    op = np.array(cut.op, np.int32)
     loads = operator_loads(trace, machine=machine)
-    work = slice_work(
-        loads.of(op), machine, share=np.array(cut.share), dims=np.array(cut.dims).reshape(-1, len(_DIMS))
-    )
-    is_given = trace.operators.duration_s is not None  # Note [Given durations]
-    extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=op, page_bytes=page)
+    slices = _priced_slices(trace, cut, loads, machine=machine)
+    extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=slices.op, page_bytes=page)
+    # Note [Given durations]: what some rows of an operator take was not measured.
+    is_repeatable = trace.operators.duration_s is None or whole_operators
     return Timeline(
         trace_fingerprint=trace_fingerprint(trace),
         machine=machine.name,
@@ -83,21 +80,11 @@ def lower(
         footprint_bytes=trace.footprint_bytes,
         samples=trace.samples,
         operator_names=trace.operators.name,
-        slices=Slices(
-            op=op,
-            phase=trace.operators.phase[op],
-            duration_s=work.duration_s,
-            matrix_flops=work.matrix_flops,
-            vector_ops=work.vector_ops,
-            fast_bytes=work.fast_bytes,
-            sram_bytes=work.sram_bytes,
-        ),
+        slices=slices,
         extents=extents,
         accesses=accesses,
         frees=frees,
-        producers=no_producers()
-        if is_given and not whole_operators
-        else find_producers(trace, loops=cut.loops, loads=loads),
+        producers=find_producers(trace, loops=cut.loops, loads=loads) if is_repeatable else no_producers(),
     )
 
 
@@ -125,8 +112,9 @@ def _cut_operators(trace: Trace, *, page_bytes: int, limit_pages: int | None) ->
         rows = range(int(bounds[op]), int(bounds[op + 1]))
         if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
             continue
-        found = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
-        nests = [_touching(nest, touches) for nest in found]
+        whole_nests = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
+        # What an operator takes in but does not touch (a shape's tensor) needs no memory.
+        nests = [_touching(nest, touches) for nest in whole_nests]
         cut.loops[op] = row_loop(trace, nests)
         weights = _weights(nests, operands.span_bytes)
         for nest, weight in zip(nests, weights, strict=True):
@@ -136,8 +124,23 @@ def _cut_operators(trace: Trace, *, page_bytes: int, limit_pages: int | None) ->
                 cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)
                 cut.op.append(op)
                 cut.share.append(piece.share * weight)
-                cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in _DIMS))
+                cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in MATRIX_DIMS))
     return cut
+
+
+def _priced_slices(trace: Trace, cut: _Cut, loads: Loads, *, machine: Machine) -> Slices:
+    op = np.array(cut.op, np.int32)
+    dims = np.array(cut.dims).reshape(-1, len(MATRIX_DIMS))
+    work = slice_work(loads.of(op), machine, share=np.array(cut.share), dims=dims)
+    return Slices(
+        op=op,
+        phase=trace.operators.phase[op],
+        duration_s=work.duration_s,
+        matrix_flops=work.matrix_flops,
+        vector_ops=work.vector_ops,
+        fast_bytes=work.fast_bytes,
+        sram_bytes=work.sram_bytes,
+    )
 
 
 def _touching(nest: LoopNest, touches: NDArray[np.bool_]) -> LoopNest:

@@ -4,13 +4,23 @@
 2. Round the recomputations to rows and put them into the step (`choose_recomputations`, `insert_recomputations`).
 3. Solve the placement of that step, round it to pages, schedule it (`realise`).
 
-There are two partitions into blocks to choose from: 1 is solved for both, and the one with the lesser bound goes on.
+There are two partitions into recompute blocks to choose from. 1 is solved for both, and the one with the lesser bound goes
+on.
 
-Out of time in 1: the same without recomputation, then largest first with what the computation alone proves. Later: largest
-first, with the bound of 1. A write budget that rounding exceeds: again with a tighter one, then the plan of fewest writes.
+Note [Rungs]
+    Two things can fail: the time limit of a programme, and a write budget. The planner then steps down, one rung at a time,
+    and what is proved already is kept:
+
+    - out of time in 1 with recomputation: 1 without it, a smaller programme (`_prove`);
+    - out of time there too: largest first, with the bound that the computation alone proves (`_plan`);
+    - out of time in 3: largest first, with the bound of 1;
+    - rounding writes more than the budget: the other rounding, then again for a tighter budget (`_carry_out`);
+    - still more: the plan of fewest writes, with the bound of 1;
+    - more even so, or infeasible in 1: an error that names the smallest budget we can keep.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
-from tmtrain.lowering.recomputation import insert_recomputations, no_recomputations, places_of_slices
+from tmtrain.lowering.recomputation import (
+    Recomputations,
+    insert_recomputations,
+    no_recomputations,
+    positions_of_slices,
+)
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.parallel import in_parallel
@@ -40,7 +55,7 @@ from tmtrain.units import format_bytes
 WRITE_SHARES = (1.0, 0.98, 0.9, 0.75)
 """Of a write budget: rounding to whole rows and pages may write more than planned, a tighter plan leaves room for that."""
 ROUNDS_WELL = 0.01
-"""A plan this close to its bound is kept without looking at others."""
+"""A plan whose optimality gap is no wider is kept without looking at others."""
 
 
 def plan(
@@ -53,7 +68,7 @@ def plan(
     write_budget_bytes: float | None = None,
     time_limit_s: float | None = None,
 ) -> Plan:
-    """Compute what is kept, moved and recomputed at every moment of the step, for the least `objective`.
+    """Compute what is kept, moved and recomputed all along the step, for the least `objective`.
 
     Args:
         timeline: The step on `machine` with its fast capacity.
@@ -61,11 +76,12 @@ def plan(
         objective: "energy" (joules), "time" (seconds), "bytes" or "writes" (bytes) of one step, or a mix of them such as
             "energy:1,time:0.5" (`tmtrain.planning.problem.objective`).
         recompute: Whether operators may run again; otherwise pages are kept or moved.
-        cuts: The partition into blocks, where that is decided already (`Certificate.cuts` of a plan for the same step);
-            otherwise two are tried.
+        cuts: The partition into recompute blocks, where that is decided already (`Certificate.cuts` of a plan for the same
+            step); otherwise two are tried.
         write_budget_bytes: Most bytes written to flash per step.
-        time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the pla recomputes
-            nothing, or is found without a solver; its certificate says what is proved then, and the gap is large but true.
+        time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the plan recomputes
+            nothing, or is found without a solver; its certificate says what is proved then, and the optimality gap is
+            wide but true.
 
     Raises:
         InputError: unknown objective.
@@ -81,6 +97,19 @@ def plan(
     return _plan(task, find_partitions(timeline, task.problem))
 
 
+def bound_of(
+    timeline: Timeline, *, machine: Machine, objective: str = "energy", recompute: bool = True
+) -> Bound:
+    """Return the lower bound on `objective` for every plan of the class, see `tmtrain.planning.programme.certificate`.
+
+    Raises: as `plan`.
+    """
+    task = _task(timeline, machine=machine, objective=objective, limits=Limits())
+    choices = find_partitions(timeline, task.problem) if recompute else [None]
+    bounds = in_parallel(lambda partition: task.solve(_candidates(partition)).bound, choices)
+    return min(bounds, key=lambda bound: bound.value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningTask:
     """What is to be planned."""
@@ -92,12 +121,26 @@ class PlanningTask:
     objective: Objective
     limits: Limits
 
+    @property
+    def has_write_budget(self) -> bool:
+        """Whether writes are limited."""
+        return self.limits.write_budget_bytes is not None
+
     def solve(self, candidates: RecomputeCandidates | None, *, write_share: float = 1.0) -> Placement:
         """Solve its programme, with so much of the write budget."""
         return solve(
-            self.problem, timeline=self.timeline, machine=self.machine, objective=self.objective, candidates=candidates,
+            self.problem,
+            timeline=self.timeline,
+            machine=self.machine,
+            objective=self.objective,
+            candidates=candidates,
             limits=self.limits.of(write_share),
-        )  # fmt: skip
+        )
+
+    def keeps_budget(self, plan: Plan) -> bool:
+        """Whether `plan` writes no more than it may."""
+        budget = self.limits.write_budget_bytes
+        return budget is None or plan.prediction.bytes_out <= budget
 
 
 def _task(timeline: Timeline, *, machine: Machine, objective: str, limits: Limits) -> PlanningTask:
@@ -111,31 +154,40 @@ def _task(timeline: Timeline, *, machine: Machine, objective: str, limits: Limit
 class _ClassProof:
     """A solved programme: what its class can at best do."""
 
-    options: Partition | None
-    """The partition whose recomputations it may use; None: keep and move only."""
+    partition: Partition | None
+    """Whose recomputations it may use; None: keep and move only."""
     placement: Placement
 
 
+def _candidates(partition: Partition | None) -> RecomputeCandidates | None:
+    return partition.candidates if partition else None
+
+
 def _plan(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
-    """Prove, then plan; where time is short, for a smaller class and by simpler means."""
-    limited = task.limits.write_budget_bytes is not None
+    """Prove, then plan; where that fails, step down: Note [Rungs]."""
     try:
         proofs = _prove(task, choices)
     except TimeLimitError:
+        # Nothing is solved, so nothing is proved but what needs no solver.
         return _certified(task, _greedy(task), _trivial_bound(task), None)
     except InfeasibleError as error:
-        raise _too_few_writes(task, _fewest_writes(task, choices)) if limited else error from error
+        # A step whose slices all fit has a plan. Only a write budget can rule out all plans of a class.
+        if not task.has_write_budget:
+            raise
+        raise _too_few_writes(task, _fewest_writes(task, choices)) from error
     try:
         return _best(task, proofs)
     except TimeLimitError:
-        made = _greedy(task)
+        fallback = _greedy(task)
     except InfeasibleError:
-        if not limited:
+        if not task.has_write_budget:
             raise
-        made = _fewest_writes(task, choices)
-        if not _keeps_budget(made, task):
-            raise _too_few_writes(task, made) from None
-    return _certified(task, made, proofs[0].placement.bound, proofs[0].options)
+        # The class may have plans within the budget that rounding does not find: try the one that writes least.
+        fallback = _fewest_writes(task, choices)
+        if not task.keeps_budget(fallback):
+            raise _too_few_writes(task, fallback) from None
+    # The bound was proved before anything failed: it holds for whatever plan we end up with.
+    return _certified(task, fallback, proofs[0].placement.bound, proofs[0].partition)
 
 
 def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_ClassProof]:
@@ -144,108 +196,163 @@ def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_Cla
     if not proofs:
         if None in choices:
             raise TimeLimitError("no programme was solved in time", time_limit_s=task.limits.time_limit_s)
+        # The programme without recomputation is a fraction of the size, so it may yet be solved.
         return _prove(task, [None])
     return sorted(proofs, key=lambda proof: proof.placement.bound.value)
 
 
-def _prove_one(task: PlanningTask, options: Partition | None) -> _ClassProof | None:
+def _prove_one(task: PlanningTask, partition: Partition | None) -> _ClassProof | None:
     """Return nothing where the time is too short."""
     try:
-        return _ClassProof(options=options, placement=task.solve(options.candidates if options else None))
+        return _ClassProof(partition=partition, placement=task.solve(_candidates(partition)))
     except TimeLimitError:
         return None
 
 
 def _best(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Plan:
     """Round the most promising proof; where that costs more than `ROUNDS_WELL`, also the others, and moves alone."""
-    made: list[Plan] = []
-    failed: TmtrainError | None = None
+    plans: list[Plan] = []
+    failures: list[TmtrainError] = []
     for proof in proofs:
         try:
-            made.append(_certified(task, _carry_out(task, proof), proof.placement.bound, proof.options))
+            plans.append(_certified(task, _carry_out(task, proof), proof.placement.bound, proof.partition))
         except (InfeasibleError, TimeLimitError) as error:
-            failed = error
-        if made and made[0].certificate and made[0].certificate.gap <= ROUNDS_WELL:
-            return made[0]
-    if proofs[0].options:  # such plans are in every class
-        try:
-            moves = _carry_out(task, _ClassProof(options=None, placement=task.solve(None)))
-            made.append(_certified(task, moves, proofs[0].placement.bound, proofs[0].options))
-        except (InfeasibleError, TimeLimitError) as error:
-            failed = failed or error
-    if not made:
-        raise failed or AssertionError("unreachable")
-    return min(made, key=lambda plan: plan.certificate.value if plan.certificate else np.inf)
+            failures.append(error)  # another proof may do
+        if plans and plans[0].certificate and plans[0].certificate.gap <= ROUNDS_WELL:
+            return plans[0]
+    if proofs[0].partition:
+        # Plans without recomputation are in every class, so the best proof bounds them too. Where they fail as well, why
+        # the plans before them did says more.
+        with suppress(InfeasibleError, TimeLimitError):
+            moves = _carry_out(task, _ClassProof(partition=None, placement=task.solve(None)))
+            plans.append(_certified(task, moves, proofs[0].placement.bound, proofs[0].partition))
+    if not plans:
+        raise failures[-1]
+    return min(plans, key=lambda plan: plan.certificate.value if plan.certificate else np.inf)
 
 
 def _carry_out(task: PlanningTask, proof: _ClassProof) -> Plan:
-    """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try."""
-    failed: InfeasibleError | None = None
-    candidates = proof.options.candidates if proof.options else None
-    for share in WRITE_SHARES if task.limits.write_budget_bytes is not None else (1.0,):
-        placement = proof.placement if share == 1.0 else task.solve(candidates, write_share=share)
-        for rounding in ROUNDINGS if proof.options else ROUNDINGS[:1]:
+    """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try.
+
+    Raises:
+        InfeasibleError: no rounding keeps the write budget.
+    """
+    failures: list[InfeasibleError] = []
+    for share in WRITE_SHARES if task.has_write_budget else (1.0,):
+        # The whole budget is what the proof was solved for: its placement is at hand.
+        placement = (
+            proof.placement if share == 1.0 else task.solve(_candidates(proof.partition), write_share=share)
+        )
+        for rounding in ROUNDINGS if proof.partition else ROUNDINGS[:1]:
             try:
-                return _round(task, proof.options, placement, write_share=share, rounding=rounding)
+                return _round(task, proof.partition, placement, write_share=share, rounding=rounding)
             except InfeasibleError as error:
-                failed = error
-    raise failed or AssertionError("unreachable")
+                failures.append(error)
+    raise failures[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RoundedStep:
+    """A step whose recomputations are decided, and its placement."""
+
+    recomputations: Recomputations
+    timeline: Timeline
+    """With them in it."""
+    problem: Problem
+    objective: Objective
+    placement: Placement
 
 
 def _round(
     task: PlanningTask,
-    options: Partition | None,
+    partition: Partition | None,
     placement: Placement,
     *,
     write_share: float,
     rounding: Rounding,
 ) -> Plan:
-    timeline, machine, goal, problem = task.timeline, task.machine, task.objective, task.problem
-    recomputations = no_recomputations()
-    if options:
-        recomputations = choose_recomputations(
-            options.candidates, placement.shares, timeline=timeline, life=options.life, rounding=rounding
-        )
-        longer = insert_recomputations(timeline, recomputations, machine=machine)
-        goal = goal.computing(longer.slices, machine=machine)
-        problem = build_problem(longer)
-        problem = problem.hold(_comes_back_early(problem, longer, task, options.candidates))
-        limits = task.limits.of(write_share)
-        placement = solve(problem, timeline=longer, machine=machine, objective=goal, limits=limits)
+    if partition:
+        step = _with_recomputations(task, partition, placement, write_share=write_share, rounding=rounding)
     else:
-        longer = timeline
-    made = make_plan(
-        problem, placement.moved, timeline=longer, machine=machine, objective=goal.name,
-        pace=placement.pace, stall_s=placement.stall_s, recomputations=recomputations, recompute_s=longer.compute_s - timeline.compute_s,
-    )  # fmt: skip
-    return _within_budget(made, task)
+        step = _RoundedStep(
+            recomputations=no_recomputations(),
+            timeline=task.timeline,
+            problem=task.problem,
+            objective=task.objective,
+            placement=placement,
+        )
+    plan = make_plan(
+        step.problem,
+        step.placement.moved,
+        timeline=step.timeline,
+        machine=task.machine,
+        objective=step.objective.name,
+        pace=step.placement.pace,
+        stall_s=step.placement.stall_s,
+        recomputations=step.recomputations,
+        recompute_s=step.timeline.compute_s - task.timeline.compute_s,
+    )
+    return _within_budget(plan, task)
+
+
+def _with_recomputations(
+    task: PlanningTask,
+    partition: Partition,
+    placement: Placement,
+    *,
+    write_share: float,
+    rounding: Rounding,
+) -> _RoundedStep:
+    """Round the shares to rows, and place the step that has them anew: its gaps are others than those of the proof."""
+    recomputations = choose_recomputations(
+        partition.candidates,
+        placement.shares,
+        timeline=task.timeline,
+        life=partition.life,
+        rounding=rounding,
+    )
+    longer_step = insert_recomputations(task.timeline, recomputations, machine=task.machine)
+    objective = task.objective.computing(longer_step.slices, machine=task.machine)
+    problem = build_problem(longer_step)
+    problem = problem.hold(_comes_back_early(problem, longer_step, task, partition.candidates))
+    return _RoundedStep(
+        recomputations=recomputations,
+        timeline=longer_step,
+        problem=problem,
+        objective=objective,
+        placement=solve(
+            problem,
+            timeline=longer_step,
+            machine=task.machine,
+            objective=objective,
+            limits=task.limits.of(write_share),
+        ),
+    )
 
 
 def _comes_back_early(
-    problem: Problem, longer: Timeline, task: PlanningTask, candidates: RecomputeCandidates
+    problem: Problem, longer_step: Timeline, task: PlanningTask, candidates: RecomputeCandidates
 ) -> NDArray[np.bool_]:
-    """Gaps between a recomputation and the use of what it made or read: the class keeps them (`tmtrain.planning.programme.certificate`, 3c)."""
-    is_recomputation = np.ones(len(longer.slices), bool)
-    is_recomputation[places_of_slices(longer, of=task.timeline)] = False
+    """Mark gaps between a recomputation and the use of what it made or read.
+
+    The class keeps them (`tmtrain.planning.programme.certificate`, 3c): a bound says nothing of plans that move them.
+    """
+    is_recomputation = np.ones(len(longer_step.slices), bool)
+    is_recomputation[positions_of_slices(longer_step, of=task.timeline)] = False
     extent = problem.gaps.extent
-    of_unit = np.isin(longer.extents.storage[extent], candidates.storages)
-    return is_recomputation[problem.gaps.start] & (of_unit | ~longer.extents.persistent[extent])
+    of_unit = np.isin(longer_step.extents.storage[extent], candidates.storages)
+    return is_recomputation[problem.gaps.start] & (of_unit | ~longer_step.extents.persistent[extent])
 
 
-def _keeps_budget(made: Plan, task: PlanningTask) -> bool:
-    budget = task.limits.write_budget_bytes
-    return budget is None or made.prediction.bytes_out <= budget
-
-
-def _within_budget(made: Plan, task: PlanningTask) -> Plan:
-    if not _keeps_budget(made, task):
+def _within_budget(plan: Plan, task: PlanningTask) -> Plan:
+    if not task.keeps_budget(plan):
         raise InfeasibleError(
-            f"the plan writes {format_bytes(made.prediction.bytes_out)}, more than its budget",
+            f"the plan writes {format_bytes(plan.prediction.bytes_out)}, more than its budget",
             limit="writes",
-            needed_bytes=made.prediction.bytes_out,
+            needed_bytes=plan.prediction.bytes_out,
             capacity_bytes=int(task.limits.write_budget_bytes or 0),
         )
-    return made
+    return plan
 
 
 def _fewest_writes(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
@@ -262,9 +369,12 @@ def _too_few_writes(task: PlanningTask, fewest: Plan) -> InfeasibleError:
     assert budget is not None
     assert proof is not None
     return too_few_writes(
-        budget, timeline=task.timeline, machine=task.machine, least_bytes=proof.bound.value,
+        budget,
+        timeline=task.timeline,
+        machine=task.machine,
+        least_bytes=proof.bound.value,
         found_bytes=fewest.prediction.bytes_out,
-    )  # fmt: skip
+    )
 
 
 def _greedy(task: PlanningTask) -> Plan:
@@ -274,38 +384,31 @@ def _greedy(task: PlanningTask) -> Plan:
     hoped = predict(problem, moved, timeline=timeline, machine=machine)
     alone_s = hoped.bytes_in / machine.read_bytes_per_s + hoped.bytes_out / machine.write_bytes_per_s
     name = task.objective.name
-    made = make_plan(problem, moved, timeline=timeline, machine=machine, objective=name, stall_s=alone_s)
-    return _within_budget(made, task)
+    plan = make_plan(problem, moved, timeline=timeline, machine=machine, objective=name, stall_s=alone_s)
+    return _within_budget(plan, task)
 
 
 def _trivial_bound(task: PlanningTask) -> Bound:
     """No plan is faster than its computation: what multipliers of zero prove, which no solver has to find."""
     model = build_model(
-        task.problem, timeline=task.timeline, machine=task.machine, objective=task.objective,
+        task.problem,
+        timeline=task.timeline,
+        machine=task.machine,
+        objective=task.objective,
         write_budget_bytes=task.limits.write_budget_bytes,
-    )  # fmt: skip
+    )
     return prove(model, np.zeros(model.programme.num_rows))
 
 
-def _certified(task: PlanningTask, made: Plan, bound: Bound, options: Partition | None) -> Plan:
-    longer = insert_recomputations(task.timeline, made.recomputations, machine=task.machine)
-    goal = task.objective.computing(longer.slices, machine=task.machine)
-    promised = at_best(made.prediction, bound, objective=goal, timeline=longer, machine=task.machine)
+def _certified(task: PlanningTask, plan: Plan, bound: Bound, partition: Partition | None) -> Plan:
+    longer_step = insert_recomputations(task.timeline, plan.recomputations, machine=task.machine)
+    goal = task.objective.computing(longer_step.slices, machine=task.machine)
+    promised = at_best(plan.prediction, bound, objective=goal, timeline=longer_step, machine=task.machine)
     proof = certify(
-        bound, promised, objective=goal, blocks=options.blocks if options else None,
+        bound,
+        promised,
+        objective=goal,
+        blocks=partition.blocks if partition else None,
         write_budget_bytes=task.limits.write_budget_bytes,
-    )  # fmt: skip
-    return replace(made, prediction=promised, certificate=proof)
-
-
-def bound_of(
-    timeline: Timeline, *, machine: Machine, objective: str = "energy", recompute: bool = True
-) -> Bound:
-    """Return the lower bound on `objective` for every plan of the class, see `tmtrain.planning.programme.certificate`.
-
-    Raises: as `plan`.
-    """
-    task = _task(timeline, machine=machine, objective=objective, limits=Limits())
-    choices = find_partitions(timeline, task.problem) if recompute else [None]
-    bounds = in_parallel(lambda options: task.solve(options.candidates if options else None).bound, choices)
-    return min(bounds, key=lambda bound: bound.value)
+    )
+    return replace(plan, prediction=promised, certificate=proof)

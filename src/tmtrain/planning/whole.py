@@ -1,7 +1,7 @@
 """Planning without splitting: a tensor leaves whole or stays, between one operator that uses it and the next.
 
-The rival of the split ratio, from the same linear programme: the gaps of one storage between the same two operators form a
-group, and a group moves all of its pages or none.
+The rival of the split ratio, from the same linear programme. The access gaps of one storage between the same two operators
+form a group, and a group moves all of its pages or none.
 """
 
 import numpy as np
@@ -28,10 +28,8 @@ def plan_whole(timeline: Timeline, *, machine: Machine, objective: str = "energy
     True
     """
     problem = build_problem(timeline)
-    split = moved_pages(
-        problem, plan(timeline, machine=machine, objective=objective, recompute=False).transfers
-    )
-    moved = to_whole_tensors(problem, split, timeline=timeline)
+    optimal = plan(timeline, machine=machine, objective=objective, recompute=False)
+    moved = to_whole_tensors(problem, moved_pages(problem, optimal.transfers), timeline=timeline)
     return make_plan(problem, moved, timeline=timeline, machine=machine, objective=objective)
 
 
@@ -42,7 +40,7 @@ def to_whole_tensors(problem: Problem, split: NDArray[np.int64], *, timeline: Ti
     share = np.bincount(group, weights=split) / size
     chosen = share >= 0.5  # the nearer side
     _add_until_it_fits(problem, chosen, share, group=group)
-    _drop_the_unneeded(problem, chosen, share, group=group)
+    _keep_what_need_not_move(problem, chosen, share, group=group)
     return np.where(chosen[group], pages, 0)
 
 
@@ -68,14 +66,14 @@ def _add_until_it_fits(
         )
         helps = np.bincount(group, weights=np.where(inside, gaps.pages, 0))
         helps[chosen] = 0
-        # Shares are at most 1, pages at least 1: the share decides first.
+        # The share decides first: pages add less than a millionth to it, and tell only equal shares apart.
         chosen[int(np.where(helps > 0, share + helps / (1 + helps.max()) * 1e-6, -1).argmax())] = True
 
 
-def _drop_the_unneeded(
+def _keep_what_need_not_move(
     problem: Problem, chosen: NDArray[np.bool_], share: NDArray[np.float64], *, group: NDArray[np.int64]
 ) -> None:
-    """Keep again, from the smallest share on, what fits without."""
+    """Let groups stay after all, from the smallest share on, where the others make enough room without them."""
     gaps = problem.gaps
     slack = problem.absent_pages(np.where(chosen[group], gaps.pages, 0)) - problem.over_pages
     order = np.argsort(group, kind="stable")

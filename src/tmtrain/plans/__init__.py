@@ -1,4 +1,4 @@
-"""The Plan: what is absent from fast memory when, what is computed again, the proof, and the file they are kept in."""
+"""The Plan: what is absent from fast memory when, what is recomputed, the proof, and the file they are kept in."""
 
 from tmtrain.plans.file import check_plan_fits, check_transfers_fit, load_plan, save_plan
 from tmtrain.plans.plan import Bound, Certificate, Plan, Prediction, Transfers

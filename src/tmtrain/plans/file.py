@@ -172,8 +172,9 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
     )
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
+        runs = f"producer {recomputations.producer[row]} before slice {recomputations.before_slice[row]}"
         raise InputError(
-            f"recomputation {row} of the plan runs producer {recomputations.producer[row]} before slice {recomputations.before_slice[row]}; "
+            f"recomputation {row} of the plan runs {runs}; "
             f"the step has {len(timeline.producers)} producers and {len(timeline.slices)} slices: plan it anew"
         )
 
@@ -227,6 +228,7 @@ def _certificate(source: str, proof: _ProofRecord | None, bundle: Bundle) -> Cer
     prices = _columns(source, "prices", bundle.tables.get("prices"), _PRICES)
     rows = _columns(source, "multipliers", bundle.tables.get("multipliers"), _MULTIPLIERS)
     family = rows["family"]
+    # The rows of a family stand together, so a family begins wherever the name changes.
     starts = (
         np.flatnonzero(np.concatenate([[True], family[1:] != family[:-1]]))
         if len(family)
@@ -255,13 +257,13 @@ def _multiplier_table(multipliers: dict[str, NDArray[np.float64]]) -> pa.Table:
 
 def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) -> dict[str, Any]:
     if table is None or not table.schema.equals(schema):
-        found = (
+        columns = (
             "missing"
             if table is None
             else f"{dict(zip(table.schema.names, table.schema.types, strict=True))}"
         )
         raise FileFormatError(
-            f"{source}: the columns of table {name!r} are not those of a plan ({found}): plan again",
+            f"{source}: the columns of table {name!r} are not those of a plan ({columns}): plan again",
             path=source,
             field=name,
         )

@@ -1,4 +1,4 @@
-"""The Plan: who is absent from fast memory when, as transfers, with its prediction and its certificate."""
+"""The Plan: what is absent from fast memory when, as transfers, with its prediction and its certificate."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,14 @@ from tmtrain.lowering.recomputation import Recomputations
 class Transfers:
     """One row per absence of a piece of an extent, between one access and the next.
 
-    Pages ``first_page .. first_page + pages - 1`` leave; what leaves an extent in one gap is its front, so the pieces of a
-    gap follow one another from page 0 on, and the last one comes back first. If flash has no valid copy, they are written:
-    from before slice `write_slice` on, at best before slice `written_slice`. They are given up before slice `leave_slice`
-    and go as soon as they are written; they are fetched from before slice `fetch_slice` on, and must be back before slice
-    `return_slice` runs. Slices are cyclic: numbers run on into the next step by adding the number of slices, so that
+    Pages ``first_page .. first_page + pages - 1`` leave. What leaves an extent in one access gap is its front, so the pieces
+    of a gap follow one another from page 0 on, and the last one comes back first.
+
+    If flash has no valid copy, they are written: from before slice `write_slice` on, at best before slice `written_slice`.
+    They may leave before slice `leave_slice`, and go as soon as they are written. They are fetched from before slice
+    `fetch_slice` on, and must be back before slice `return_slice` runs.
+
+    Slices are cyclic: numbers run on into the next step by adding the number of slices, so that
     ``write_slice <= leave_slice <= written_slice <= return_slice`` and ``leave_slice <= fetch_slice <= return_slice``.
     """
 
@@ -48,7 +51,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """A lower bound on the objective, and the multipliers that prove it, whoever found them."""
+    """A lower bound on the objective, and the multipliers that prove it, wherever they come from."""
 
     value: float
     """In the objective's unit: joules, seconds or bytes of one step."""
@@ -69,13 +72,13 @@ class Certificate:
     """The plan's own predicted objective."""
     bound: Bound
     cuts: NDArray[np.int64]
-    """First slice of each block of forward and the end of the last; empty: the class keeps and moves only."""
+    """First slice of each recompute block and the end of the last; empty: the class keeps and moves only."""
     write_budget_bytes: float | None
     """The class writes no more than this per step."""
 
     @property
     def gap(self) -> float:
-        """(value - bound) / bound; 0 where both are 0."""
+        """The optimality gap, (value - bound) / bound; 0 where both are 0."""
         bound = self.bound.value
         return (self.value - bound) / bound if bound else self.value - bound
 
@@ -87,7 +90,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A place for every page at every moment of a cyclic step, and what is recomputed."""
+    """Where every page is at every slice of a cyclic step, and what is recomputed."""
 
     trace_fingerprint: str
     machine: str

@@ -11,7 +11,7 @@ from tests.support.machines import narrow_machine
 from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.lowering import insert_recomputations
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import plan
@@ -122,7 +122,7 @@ def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) 
     timeline, machine = _step(seed)
     ours = plan(timeline, machine=machine)
     longer_step = insert_recomputations(timeline, ours.recomputations, machine=machine)
-    positions = places_of_slices(longer_step, of=timeline)
+    positions = positions_of_slices(longer_step, of=timeline)
     assert len(positions) == len(timeline.slices)
     assert np.array_equal(longer_step.slices.op[positions], timeline.slices.op)
     assert np.array_equal(longer_step.slices.phase[positions], timeline.slices.phase)

@@ -44,12 +44,12 @@ def found(*recomputations: tuple[int, int, int, int, int]) -> list[str]:
         first_row=columns[2], end_row=columns[3], rows=columns[4],
     )  # fmt: skip
     findings = Findings()
-    sound = sound_recomputations(TIMELINE, table, found=findings)
+    sound = sound_recomputations(TIMELINE, table, findings=findings)
     book = read_producers(TRACE, TIMELINE)
-    check_content(TRACE, TIMELINE, walk(TIMELINE), book, sound, found=findings)
+    check_content(TRACE, TIMELINE, walk(TIMELINE), book, sound, findings=findings)
     if sound:
         check_slices(
-            TIMELINE, insert_recomputations(TIMELINE, table, machine=MACHINE), book, sound, found=findings
+            TIMELINE, insert_recomputations(TIMELINE, table, machine=MACHINE), book, sound, findings=findings
         )
     return [violation.rule for violation in findings.violations]
 

@@ -34,8 +34,8 @@ def found(pieces: list[tuple[int, int, int]]) -> list[str]:
         first_row=table[1], end_row=table[2], rows=np.full(count, 8),
     )  # fmt: skip
     trace = trace_of(STEP)
-    sound = sound_recomputations(timeline, recomputations, found=findings)
-    check_content(trace, timeline, walk(timeline), read_producers(trace, timeline), sound, found=findings)
+    sound = sound_recomputations(timeline, recomputations, findings=findings)
+    check_content(trace, timeline, walk(timeline), read_producers(trace, timeline), sound, findings=findings)
     return [violation.rule for violation in findings.violations]
 
 

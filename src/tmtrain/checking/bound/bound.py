@@ -1,13 +1,13 @@
 """The bound that a certificate's multipliers prove, from the trace, the machine and the multipliers alone.
 
 Note [What is proved]
-    The programme of `tmtrain.checking.bound.sides` and `tmtrain.checking.bound.columns` is a relaxation: every plan of the certificate's
-    class gives values of the columns, within their limits, that keep all rows and cost no more than the plan. For any
-    multipliers, the sides of the rows plus the least that the columns then cost is no more than the cost of any such
-    values: weak duality. So a wrong multiplier makes the bound smaller, never wrong.
+    The programme of `tmtrain.checking.bound.sides` and `tmtrain.checking.bound.columns` is a relaxation. Every plan of the
+    certificate's class gives values of the columns, within their limits, that keep all rows and cost no more than the plan.
+    For any multipliers, the sides of the rows plus the least that the columns then cost is no more than the cost of any
+    such values: weak duality. So a wrong multiplier makes the bound smaller, never wrong.
 
-    The class is given by the cuts of forward into blocks and the write budget, the resolution by the edges of the bins;
-    these three stand in the certificate, and nothing else of the plan is looked at.
+    The cuts of forward into recompute blocks and the write budget say what the class is, the edges of the bins how fine the
+    programme is. These three stand in the certificate, and nothing else of the plan is looked at.
 """
 
 from itertools import pairwise
@@ -42,7 +42,7 @@ def proved_bound(timeline: Timeline, walked: Walk, certificate: Certificate, *, 
     layout = lay_out(facts)
     y = Multipliers({name: values.tolist() for name, values in certificate.bound.multipliers.items()})
     rows = price_rows(facts, layout, y, write_budget_bytes=certificate.write_budget_bytes)
-    away = sum(size for size, unit in zip(facts.unit_size, reuse.units, strict=True) if unit.end >= 0)
+    away = sum(size for size, unit in zip(facts.unit_size, reuse.units, strict=True) if unit.end is not None)
     constant = (
         computing(prices, timeline, machine=machine)
         + prices.second * facts.compute_s

@@ -3,11 +3,10 @@
 For each column the *reduced cost* is its own cost minus the sum of multiplier times coefficient over its rows; the column
 then takes the value between its limits that is cheapest at that cost. `columns_least` adds these up. The families:
 
-    moved                 pages of a gap that leave and come back
-    there                 pages of a unit that need no fetch (first), and that are there at each of its moments
-    recomputed              share of a recomputation that runs
-    written               pages that an epoch has written by a gap
-    written for recomputations   pages of units that only recomputations read
+    moved                 pages of an access gap that leave and come back
+    there                 pages of a unit that need no fetch (first), and that are there at each of its recompute points
+    recomputed            share of a recomputation that runs
+    written               pages that an epoch has written by a gap; pages of units that only recomputations read
     absent, ahead, late   pages that are away at a slice; that have come early, or not gone yet, at the end of a bin
     in, out, stall        pages read and written and time waited in a bin
     out k, owed k, waiting k   of each class of patience
@@ -39,13 +38,23 @@ def columns_least(facts: ProgrammeFacts, layout: Layout, y: RowPrices) -> float:
     """Return the least that all columns cost together at the multipliers `y`."""
     columns = _Columns(facts, layout, y)
     families = (
-        columns.moved(), columns.there(), columns.recomputed(), columns.written(), columns.written_for_recomputations(),
-        columns.absent(), columns.ahead(), columns.late(), columns.link(), columns.queues(),
-    )  # fmt: skip
+        columns.moved(),
+        columns.there(),
+        columns.recomputed(),
+        columns.written(),
+        columns.written_for_recomputations(),
+        columns.absent(),
+        columns.ahead(),
+        columns.late(),
+        columns.link(),
+        columns.queues(),
+    )
     return sum(column.least for family in families for column in family)
 
 
 class _Columns:
+    """Yields the columns of each family at the multipliers of the rows."""
+
     def __init__(self, facts: ProgrammeFacts, layout: Layout, y: RowPrices) -> None:
         self._f, self._layout, self._y = facts, layout, y
         self._price_in = facts.prices.byte_in * facts.unit_bytes
@@ -94,45 +103,51 @@ class _Columns:
     def there(self) -> Iterator[Column]:
         """A unit that may leave counts as away, and due at its end; what is there takes that back."""
         f, y = self._f, self._y
-        made, read = self._paid_by_recomputations()
+        paid_as_result, paid_as_input = self._paid_by_recomputations()
         written = {u: y.unit_dirty[row] for row, (_, units) in enumerate(self._layout.groups) for u in units}
         loose = {u: y.loose_dirty[row] for row, u in enumerate(self._layout.loose)}
         order = 0
         for number, unit in enumerate(f.reuse.units):
             size, last = f.unit_size[number], len(unit.points)
-            times = [unit.start + 1, *unit.points, unit.end]
+            times = [unit.start + 1, *unit.points, *([] if unit.end is None else [unit.end])]
             for index in range(last + 1):
                 cost = paid = 0.0
                 if index == 0:
                     cost -= self._price_in
-                    paid += made[number] + written.get(number, 0.0) + loose.get(number, 0.0)
+                    paid += paid_as_result[number] + written.get(number, 0.0) + loose.get(number, 0.0)
                 else:
-                    paid += y.order[order + index - 1] + read[number, index - 1] + self._due(times[index])
+                    paid += (
+                        y.order[order + index - 1]
+                        + paid_as_input[number, index - 1]
+                        + self._due(times[index])
+                    )
                 if index < last:
                     paid -= y.order[order + index] + self._due(times[index + 1])
-                elif unit.end >= 0:
+                elif unit.end is not None:
                     paid -= self._due(unit.end)
-                else:  # nobody fetches what is not there: what is there at the last moment has been
+                else:  # nobody fetches the rest at the end: what is there at the last recompute point is all
                     cost += self._price_in
                     paid -= loose[number]
-                if index < last or unit.end >= 0:
+                if index + 1 < len(times):
                     paid -= self._away(times[index], times[index + 1])
                 yield Column(cost - paid, 0.0, size)
             order += last
 
     def _paid_by_recomputations(self) -> tuple[defaultdict[int, float], defaultdict[tuple[int, int], float]]:
-        """What "makes" pays for each unit, and "reads" for each moment of it."""
-        made: defaultdict[int, float] = defaultdict(float)
-        read: defaultdict[tuple[int, int], float] = defaultdict(float)
+        """What "makes" pays for each unit, and "reads" for each recompute point of it."""
+        as_result: defaultdict[int, float] = defaultdict(float)
+        as_input: defaultdict[tuple[int, int], float] = defaultdict(float)
         for row, (_, unit) in enumerate(self._f.reuse.makes):
-            made[unit] += self._y.makes[row]
+            as_result[unit] += self._y.makes[row]
         for row, (_, parts) in enumerate(self._f.reuse.reads):
             for part in parts:
-                read[part.unit, part.point] += self._y.reads[row] * part.share / self._f.unit_size[part.unit]
-        return made, read
+                as_input[part.unit, part.point] += (
+                    self._y.reads[row] * part.share / self._f.unit_size[part.unit]
+                )
+        return as_result, as_input
 
     def recomputed(self) -> Iterator[Column]:
-        """Costs time and joules; needs its inputs; what it makes is away until its moment; the link runs on meanwhile."""
+        """Costs time and joules, needs inputs. Results are away until its recompute point; the link runs on meanwhile."""
         f, y, reuse = self._f, self._y, self._f.reuse
         paid = [0.0] * len(reuse.recomputations)
         for row, (recomputation, unit) in enumerate(reuse.makes):
@@ -167,10 +182,10 @@ class _Columns:
                 paid[number] += y.written_before[row_before]
                 paid[row.previous] -= y.written_before[row_before] + waits
                 row_before += 1
-        place = {row.gap: number for number, row in enumerate(f.written)}
+        number_of_gap = {row.gap: number for number, row in enumerate(f.written)}
         for price, (gaps, _) in zip(y.unit_dirty, self._layout.groups, strict=True):
             for g in gaps:
-                paid[place[g]] += price
+                paid[number_of_gap[g]] += price
         for number, row in enumerate(f.written):
             cost = self._price_out if row.is_last else 0.0
             yield Column(cost - paid[number], 0.0, f.walked.gaps[row.gap].pages / f.page_unit)

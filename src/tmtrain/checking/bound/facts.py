@@ -95,24 +95,35 @@ def gather_facts(
     T, B = walked.num_slices, len(edges) - 1
     per = max(timeline.fast_pages / PARTS_OF_FAST, 1.0)
     unit_bytes = per * timeline.page_bytes
-    clock = [0.0, *accumulate(timeline.slices.duration_s.tolist())]
     over = _over(timeline, walked)
     chosen = _chosen(walked, reuse, over)
     sizes = [unit.pages / per for unit in reuse.units]
     seconds, joules = _recompute_costs(timeline, reuse, machine)
+    away = _away(walked, reuse, sizes, per=per)
     return ProgrammeFacts(
-        T=T, B=B, edges=edges, page_unit=per, unit_bytes=unit_bytes,
+        T=T,
+        B=B,
+        edges=edges,
+        page_unit=per,
+        unit_bytes=unit_bytes,
         second=max(timeline.compute_s / B, 1e-12),
         total=float(sum(g.pages for g in walked.gaps) + sum(u.pages for u in reuse.units)) / per,
-        compute_s=timeline.compute_s, clock=clock, walked=walked, reuse=reuse, unit_size=sizes, chosen=chosen,
-        lacks=[
-            pages / per - away for pages, away in zip(over, _away(walked, reuse, sizes, per=per), strict=True)
-        ],
-        due_whole=_units_due(reuse, sizes, T), written=_written(walked, reuse, chosen, edges),
-        recompute_s=seconds, recompute_j=joules,
-        read_rate=machine.read_bytes_per_s / unit_bytes, write_rate=machine.write_bytes_per_s / unit_bytes,
-        shared_rate=machine.shared_bytes_per_s / unit_bytes, prices=prices,
-    )  # fmt: skip
+        compute_s=timeline.compute_s,
+        clock=[0.0, *accumulate(timeline.slices.duration_s.tolist())],
+        walked=walked,
+        reuse=reuse,
+        unit_size=sizes,
+        chosen=chosen,
+        lacks=[pages / per - gone for pages, gone in zip(over, away, strict=True)],
+        due_whole=_units_due(reuse, sizes, T),
+        written=_written(walked, reuse, chosen, edges),
+        recompute_s=seconds,
+        recompute_j=joules,
+        read_rate=machine.read_bytes_per_s / unit_bytes,
+        write_rate=machine.write_bytes_per_s / unit_bytes,
+        shared_rate=machine.shared_bytes_per_s / unit_bytes,
+        prices=prices,
+    )
 
 
 def patience_of(final: int, leaves: int, edges: list[int]) -> int:
@@ -159,7 +170,7 @@ def _away(walked: Walk, reuse: Reuse, sizes: list[float], *, per: float) -> list
         change[gap.start + 1] += gap.pages / per
         change[gap.end] -= gap.pages / per
     for unit, size in zip(reuse.units, sizes, strict=True):
-        if unit.end >= 0:
+        if unit.end is not None:
             change[unit.start + 1] += size
             change[unit.end] -= size
     return list(accumulate(change))[: walked.num_slices]
@@ -168,7 +179,7 @@ def _away(walked: Walk, reuse: Reuse, sizes: list[float], *, per: float) -> list
 def _units_due(reuse: Reuse, sizes: list[float], T: int) -> list[float]:
     due = [0.0] * T
     for unit, size in zip(reuse.units, sizes, strict=True):
-        if unit.end >= 0:
+        if unit.end is not None:
             due[unit.end] += size
     return due
 

@@ -2,7 +2,7 @@
 
 The families, and what each row asks of every plan of the class (legend in `tmtrain.checking.bound.facts`; pages in units):
 
-    order            what is there at a unit's moment is there at the next
+    order            what is there at a unit's recompute point is there at the next
     makes            rows recomputed need no fetch
     reads, chains    a recomputation finds its input: in a unit, or made by another recomputation
     written before   what an epoch has written by one gap is written by the next
@@ -21,6 +21,7 @@ The families, and what each row asks of every plan of the class (legend in `tmtr
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
 from tmtrain.checking.bound.facts import NUM_CLASSES, ProgrammeFacts
@@ -77,7 +78,7 @@ def lay_out(facts: ProgrammeFacts) -> Layout:
             groups.setdefault(unit.gaps, []).append(number)
     due = {gaps[g].end for g in facts.chosen}
     for unit in units:
-        due.update(unit.points, [unit.end] if unit.end >= 0 else [])
+        due.update(unit.points, [unit.end] if unit.end is not None else [])
     return Layout(
         dirty={g: row for row, g in enumerate(g for g in facts.chosen if g in writing)},
         groups=list(groups.items()),
@@ -95,11 +96,9 @@ def price_rows(
         InputError: they are not those of this step and class.
     """
     reuse, T, B = facts.reuse, facts.T, facts.B
-    seconds = [
-        (facts.clock[end] - facts.clock[begin]) / facts.second
-        for begin, end in zip(facts.edges[:-1], facts.edges[1:], strict=True)
-    ]
-    due = [-sum(facts.due_whole[a:b]) for a, b in zip(facts.edges[:-1], facts.edges[1:], strict=True)]
+    bins = list(pairwise(facts.edges))
+    seconds = [(facts.clock[end] - facts.clock[begin]) / facts.second for begin, end in bins]
+    due = [-sum(facts.due_whole[begin:end]) for begin, end in bins]
     unit_dirty = [sum(facts.unit_size[u] for u in units) for _, units in layout.groups]
     none, zeros, unbounded = [-inf] * B, [0.0] * B, [0.0] * T
     budget = [] if write_budget_bytes is None else [write_budget_bytes / facts.unit_bytes]

@@ -1,12 +1,13 @@
 """Whether each recomputation makes the bits of the first run, row by row, and spoils nothing.
 
-The step is followed slice by slice, with the recomputations where the plan puts them. A recomputation may read rows of a storage only
-while they hold the content that the operator's first run found; what it makes has the version of the first run. Every slice
-of the step itself that reads a storage of which a recomputation made some must find the version that it found without recomputations.
+The step is followed slice by slice, with the recomputations where the plan puts them. A recomputation may read rows of a
+storage only while they hold the content that the operator's first run saw. What it makes has the version of the first run.
+Every slice of the step itself that reads a storage which recomputations wrote must see the version that it would see
+without them.
 
-Taken for granted: an operator with the same inputs gives the same bits (`tmtrain.lowering.producers` leaves out those that do
-not), for random ones from the generator state of the first run, which whoever runs the plan has to keep. Rows fill pages
-in the same ratio everywhere, as in `tmtrain.lowering.recomputation`.
+Taken for granted: an operator with the same inputs gives the same bits (`tmtrain.lowering.producers` leaves out those that
+do not). A random one does so from the generator state of its first run, which whoever runs the plan has to keep. Rows fill
+pages in the same ratio everywhere, as in `tmtrain.lowering.recomputation`.
 """
 
 from collections import defaultdict
@@ -66,13 +67,13 @@ class ProducerBook:
 def read_producers(trace: Trace, timeline: Timeline) -> ProducerBook:
     """Turn the columns of the producers into lists."""
     producers, operands = timeline.producers, trace.operands
-    rows = [
-        RowTouch(*values)
-        for values in zip(
-            producers.touch_storage.tolist(), producers.touch_reads.tolist(), producers.touch_writes.tolist(),
-            producers.touch_follows.tolist(), strict=True,
-        )
-    ]  # fmt: skip
+    columns = (
+        producers.touch_storage,
+        producers.touch_reads,
+        producers.touch_writes,
+        producers.touch_follows,
+    )
+    rows = [RowTouch(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
     per_entry = [rows[a:b] for a, b in pairwise(producers.touch_ptr.tolist())]
     ops, bounds = producers.op.tolist(), producers.op_ptr.tolist()
     writers: list[list[int]] = [[] for _ in range(len(trace.storages))]
@@ -89,7 +90,7 @@ def read_producers(trace: Trace, timeline: Timeline) -> ProducerBook:
 
 
 def sound_recomputations(
-    timeline: Timeline, recomputations: Recomputations, *, found: Findings
+    timeline: Timeline, recomputations: Recomputations, *, findings: Findings
 ) -> list[Recomputation]:
     """Read the recomputations; note those that are none."""
     columns = (
@@ -99,30 +100,35 @@ def sound_recomputations(
         recomputations.end_row,
         recomputations.rows,
     )
-    count, T = len(timeline.producers), len(timeline.slices)
     sound: list[Recomputation] = []
     latest = 0
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
         recomputation = Recomputation(row, *values)
-        if not (0 <= recomputation.producer < count and 0 <= recomputation.before < T):
-            where = f"recomputation {row} runs producer {recomputation.producer} of {count} before slice {recomputation.before} of {T}"
-            found.add("recomputation", where, 1, "recomputations")
-        elif not 0 <= recomputation.first < recomputation.end <= recomputation.rows:
-            where = f"recomputation {row} makes rows {recomputation.first} to {recomputation.end} of {recomputation.rows}"
-            found.add("recomputation", where, max(recomputation.end - recomputation.rows, 1), "rows")
-        elif (
-            int(timeline.producers.rows[recomputation.producer]) % recomputation.rows
-            and not recomputation.is_whole
-        ):
-            where = f"recomputation {row} cuts {timeline.producers.rows[recomputation.producer]} rows into {recomputation.rows}"
-            found.add("recomputation", where, 1, "rows")
-        elif recomputation.before < latest:
-            where = f"recomputation {row} runs before slice {recomputation.before}, after one that runs before slice {latest}"
-            found.add("recomputation", where, latest - recomputation.before, "slices")
-        else:
+        if _is_sound(recomputation, timeline, latest=latest, findings=findings):
             sound.append(recomputation)
             latest = recomputation.before
     return sound
+
+
+def _is_sound(recomputation: Recomputation, timeline: Timeline, *, latest: int, findings: Findings) -> bool:
+    """Check a recomputation by itself; `latest` is the slice that the one before it runs before."""
+    row, producer, before, first, end, rows = recomputation
+    count, T = len(timeline.producers), len(timeline.slices)
+    if not (0 <= producer < count and 0 <= before < T):
+        where = f"recomputation {row} runs producer {producer} of {count} before slice {before} of {T}"
+        findings.add("recomputation", where, 1, "recomputations")
+    elif not 0 <= first < end <= rows:
+        where = f"recomputation {row} makes rows {first} to {end} of {rows}"
+        findings.add("recomputation", where, max(end - rows, 1), "rows")
+    elif int(timeline.producers.rows[producer]) % rows and not recomputation.is_whole:
+        where = f"recomputation {row} cuts {timeline.producers.rows[producer]} rows into {rows}"
+        findings.add("recomputation", where, 1, "rows")
+    elif before < latest:
+        where = f"recomputation {row} runs before slice {before}, after one that runs before slice {latest}"
+        findings.add("recomputation", where, latest - before, "slices")
+    else:
+        return True
+    return False
 
 
 def check_content(
@@ -132,15 +138,15 @@ def check_content(
     book: ProducerBook,
     recomputations: list[Recomputation],
     *,
-    found: Findings,
+    findings: Findings,
 ) -> None:
-    """Follow the step and its recomputations; note what is read or left behind with the wrong content in `found`."""
+    """Follow the step and its recomputations; note what is read, or left behind, with the wrong content."""
     for producer in sorted({recomputation.producer for recomputation in recomputations}):
-        _check_producer(trace, book, producer, found=found)
-    _Follower(timeline, walked, book, recomputations, found).follow()
+        _check_producer(trace, book, producer, findings=findings)
+    _ContentWalk(timeline, walked, book, recomputations, findings).follow()
 
 
-def _check_producer(trace: Trace, book: ProducerBook, producer: int, *, found: Findings) -> None:
+def _check_producer(trace: Trace, book: ProducerBook, producer: int, *, findings: Findings) -> None:
     """The producer must know of every byte that its operators touch; buffers kept up to date on the side apart."""
     operands = trace.operands
     for op, touches in zip(book.ops[producer], book.touches[producer], strict=True):
@@ -152,10 +158,10 @@ def _check_producer(trace: Trace, book: ProducerBook, producer: int, *, found: F
             touched = bool(operands.reads[row] or operands.writes[row])
             if touched and storage not in known and not is_aside and operands.span_bytes[row]:
                 where = f"producer {producer} leaves out that operator {op} touches {trace.storages.name[storage]}"
-                found.add("recomputation", where, int(operands.span_bytes[row]), "bytes")
+                findings.add("recomputation", where, int(operands.span_bytes[row]), "bytes")
 
 
-class _Follower:
+class _ContentWalk:
     """Walks the step once; holds what recomputations have left behind."""
 
     def __init__(
@@ -164,9 +170,9 @@ class _Follower:
         walked: Walk,
         book: ProducerBook,
         recomputations: list[Recomputation],
-        found: Findings,
+        findings: Findings,
     ) -> None:
-        self._walked, self._book, self._found = walked, book, found
+        self._walked, self._book, self._findings = walked, book, findings
         self._op: list[int] = timeline.slices.op.tolist()
         self._first_slice: dict[int, int] = {}
         self._last_slice: dict[int, int] = {}
@@ -185,8 +191,9 @@ class _Follower:
         for recomputation in recomputations:
             self._due[recomputation.before].append(recomputation)
         self._versions: dict[int, RowVersions] = {}
-        self._begun: dict[int, int] = {}
-        """Storage -> the moment at which a recomputation last made some of it."""
+        """Of the storages that recomputations have written; all others are as the step left them."""
+        self._recomputed_before: dict[int, int] = {}
+        """Storage -> the slice before which a recomputation last made some of it."""
 
     def _last_needs(self) -> dict[int, int]:
         """Return the last slice that needs each storage; the number of slices where the next step does."""
@@ -202,13 +209,13 @@ class _Follower:
     def follow(self) -> None:
         for t in range(self._walked.num_slices):
             for recomputation in self._due.get(t, []):
-                self._recomputation(recomputation)
-            if self._versions:
+                self._recompute(recomputation)
+            if self._versions:  # until something was recomputed, everything is as it was
                 self._run(t)
         self._end()
 
     def _run(self, t: int) -> None:
-        """Run a slice of the step itself: what recomputations left must be what it found without them."""
+        """Run a slice of the step itself: what recomputations left must be what it would see without them."""
         op = self._op[t]
         for extent, access in self._walked.touched[t]:
             versions = self._versions.get(self._storage[extent])
@@ -216,14 +223,16 @@ class _Follower:
                 continue
             writers, rows = self._book.writers[self._storage[extent]], self._rows_of(extent)
             if access.needs:
+                # An operator in several slices may read what it has written itself: before it or after it, both are right.
                 expected = {version_before(writers, op), version_before(writers, op + 1)}
                 for begin, end, version in versions.of(rows):
                     if version is not None and version not in expected:
+                        rows_read = f"rows {begin} to {end} of storage {self._storage[extent]}"
                         where = (
-                            f"slice {t} reads rows {begin} to {end} of storage {self._storage[extent]}, where a recomputation "
-                            f"left {_named(version)} instead of {_named(version_before(writers, op))}"
+                            f"slice {t} reads {rows_read}, where a recomputation left {_named(version)} instead of "
+                            f"{_named(version_before(writers, op))}"
                         )
-                        self._found.add("content", where, float(end - begin), "of the storage")
+                        self._findings.add("content", where, float(end - begin), "of the storage")
             if access.writes:
                 versions.set(rows, None)
 
@@ -237,20 +246,21 @@ class _Follower:
             for begin, end, version in self._versions[storage].of(self._rows_of(extent)):
                 if version not in (None, last):
                     where = f"the next step finds rows {begin} to {end} of storage {storage} as a recomputation left them"
-                    self._found.add("content", where, float(end - begin), "of the storage")
+                    self._findings.add("content", where, float(end - begin), "of the storage")
 
     def _rows_of(self, extent: int) -> Rows:
         first, pages = self._first_page[extent], self._pages[self._storage[extent]]
         return Fraction(first, pages), Fraction(first + self._extent_pages[extent], pages)
 
-    def _recomputation(self, recomputation: Recomputation) -> None:
-        for op, touches in zip(
-            self._book.ops[recomputation.producer], self._book.touches[recomputation.producer], strict=True
-        ):
-            if self._last_slice.get(op, -1) >= recomputation.before:
-                late = self._last_slice[op] + 1 - recomputation.before
-                where = f"recomputation {recomputation.row} runs operator {op} before slice {recomputation.before}, ahead of its first run"
-                self._found.add("recomputation-input", where, late, "slices")
+    def _recompute(self, recomputation: Recomputation) -> None:
+        producer, before = recomputation.producer, recomputation.before
+        for op, touches in zip(self._book.ops[producer], self._book.touches[producer], strict=True):
+            if self._last_slice.get(op, -1) >= before:
+                late = self._last_slice[op] + 1 - before
+                name = f"recomputation {recomputation.row} runs operator {op} before slice {before}"
+                where = f"{name}, ahead of its first run"
+                self._findings.add("recomputation-input", where, late, "slices")
+            # All operands are read before any is written: an operator in place sees its own input.
             for touch in touches:
                 self._look(recomputation, op, touch)
             for touch in touches:
@@ -258,14 +268,15 @@ class _Follower:
                     self._make(recomputation, op, touch.storage, follows=touch.follows)
 
     def _look(self, recomputation: Recomputation, op: int, touch: RowTouch) -> None:
-        """Check that the rows that `op` reads hold what its first run found."""
+        """Check that the rows that `op` reads hold what its first run saw."""
         writers = self._book.writers[touch.storage]
-        keeps_own = (
-            op in writers and not touch.writes
-        )  # statistics: the recomputation begins after the pass that makes them
+        # Statistics: the recomputation begins after the pass that makes them, and reads what the operator itself left.
+        keeps_own = op in writers and not touch.writes
         wanted = version_before(writers, op + 1 if keeps_own else op)
+        # It overwrites the storage: what was there matters only where an operator of the producer made it before.
         if not touch.reads and (wanted < 0 or writers[wanted] not in self._book.ops[recomputation.producer]):
-            return  # makes it from nothing
+            return
+        # A result that is there still is not recomputed, so it is not worked on either.
         if self._is_left_alone(recomputation, touch.storage, follows=touch.follows) and op in writers:
             return
         rows = recomputation.share if touch.follows else ALL
@@ -275,11 +286,14 @@ class _Follower:
         for begin, end, version in stretches:
             there = now if version is None else version
             if there != wanted:
-                where = (
-                    f"recomputation {recomputation.row} of operator {op} before slice {recomputation.before} needs {_named(wanted)} of storage "
-                    f"{touch.storage} in rows {begin} to {end}, where there is {_named(there)}"
+                name = (
+                    f"recomputation {recomputation.row} of operator {op} before slice {recomputation.before}"
                 )
-                self._found.add("recomputation-input", where, float(end - begin), "of the storage")
+                where = (
+                    f"{name} needs {_named(wanted)} of storage {touch.storage} in rows {begin} to {end}, where there is "
+                    f"{_named(there)}"
+                )
+                self._findings.add("recomputation-input", where, float(end - begin), "of the storage")
 
     def _version_in_step(self, storage: int, before: int) -> int:
         """Return what the step itself has left in `storage` when slice `before` begins."""
@@ -296,14 +310,12 @@ class _Follower:
             return
         version = self._book.writers[storage].index(op)
         is_cut = follows and not recomputation.is_whole
-        if (
-            is_cut
-            and self._pages[storage] < recomputation.rows
-            and self._begun.get(storage) != recomputation.before
-        ):
+        is_begun = self._recomputed_before.get(storage) == recomputation.before
+        # A page of several rows is brought into being whole, by the first of the recomputations at this recompute point.
+        if is_cut and self._pages[storage] < recomputation.rows and not is_begun:
             self._version_of(storage).set(ALL, LOST)
         self._version_of(storage).set(recomputation.share if is_cut else ALL, version)
-        self._begun[storage] = recomputation.before
+        self._recomputed_before[storage] = recomputation.before
 
     def _is_left_alone(self, recomputation: Recomputation, storage: int, *, follows: bool) -> bool:
         """A storage that pages do not cut along rows, and that is still as the step left it, is not recomputed."""

@@ -1,4 +1,4 @@
-"""Whether the step with the recomputations in it has their slices, where the plan wants them, touching the pages of their rows."""
+"""Whether the step with the recomputations in it has their slices, where the plan wants them, on the right pages."""
 
 from itertools import pairwise
 
@@ -12,49 +12,65 @@ _Run = tuple[int, int, int]
 
 def check_slices(
     timeline: Timeline,
-    longer: Timeline,
+    longer_step: Timeline,
     book: ProducerBook,
     recomputations: list[Recomputation],
     *,
-    found: Findings,
+    findings: Findings,
 ) -> set[int]:
-    """Compare `longer`, the step with `recomputations`, with what each recomputation must touch; return where its recomputations stand."""
-    reader = _Reader(longer)
-    of_op = _slices_of_operators(timeline)
+    """Compare the step with `recomputations` with what each of them must touch; return where their slices stand.
+
+    Args:
+        timeline: The step without recomputations.
+        longer_step: The same with them.
+        book: Its producers.
+        recomputations: Sound ones.
+        findings: Where to note what is missing.
+    """
+    reader, original = _SliceReader(longer_step), _SliceReader(timeline)
+    slices_of_op = _slices_of_operators(timeline)
     pages = _storage_pages(timeline)
-    original = _Reader(timeline)
-    places: set[int] = set()
+    positions: set[int] = set()
     for recomputation in recomputations:
-        for op, touches in zip(
-            book.ops[recomputation.producer], book.touches[recomputation.producer], strict=True
-        ):
-            for wanted in _wanted(recomputation, touches, of_op.get(op, []), original, pages):
-                place = recomputation.before + len(places)
-                places.add(place)
-                if place >= len(longer.slices) or int(longer.slices.op[place]) != op:
-                    where = f"slice {place} should be operator {op} of recomputation {recomputation.row}"
-                    found.add("recomputation-slice", where, 1, "slices")
-                    continue
-                missing = sum(reader.missing(place, run) for run in wanted)
-                if missing:
-                    where = f"slice {place} (recomputation {recomputation.row}, operator {op}) does not touch all pages of its rows"
-                    found.add("recomputation-slice", where, missing)
-    extra = len(longer.slices) - len(timeline.slices) - len(places)
+        producer = recomputation.producer
+        for op, touches in zip(book.ops[producer], book.touches[producer], strict=True):
+            for wanted in _wanted(recomputation, touches, slices_of_op.get(op, []), original, pages):
+                # Every recomputed slice before this one has pushed it back by one.
+                position = recomputation.before + len(positions)
+                positions.add(position)
+                _check_slice(reader, position, wanted, recomputation, op, findings=findings)
+    extra = len(longer_step.slices) - len(timeline.slices) - len(positions)
     if extra:
-        found.add(
-            "recomputation-slice",
-            "the step has other slices than its own and the recomputations'",
-            abs(extra),
-            "slices",
-        )
-    return places
+        where = "the step has other slices than its own and the recomputations'"
+        findings.add("recomputation-slice", where, abs(extra), "slices")
+    return positions
+
+
+def _check_slice(
+    reader: "_SliceReader",
+    position: int,
+    wanted: list[_Run],
+    recomputation: Recomputation,
+    op: int,
+    *,
+    findings: Findings,
+) -> None:
+    """Check that a slice is of operator `op` and touches the page runs `wanted`."""
+    if position >= len(reader.op) or reader.op[position] != op:
+        where = f"slice {position} should be operator {op} of recomputation {recomputation.row}"
+        findings.add("recomputation-slice", where, 1, "slices")
+        return
+    missing = sum(reader.missing(position, run) for run in wanted)
+    if missing:
+        name = f"slice {position} (recomputation {recomputation.row}, operator {op})"
+        findings.add("recomputation-slice", f"{name} does not touch all pages of its rows", missing)
 
 
 def _wanted(
     recomputation: Recomputation,
     touches: list[RowTouch],
     slices: list[int],
-    original: "_Reader",
+    original: "_SliceReader",
     pages: dict[int, int],
 ) -> list[list[_Run]]:
     """Return the page runs that each slice of one operator of a recomputation must touch."""
@@ -69,16 +85,18 @@ def _wanted(
                 total * row // recomputation.rows for row in (recomputation.first, recomputation.end)
             )
             runs.append((touch.storage, first, end))
-        elif not (touch.follows and touch.writes):  # what cannot be cut is made by whichever piece makes it
+        # A result that cannot be cut along the rows is made by whichever recomputation makes it first: not required here.
+        elif not (touch.follows and touch.writes):
             runs.append((touch.storage, 0, total))
     return [runs]
 
 
-class _Reader:
-    """The page runs that each slice touches."""
+class _SliceReader:
+    """The operator of each slice, and the page runs that it touches."""
 
     def __init__(self, timeline: Timeline) -> None:
         extents, access = timeline.extents, timeline.accesses
+        self.op: list[int] = timeline.slices.op.tolist()
         self._storage: list[int] = extents.storage.tolist()
         self._first: list[int] = extents.first_page.tolist()
         self._pages: list[int] = extents.pages.tolist()

@@ -1,4 +1,4 @@
-"""Which content each row of a storage holds: the version that a recomputation left, where that may differ from the step's own.
+"""Which content each row of a storage holds: the version that a recomputation left, where it may not be the step's own.
 
 Rows are fractions of the storage, from 0 to 1. Versions count the operators of the step that write the storage, in order:
 version k is what the k-th of them left, -1 is what the step began with.

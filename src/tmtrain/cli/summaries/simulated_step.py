@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tmtrain.cli.decision import simulate_plan
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 
 if TYPE_CHECKING:
     from tmtrain.runtime.following.planned_step import PlannedStep
@@ -28,7 +28,7 @@ def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
     series = step.result.series
     taken_bytes = series.resident_bytes.sum(axis=1) + series.in_flight_bytes
     # The recorded step has no recomputations in it: only its own slices are asked what dead content takes.
-    own_slices = places_of_slices(step.decision.timeline, of=planned_step.timeline)
+    own_slices = positions_of_slices(step.decision.timeline, of=planned_step.timeline)
     held = held_bytes_out(planned_step, taken_bytes=taken_bytes[own_slices])
     return SimulatedStep(
         step_time_s=step.result.step_time_s,

@@ -35,7 +35,7 @@ MEMORY = 16
 
 
 class Drift:
-    """Watches the steps against what the current plan expects."""
+    """Watches whether the steps are still what the current plan expects."""
 
     def __init__(self, timeline: Timeline, *, machine: Machine) -> None:
         self.timeline = timeline
@@ -47,12 +47,13 @@ class Drift:
         self._expect()
 
     def notice(self, seen: Observation) -> bool:
-        """Take in a step; return whether its like has drifted away from what is expected."""
+        """Take in a step; return whether the last steps have drifted away from what is expected."""
         self._seen = [*self._seen, seen][-PERSISTENCE:]
         self._scatter = [*self._scatter, self._log_sums(seen)][-MEMORY:]
         if len(self._seen) < PERSISTENCE:
             return False
         off = self._off()
+        # A one-off may be large, but it passes, or falls to the other side: Note [Persistent drift].
         same_side = (np.sign(off) == np.sign(off[-1])).all(axis=0)
         return bool((same_side & (np.abs(off) > self._threshold()).all(axis=0)).any())
 
@@ -73,11 +74,13 @@ class Drift:
         """Estimate the seconds of each slice, see Note [What is new about a slice]."""
         expected = self.timeline.slices.duration_s
         steps = np.array([step.duration_s for step in self._seen])
+        # A stretch of slices that take no time has no ratio.
         planned = np.maximum(np.add.reduceat(expected, self._first), np.finfo(np.float64).tiny)
         sums = np.add.reduceat(steps, self._first, axis=1) / planned
         lengths = np.diff(np.append(self._first, len(expected)))
         like_its_stretch = expected * np.repeat(np.median(sums, axis=0), lengths)
         own = np.median(steps, axis=0)
+        # A difference of two steps scatters sqrt(2) times as much as one; 0.6745 makes median deviations standard ones.
         jitter = np.median(np.abs(np.diff(_log(steps), axis=0))) / (0.6745 * np.sqrt(2))
         is_jitter = np.abs(_log(own) - _log(like_its_stretch)) <= SCATTER * jitter
         estimate = np.where(is_jitter, like_its_stretch, own)

@@ -4,9 +4,9 @@ Note [Trial and return]
     A plan that looks better may be worse: slack is measured, its reaction is not known. So a new plan is on trial for
     `TRIAL_STEPS` steps, of which the first, in which memory still holds what the plan before it left, does not count.
     If the median of what it costs is worse than that of the plan before, that one returns at once, and the monitor leaves
-    it alone until something drifts; a plan with steered split ratios must even be better. Each that is may be followed by
+    it alone until something drifts. A plan with steered split ratios must even be better; each that is may be followed by
     one that exchanges twice as much. So the monitor comes to rest, and a one-off, which no median of three sees, changes
-    nothing. (A second try, with a smaller exchange, used to follow a failure: on GPT-2 at 75 % it failed too, and its two
+    nothing. (A second try, with a smaller exchange, used to follow a failure. On GPT-2 at 75 % it failed too, and its two
     long steps fell into the ten in which the monitor should settle.)
 """
 
@@ -39,6 +39,8 @@ WORTHWHILE = 0.01
 
 
 class _Kind(Enum):
+    """How a plan came about."""
+
     SOLVED = "solved"
     STEERED = "steered"
 
@@ -67,7 +69,8 @@ class _Trial:
 class Monitor:
     """Steers one run; `plan` is for the first step, `next_plan` returns every later one.
 
-    What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_recomputations`); what is kept and moved is steered.
+    What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_recomputations`). What is kept and moved is
+    steered.
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline
@@ -91,13 +94,15 @@ class Monitor:
         return self._current.plan
 
     def next_plan(self, seen: Observation) -> Plan:
-        """Take in what a step told; return the plan for the next one."""
+        """Take in what a step showed; return the plan for the next one."""
         self._current.take(seen)
+        # Drift first: whatever is on trial was made for a machine or durations that are no longer so.
         if self._drift.notice(seen):
             self._solve_anew()
         elif self._before is not None and self._is_worse():
             self._return()
         elif self._current.is_over:
+            # It passed its trial. What a solved plan gains says nothing about exchanges, so only steered ones grow.
             if self._before is not None and self._current.kind is _Kind.STEERED:
                 self._share = min(MAX_SHARE, 2 * self._share)
             self._before = None
@@ -113,9 +118,9 @@ class Monitor:
         """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""
         self._drift.follow()
         self._share, self._rests = FIRST_SHARE, False
-        made = self._solve()
-        if not self._current.seen or self._gain(made.prediction) > SAME:
-            self._try(made, _Kind.SOLVED)
+        solved = self._solve()
+        if not self._current.seen or self._gain(solved.prediction) > SAME:
+            self._try(solved, _Kind.SOLVED)
 
     def _steer(self) -> None:
         """Put other split ratios on trial, if there is something to gain."""
@@ -123,25 +128,24 @@ class Monitor:
             self._rests = True
             return
         timeline, machine = self._drift.timeline, self._drift.machine
-        slack_s = np.median(
-            [
-                measured_slack_s(self._problem, seen, timeline=timeline, machine=machine)
-                for seen in self._current.seen
-            ],
-            axis=0,
-        )
+        slacks = [
+            measured_slack_s(self._problem, seen, timeline=timeline, machine=machine)
+            for seen in self._current.seen
+        ]
+        slack_s = np.median(slacks, axis=0)
         moved = moved_pages(self._problem, self.plan.transfers)
         steered = exchange(self._problem, moved, slack_s, share=self._share)
         if (steered == moved).all():
             self._rests = True
             return
-        made = make_plan(
+        plan = make_plan(
             self._problem, steered, timeline=timeline, machine=machine, objective=self._objective
         )
-        self._try(made, _Kind.STEERED)
+        self._try(plan, _Kind.STEERED)
 
-    def _try(self, made: Plan, kind: _Kind) -> None:
-        self._before, self._current = self._current, _Trial(made, kind)
+    def _try(self, plan: Plan, kind: _Kind) -> None:
+        """Put a plan on trial against the current one."""
+        self._before, self._current = self._current, _Trial(plan, kind)
 
     def _is_worse(self) -> bool:
         """Whether the plan on trial does worse than the one before; in the end, a steered one has to do better."""
@@ -151,11 +155,13 @@ class Monitor:
         old, new = self._value(before), self._value(now)
         if now.is_over and now.kind is _Kind.STEERED:
             return new > old - SAME * abs(old)
+        # One bad step may be enough to end a trial early, so it has to be worse than the steps differ anyway.
         scatter = float(np.median([abs(self._objective_of(seen) - old) for seen in before.seen]))
         return new > old + max(SAME * abs(old), SCATTER * scatter)
 
     def _return(self) -> None:
         assert self._before is not None
+        # A trial of its own: the first step after the change finds in memory what the failed plan left.
         self._current = _Trial(self._before.plan, self._before.kind)
         self._before = None
         self._rests = True
@@ -165,7 +171,7 @@ class Monitor:
         return float(np.median([self._objective_of(seen) for seen in trial.seen]))
 
     def _objective_of(self, seen: Observation) -> float:
-        """What a step cost at the expected durations: their jitter is nobody's merit."""
+        """What a step cost at the expected durations: their jitter is no plan's merit."""
         return self._goal().value(
             step_time_s=self._drift.timeline.compute_s + float(seen.stall_s.sum()),
             bytes_in=seen.plan.prediction.bytes_in,
@@ -173,7 +179,7 @@ class Monitor:
         )
 
     def _gain(self, least: Prediction) -> float:
-        """What would be saved, relative, by stalls for nothing but the busiest channel: the most that can be hoped for."""
+        """What a plan would save, relative, if it stalled for nothing but its busiest channel: the most to hope for."""
         bound = self._goal().value(
             step_time_s=least.step_time_s, bytes_in=least.bytes_in, bytes_out=least.bytes_out
         )

@@ -19,11 +19,11 @@ class Observation:
     stall_s: NDArray[np.float64]
     """Waiting before each slice, shape (slices,)."""
     arrived_early_s: NDArray[np.float64]
-    """For each transfer of the plan, the seconds between its arrival and the moment its return slice wanted to begin:
+    """For each transfer of the plan, the seconds between its arrival and when its return slice wanted to begin:
     positive where it was early, negative where the slice had to wait; NaN where nothing came."""
     left_early_s: NDArray[np.float64]
-    """For each transfer, the seconds between the end of its writing and the moment its pages were to be given up;
-    negative where the room was not free yet; NaN where nothing was written."""
+    """For each transfer, the seconds between the end of its writing and when its pages were to leave; negative where the
+    room was not free yet; NaN where nothing was written."""
     read_bytes_per_s: float
     """Rate of reads while nothing was written; NaN where that never was."""
     write_bytes_per_s: float

@@ -1,8 +1,9 @@
 """New split ratios from measured slack: what comes late moves less, what comes early moves more.
 
-A gap has slack: the seconds by which its transfer was early, on its way in and on its way out, whichever is less; negative
-where a slice had to wait for it. `exchange` takes pages of the latest gaps back into fast memory, and lets gaps that cover
-the same full slices move in their place, those with most slack first. The capacity holds by construction.
+An access gap has slack: the seconds by which its transfer was early, on its way in and on its way out, whichever is less.
+It is negative where a slice had to wait for the transfer. `exchange` keeps more pages of the latest gaps in fast memory,
+and lets other gaps that cover the same full slices move more, those with most slack first. The capacity holds by
+construction.
 """
 
 import numpy as np
@@ -35,10 +36,11 @@ def measured_slack_s(
     )
     slack = _length_s(problem, seen.duration_s + seen.stall_s) - gaps.pages * seconds
     transfers = seen.plan.transfers
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # NaN where nothing came or was written
         arrived = np.where(np.isnan(seen.arrived_early_s), 0.0, seen.arrived_early_s)
         left = _harmful(seen)
     gap = gap_of(problem, transfers)
+    # What was measured replaces the estimate; of the pieces of a gap, the one with the least slack counts.
     slack[gap] = np.inf
     np.minimum.at(slack, gap, np.minimum(arrived, np.where(np.isnan(left), arrived, left)))
     return slack
@@ -47,21 +49,22 @@ def measured_slack_s(
 def exchange(
     problem: Problem, moved: NDArray[np.int64], slack_s: NDArray[np.float64], *, share: float
 ) -> NDArray[np.int64]:
-    """Take pages of late gaps back and let early gaps move instead; feasible if `moved` is.
+    """Keep pages of late gaps and let early gaps move instead; feasible if `moved` is.
 
     Args:
         problem: The gaps.
         moved: Pages that each gap moves now.
         slack_s: Of each gap, as `measured_slack_s` returns it.
-        share: Of all pages that late gaps move, 0 to 1; the latest give back first.
+        share: Of all pages that late gaps move, 0 to 1; the latest gaps keep first.
     """
     late = (moved > 0) & (slack_s < 0)
     available = np.where(late, moved, 0)
     order = np.argsort(slack_s, kind="stable")
     before = np.concatenate([[0], np.cumsum(available[order])[:-1]])
-    given_back = np.zeros_like(moved)
-    given_back[order] = np.clip(np.ceil(share * available.sum()) - before, 0, available[order])
-    return _fill(problem, moved - given_back, np.where(late, -np.inf, slack_s))
+    kept = np.zeros_like(moved)
+    kept[order] = np.clip(np.ceil(share * available.sum()) - before, 0, available[order])
+    # A late gap is chosen again only where no other gap can make the room: it was late with less.
+    return _fill(problem, moved - kept, np.where(late, -np.inf, slack_s))
 
 
 def _fill(problem: Problem, moved: NDArray[np.int64], slack_s: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -98,6 +101,7 @@ def _harmful(seen: Observation) -> NDArray[np.float64]:
     waited = np.concatenate([[0.0], np.cumsum(seen.stall_s)])
     leave = seen.plan.transfers.leave_slice % T
     gone = np.searchsorted(clock, clock[leave] - seen.left_early_s)
+    # Room that came late hurt nobody if no slice between the leaving as planned and as it was had to wait.
     stalled = waited[np.minimum(gone, T)] - waited[leave]
     return np.where(seen.left_early_s < 0, -stalled, seen.left_early_s)
 

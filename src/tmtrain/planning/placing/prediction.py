@@ -1,4 +1,4 @@
-"""What a placement promises: one steady step, foretold, and the plan that carries it out."""
+"""What a placement promises: the prediction of one steady step, and the plan that carries the placement out."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def make_plan(
     recompute_s: float = 0.0,
     transfers: Transfers | None = None,
 ) -> Plan:
-    """Turn a feasible placement, ours or a rival's, into a plan without certificate.
+    """Turn a feasible placement, ours or a rival's, into a plan without a certificate.
 
     Args:
         problem: The gaps of `timeline`.
@@ -37,9 +37,9 @@ def make_plan(
         machine: Rates and energies.
         objective: What the placement is good for.
         pace: How the link was planned.
-        stall_s: Seconds of waiting foreseen.
+        stall_s: Seconds of waiting that the planner foresees.
         recomputations: What was put into the step.
-        recompute_s: Seconds of them.
+        recompute_s: Seconds that they take.
         transfers: The placement as a rival schedules it; by default it is scheduled like ours.
     """
     if transfers is None:
@@ -72,6 +72,7 @@ def predict(
     gaps = problem.gaps
     written = np.zeros(problem.num_epochs, np.int64)
     dirty = gaps.epoch >= 0
+    # What leaves an extent is its front, so of all gaps of an epoch the one that moves most says how much is written.
     np.maximum.at(written, gaps.epoch[dirty], moved[dirty])
     bytes_in = int(moved.sum()) * timeline.page_bytes
     bytes_out = int(written.sum()) * timeline.page_bytes
@@ -90,7 +91,9 @@ def predict(
 def at_best(
     prediction: Prediction, bound: Bound, *, objective: Objective, timeline: Timeline, machine: Machine
 ) -> Prediction:
-    """Return the prediction, slower where it promises more than the bound allows: waiting is foreseen bin by bin only.
+    """Return the prediction, slower where it promises more than the bound allows.
+
+    Waiting is foreseen bin by bin: what the slices inside a bin wait for one another is not in it.
 
     Args:
         prediction: Of a plan of the bound's class.

@@ -1,13 +1,14 @@
-"""From pages per gap to transfers: when each is written, given up, and fetched back.
+"""From pages per access gap to transfers: when each is written, paged out, and fetched.
 
-Outgoing pages are written as soon as their content is final (after the last write of their epoch), which may be long
-before they are given up: the later departure is then free. They should be written by the time they are given up, or
-later, when the programme's write channel has done with them (`Pace`): the link serves by deadline, and what is given up
-but not written stays where it is. Incoming pages are fetched as early as is useful and as the memory allows, in pieces,
-the last pages of an extent first:
+Outgoing pages are written as soon as their content is final, which is after the last write of their epoch. That may be long
+before they leave; leaving then costs nothing more. They should be written by the time they leave, or later, when the
+programme's write channel has done with them (`Pace`). The link serves by deadline, and what should leave but is not written
+stays where it is.
 
-1. *useful*: backwards from the end of the step, each piece is given the latest start from which one channel serves it
-   and all later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
+Incoming pages are fetched as early as is useful and as the memory allows, in pieces, the last pages of an extent first:
+
+1. *useful*: backwards from the end of the step, each piece gets the latest start from which one channel serves it and all
+   later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
 2. *allowed*: from its fetch to its return a piece occupies memory that the placement had counted as absent. In order of
    return, each takes the earliest slice from which that slack lasts, and uses it up.
 
@@ -29,7 +30,7 @@ from tmtrain.plans.plan import Transfers
 from tmtrain.ragged import lay_flat
 
 HASTE = 2.0
-"""Without a pace a fetch is given this multiple of its time alone on the channel: writes may share it."""
+"""A fetch is allowed this multiple of its time alone on the channel: writes may share it."""
 PIECE_SHARE = 1 / 128
 """A piece has at most this share of the fast tier: what has come in of a large extent does not wait for the rest."""
 HALF_A_PAGE = 0.5
@@ -75,10 +76,10 @@ def realise(
     slack = problem.absent_pages(moved) - problem.over_pages
     written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
     fetch = earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
-    write = np.where(
-        _is_fresh(problem, pieces, final), final, pieces.leave
-    )  # what flash has already is not written again
-    shift = np.where(final < 0, T, 0)  # keep every number >= 0: "next step" instead of "previous step"
+    # What flash has already is not written again.
+    write = np.where(_is_fresh(problem, pieces, final), final, pieces.leave)
+    # Content of the previous step has negative times. A step later is the same time, and a plan file has none below 0.
+    shift = np.where(final < 0, T, 0)
     return Transfers(
         extent=gaps.extent[pieces.gap],
         first_page=pieces.first_page,
@@ -92,11 +93,12 @@ def realise(
 
 
 def _final_slices(problem: Problem, pieces: _FetchPieces) -> NDArray[np.int64]:
-    """First slice before which the content of each piece is final; negative where the previous step made it."""
+    """First slice before which the content of each piece is final; negative where the previous step wrote it."""
     last_write, start = problem.gaps.last_write[pieces.gap].astype(np.int64), problem.gaps.start[pieces.gap]
-    # A write later in the step than the gap was made in the previous step; without a write nothing is ever dirty.
-    made = np.where(last_write <= start, last_write + 1, last_write + 1 - problem.num_slices)
-    return np.where(last_write < 0, pieces.leave, made)
+    # A write that comes later in the step than the gap was one of the previous step.
+    final = np.where(last_write <= start, last_write + 1, last_write + 1 - problem.num_slices)
+    # Without a write in the step nothing is ever dirty.
+    return np.where(last_write < 0, pieces.leave, final)
 
 
 def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _FetchPieces:
@@ -130,10 +132,12 @@ def _paced_starts(pieces: _FetchPieces, pace: Pace) -> NDArray[np.int64]:
     order = np.argsort(due, kind="stable")
     before = np.empty(len(order))
     before[order] = np.concatenate([[0.0], np.cumsum(pieces.pages[order])[:-1]])
+    # The programme moves shares of pages, the placement whole ones: stretch its reads to as many.
     scale = float(pieces.pages.sum()) / max(float(pace.pages_in.sum()), 1e-300)
     read = np.cumsum(pace.pages_in[bins]) * scale
-    place = np.maximum(np.searchsorted(read, before, side="right") - MARGIN_BINS, 0)
-    starts = (pace.edges[bins[np.minimum(place, B - 1)]] - first_slice) % T
+    reached = np.maximum(np.searchsorted(read, before, side="right") - MARGIN_BINS, 0)
+    starts = (pace.edges[bins[np.minimum(reached, B - 1)]] - first_slice) % T
+    # Where the channel comes to a piece only after its return, the fetch starts at the return.
     return np.clip(pieces.back - np.maximum(due - starts, 0), pieces.leave, pieces.back)
 
 
@@ -154,7 +158,8 @@ def _paced_writes(
         waiting[b].append((int(pieces.leave[fresh[i]] - final[fresh[i]] + begin[i]), i))
     end = np.zeros(len(fresh), np.int64)
     queue: list[tuple[int, int, int, float]] = []
-    # Three steps: what the first leaves over is there in the second, whose pieces are all served in the third.
+    # Three steps: the first fills the queue as a steady step finds it, the second's pieces count, and what it leaves over
+    # is served in the third.
     for time in range(3 * B):
         step, b = divmod(time, B)
         for leave, i in waiting[b]:
@@ -162,7 +167,7 @@ def _paced_writes(
         room = rate[b]
         while queue and room > HALF_A_PAGE:
             leave, born, i, left = heapq.heappop(queue)
-            if left > room + HALF_A_PAGE:
+            if left > room + HALF_A_PAGE:  # the bin is over before the piece is
                 heapq.heappush(queue, (leave, born, i, left - room))
             elif born == 1:
                 end[i] = int(pace.edges[b]) + step * T
@@ -182,6 +187,7 @@ def _is_fresh(problem: Problem, pieces: _FetchPieces, final: NDArray[np.int64]) 
         e, g, end = int(epoch[i]), int(pieces.gap[i]), int(pieces.first_page[i] + pieces.pages[i])
         if e < 0:
             continue
+        # Pieces of one gap come one after the other: what its own pieces have written is not "before" for them.
         before, most, gap = reached.get(e, (0, 0, g))
         before = before if gap == g else max(before, most)
         fresh[i] = end > before
@@ -193,17 +199,19 @@ def _latest_starts(
     pieces: _FetchPieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
 ) -> NDArray[np.int64]:
     """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
-    # The lane may have fallen idle: then the device's latency comes first.
+    # The channel may have fallen idle: then the device's latency comes first.
     per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
     seconds = machine.slow.read_latency_s + pieces.pages.astype(np.float64) * per_page_s
     T, lasts = len(timeline.slices), timeline.slices.duration_s
     if pace is not None:
+        # The step will last longer than its computation: spread the waiting of a bin over the slices in it.
         computing = np.maximum(np.add.reduceat(lasts, pace.edges[:-1]), 1e-300)
         lasts = lasts * np.repeat(1 + pace.stall_s / computing, np.diff(pace.edges))
     clock = np.concatenate([[0.0], np.cumsum(np.tile(lasts, 2))])  # start of each slice over two steps
     order = np.argsort(-pieces.back, kind="stable")
     # The channel, seen backwards: a fetch ends when it is due or when the next one starts, whichever is earlier.
     due, need = clock[pieces.back[order]], seconds[order]
+    # start_i = min(due_i, start_(i-1)) - need_i, without a loop: add up the needs, and the minimum runs over due + needs.
     before = np.concatenate([[0.0], np.cumsum(need)[:-1]])
     starts = np.minimum.accumulate(due + before) - before - need
     useful = np.empty(len(due), np.int64)
@@ -221,7 +229,7 @@ def earliest_with_slack(
 ) -> NDArray[np.int64]:  # pragma: no cover - compiled
     """Walk back from each return while the slack lasts; consumes `slack` (cyclic) in place.
 
-    Pieces of one gap follow one another and come in in that order.
+    Pieces of one gap follow one another and come in in that order: no piece is fetched before the one before it.
     """
     T = len(slack)
     fetch = back.copy()

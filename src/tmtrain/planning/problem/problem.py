@@ -1,8 +1,9 @@
-"""The planning problem: gaps, epochs and what each slice lacks, read off a Timeline.
+"""The planning problem: access gaps, epochs and what each slice lacks, read off a Timeline.
 
 Legend
     t        slice, 0 .. T-1, cyclic
-    g        gap: the stretch between two consecutive accesses of an extent, over whose end the content is needed
+    g        access gap, gap for short: the stretch between two consecutive accesses of an extent, over whose end the
+             content is needed
     s_g      pages of the extent
     e        epoch: the gaps of one extent between two writes of it; flash can hold one valid copy for all of them
     over_t   pages beyond the capacity at t if every gap kept everything
@@ -20,7 +21,7 @@ from tmtrain.units import format_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gaps:
-    """One row per gap during which at least one slice runs; only these can free memory."""
+    """One row per access gap during which at least one slice runs; only these can free memory."""
 
     extent: NDArray[np.int32]
     start: NDArray[np.int32]
@@ -97,7 +98,7 @@ def framework_peak_pages(timeline: Timeline) -> int:
     num_slices, count = len(timeline.slices), len(timeline.extents)
     died = np.full(count, num_slices, np.int64)
     died[timeline.frees.extent] = np.repeat(np.arange(num_slices), np.diff(timeline.frees.ptr)) + 1
-    # Born at the first access after the free, in this step or in the next one.
+    # The step is cyclic. An extent is born at the first access after its free, in this step or in the next one.
     extent, ahead = timeline.accesses.extent, np.full(count, num_slices, np.int64)
     np.minimum.at(ahead, extent, (slice_of_access(timeline) - died[extent]) % num_slices)
     born = np.where(ahead < num_slices, (died + ahead) % num_slices, 0)
@@ -105,6 +106,7 @@ def framework_peak_pages(timeline: Timeline) -> int:
     whole = died == num_slices  # never freed in the step: alive all the time, also before its first access
     np.add.at(change, np.where(whole & timeline.extents.persistent, 0, born), timeline.extents.pages)
     np.subtract.at(change, died, timeline.extents.pages)
+    # Born after it died: it lives round the end of the step, so it is there at the start.
     change[0] += int(timeline.extents.pages[died <= born].sum())
     return int(np.cumsum(change)[:num_slices].max(initial=0))
 
@@ -120,6 +122,7 @@ def cover(
     change = np.zeros(num_slices + 2, np.int64)
     np.add.at(change, start + 1, weight)
     np.subtract.at(change, end, weight)
+    # A gap round the end of the step is open at its start; the sum of changes counts it only from its own start on.
     wraps = end <= start
     return np.cumsum(change)[:num_slices] + int(weight[wraps].sum())
 
@@ -155,6 +158,7 @@ def _find_gaps(timeline: Timeline) -> tuple[Gaps, int]:
     start, end = at, access.next_slice[order]
     num_slices = len(timeline.slices)
     slices_inside = (end - start - 1) % num_slices
+    # `next_slice` is -1 where nobody needs the content: then there is nothing to keep.
     matters = (end >= 0) & (slices_inside > 0)
     gaps = Gaps(
         extent=extent[matters],
@@ -180,6 +184,8 @@ def _epochs(
     num_groups = int(group[-1]) + 1 if len(group) else 0
     last_of_group = np.full(num_groups, -1)
     np.maximum.at(last_of_group, group[writes], rows[writes])
+    # The last write up to each row, of whatever extent. Where that lies before the first row of the extent, it is another
+    # extent's, and what holds is the last write of the step before.
     recent = np.maximum.accumulate(np.where(writes, rows, -1)) if len(rows) else rows
     first_row = np.flatnonzero(first)[group] if len(rows) else rows
     source = np.where(recent >= first_row, recent, last_of_group[group] if num_groups else -1)

@@ -41,7 +41,7 @@ def too_few_writes(
         timeline: The step.
         machine: For the drive life.
         least_bytes: No plan of the class writes less.
-        found_bytes: The plan of fewest writes that was found.
+        found_bytes: Written by the plan of fewest writes that was found.
     """
     need = max(least_bytes, found_bytes)
     life = life_of_writes(machine, write_bytes=need, step_time_s=timeline.compute_s)

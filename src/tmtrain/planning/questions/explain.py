@@ -1,4 +1,4 @@
-"""Why a tensor is kept, moved or recomputed: its gaps, what the plan does in them, and what each fate costs."""
+"""Why a tensor is kept, moved or recomputed: its access gaps, what the plan does in them, and what each fate costs."""
 
 import difflib
 import fnmatch
@@ -27,7 +27,7 @@ SUGGESTIONS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageUse:
-    """An end of a gap: the operator that uses the tensor there."""
+    """An end of an access gap: the operator that uses the tensor there."""
 
     op: int
     operator: str
@@ -37,7 +37,7 @@ class StorageUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapStory:
-    """One gap of a storage: the time between two uses, over whose end the content is needed."""
+    """One access gap of a storage: the time between two uses, over whose end the content is needed."""
 
     bytes: int
     after: StorageUse
@@ -53,7 +53,7 @@ class GapStory:
     """Cost of keeping all of it, in objective units, by what it consists of."""
     move: dict[str, float]
     recompute: dict[str, float] | None
-    """None: nothing makes it again."""
+    """None: no producer makes it."""
 
     @property
     def costs(self) -> dict[str, float]:
@@ -77,7 +77,7 @@ class StorageStory:
     module: str
     bytes: int
     has_producer: bool
-    """Operators of the step can make it again; whether they may at this place is another matter (`tmtrain.planning.recomputation.blocks`)."""
+    """It can be recomputed; whether it may be in a plan, `tmtrain.planning.recomputation.blocks` decides."""
     gaps: tuple[GapStory, ...]
 
 
@@ -111,18 +111,19 @@ def explain(plan: Plan, tensor: str, *, trace: Trace, timeline: Timeline, machin
     >>> from tmtrain.planning.example import example_plan, example_timeline
     >>> from tmtrain.trace import example_trace
     >>> machine = load_machine("v4-slc")
-    >>> told = explain(example_plan(), "0.weight", trace=example_trace(), timeline=example_timeline(), machine=machine)
-    >>> [gap.before.phase for gap in told.storages[0].gaps]
+    >>> step = {"trace": example_trace(), "timeline": example_timeline(), "machine": machine}
+    >>> explanation = explain(example_plan(), "0.weight", **step)
+    >>> [gap.before.phase for gap in explanation.storages[0].gaps]
     ['optimizer']
     """
     check_plan_fits(plan, timeline)
     wanted = find_storages(trace, tensor)
-    teller = _Teller(plan, trace, timeline, machine)
+    storyteller = _Storyteller(plan, trace, timeline, machine)
     objective = make_objective(plan.objective, timeline=timeline, machine=machine)
     return Explanation(
         objective=plan.objective,
         unit=objective.unit,
-        storages=tuple(teller.tell(storage) for storage in wanted),
+        storages=tuple(storyteller.tell(storage) for storage in wanted),
     )
 
 
@@ -138,24 +139,27 @@ def find_storages(trace: Trace, tensor: str) -> list[int]:
     """
     names, modules = trace.storages.name, trace.storages.module
     pairs = list(enumerate(zip(names, modules, strict=True)))
-    found = [i for i, (name, _) in pairs if name == tensor]
-    if not found and tensor:
-        found = [i for i, (name, module) in pairs if module == tensor or name.startswith(f"{tensor}.")]
-    if not found:
+    hits = [i for i, (name, _) in pairs if name == tensor]
+    if not hits and tensor:
+        hits = [i for i, (name, module) in pairs if module == tensor or name.startswith(f"{tensor}.")]
+    if not hits:
         glob = fnmatch.fnmatchcase
-        found = [i for i, (name, module) in pairs if glob(name, tensor) or glob(module, tensor)]
-    if found:
-        return found
+        hits = [i for i, (name, module) in pairs if glob(name, tensor) or glob(module, tensor)]
+    if hits:
+        return hits
     known = list(dict.fromkeys([*names, *modules]))
     close = difflib.get_close_matches(tensor, known, n=SUGGESTIONS, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else 'try a glob such as "*.weight"'
     raise InputError(f"no tensor or module {tensor!r} in the step of {trace.model}: {hint}")
 
 
-class _Teller:
+class _Storyteller:
+    """What it takes to tell the story of any storage: gaps, units, fates and prices."""
+
     def __init__(self, plan: Plan, trace: Trace, timeline: Timeline, machine: Machine) -> None:
         self._trace, self._timeline = trace, timeline
         self._problem: Problem = build_problem(timeline)
+        # Where everything fits, nothing is scarce: prices of zero are then no sign of a solver out of time.
         proof, is_scarce = plan.certificate, bool((self._problem.over_pages > 0).any())
         if proof is None or (is_scarce and not any(p.any() for p in proof.bound.multipliers.values())):
             raise InputError(
@@ -168,16 +172,20 @@ class _Teller:
         self._candidates = candidates
         self._fates: Fates = find_fates(plan, timeline, self._problem, machine=machine)
         self._prices = Alternatives(
-            self._problem, timeline=timeline, machine=machine, candidates=candidates, bound=proof.bound,
+            self._problem,
+            timeline=timeline,
+            machine=machine,
+            candidates=candidates,
+            bound=proof.bound,
             objective=make_objective(plan.objective, timeline=timeline, machine=machine),
             write_budget_bytes=proof.write_budget_bytes,
-        )  # fmt: skip
+        )
         self._units_of: dict[int, list[int]] = defaultdict(list)
         for number, unit in enumerate(candidates.units):
             for gap in unit.gaps:
                 self._units_of[gap].append(number)
         producers = timeline.producers
-        self._made = set(producers.touch_storage[producers.touch_writes].tolist())
+        self._recomputable = set(producers.touch_storage[producers.touch_writes].tolist())
         self._clock = np.concatenate([[0.0], np.cumsum(timeline.slices.duration_s)])
 
     def tell(self, storage: int) -> StorageStory:
@@ -193,7 +201,7 @@ class _Teller:
             role=Role(int(table.role[storage])).name.lower().replace("_", " "),
             module=table.module[storage],
             bytes=int(table.bytes[storage]),
-            has_producer=storage in self._made,
+            has_producer=storage in self._recomputable,
             gaps=tuple(self._story(np.array(members)) for members in together.values()),
         )
 

@@ -1,7 +1,7 @@
-"""What a plan does with each gap of the step: which of its pages it keeps, moves, and recomputes.
+"""What a plan does with each access gap of the step: which of its pages it keeps, moves, and recomputes.
 
-A plan speaks of the step with its recomputations in it. Gaps are those of the step without them: a content that is needed again is
-the same content, whether it waited, travelled or was made anew.
+A plan speaks of the step with its recomputations in it. The gaps are those of the step without them. A content that is
+needed again is the same content, whether it stayed, was away, or was recomputed.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.lowering.recomputation import insert_recomputations, places_of_slices
+from tmtrain.lowering.recomputation import insert_recomputations, positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Problem
@@ -48,106 +48,114 @@ def find_fates(plan: Plan, timeline: Timeline, problem: Problem, *, machine: Mac
     True
     """
     finder = _FateFinder(plan, timeline, problem, machine)
-    recomputed, moved = finder.recomputed(), finder.moved()
-    again = _count(recomputed, len(problem.gaps))
-    # What is recomputed and then moves on its way to its next use is recomputed.
-    for gap in moved.keys() & recomputed.keys():
-        moved[gap] += recomputed[gap]
-    away = _count(moved, len(problem.gaps))
-    both = np.array(sorted(moved.keys() & recomputed.keys()), np.int64)
-    away[both] -= again[both]
-    return Fates(kept=problem.gaps.pages - away - again, moved=away, recomputed=again)
+    recomputed_runs, moved_runs = finder.recomputed(), finder.moved()
+    recomputed = _count(recomputed_runs, len(problem.gaps))
+    # A page may be recomputed, and then move on its way to its next use. It counts as recomputed: of what is moved or
+    # recomputed, whatever is recomputed comes off. The union first, because runs of the two may overlap in part.
+    for gap in moved_runs.keys() & recomputed_runs.keys():
+        moved_runs[gap] += recomputed_runs[gap]
+    moved = _count(moved_runs, len(problem.gaps))
+    both = np.array(sorted(moved_runs.keys() & recomputed_runs.keys()), np.int64)
+    moved[both] -= recomputed[both]
+    return Fates(kept=problem.gaps.pages - moved - recomputed, moved=moved, recomputed=recomputed)
 
 
 class _FateFinder:
+    """Finds the gap that a transfer or a recomputation of the plan belongs to."""
+
     def __init__(self, plan: Plan, timeline: Timeline, problem: Problem, machine: Machine) -> None:
         self._plan, self._timeline = plan, timeline
-        self._longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
+        self._longer_step = insert_recomputations(timeline, plan.recomputations, machine=machine)
         self._gaps = problem.gaps
-        self._place = places_of_slices(self._longer, of=timeline)
+        self._position = positions_of_slices(self._longer_step, of=timeline)
         self._order = np.lexsort((self._gaps.start, self._gaps.extent))
+        # One number for (extent, start), in ascending order, so that a gap is found by bisection.
         self._stride = len(timeline.slices) + 1
         self._keys = (
             self._gaps.extent[self._order].astype(np.int64) * self._stride + self._gaps.start[self._order]
         )
 
-    def _gap_of(self, extent: int, t: int) -> int:
-        """Return the gap of `extent` that lasts before slice `t` runs; -1 if none does."""
-        row = int(np.searchsorted(self._keys, extent * self._stride + t)) - 1
-        gap = int(self._order[row]) if row >= 0 else -1
-        if (
-            gap < 0 or self._gaps.extent[gap] != extent
-        ):  # the last one of the extent may come round from the end of the step
-            row = int(np.searchsorted(self._keys, (extent + 1) * self._stride)) - 1
-            gap = int(self._order[row]) if row >= 0 else -1
-        if gap < 0 or self._gaps.extent[gap] != extent:
-            return -1
+    def _gap_of(self, extent: int, t: int) -> int | None:
+        """Return the gap of `extent` that lasts before slice `t` runs, if one does."""
+        gap = self._last_gap_before(extent * self._stride + t, extent)
+        if gap is None:
+            # None has begun yet in this step. The last one of the extent may come round from the step before.
+            gap = self._last_gap_before((extent + 1) * self._stride, extent)
+        if gap is None:
+            return None
         start, end = int(self._gaps.start[gap]), int(self._gaps.end[gap])
         lasts = start < t <= end if end > start else t > start or t <= end
-        return gap if lasts else -1
+        return gap if lasts else None
+
+    def _last_gap_before(self, key: int, extent: int) -> int | None:
+        """Return the last gap whose (extent, start) is below `key`, if it is one of `extent`."""
+        row = int(np.searchsorted(self._keys, key)) - 1
+        if row < 0:
+            return None
+        gap = int(self._order[row])
+        return gap if self._gaps.extent[gap] == extent else None
 
     def moved(self) -> Runs:
-        moves, longer, own = self._plan.transfers, self._longer, self._timeline.extents
-        parent = _parents(longer, self._timeline)
-        first = longer.extents.first_page[moves.extent] + moves.first_page
+        """Return the pages that transfers take away and bring back, by gap."""
+        moves, longer_step, extents = self._plan.transfers, self._longer_step, self._timeline.extents
+        parent = _parents(longer_step, self._timeline)
+        first = longer_step.extents.first_page[moves.extent] + moves.first_page
         # The first slice of the step without recomputations that runs while the pages are away.
-        away_at = np.searchsorted(self._place, moves.leave_slice % len(longer.slices)) % len(self._place)
-        found: Runs = defaultdict(list)
+        leave = np.searchsorted(self._position, moves.leave_slice % len(longer_step.slices))
+        away_at = leave % len(self._position)
+        runs: Runs = defaultdict(list)
         for extent, page, pages, t in zip(
             parent[moves.extent].tolist(), first.tolist(), moves.pages.tolist(), away_at.tolist(), strict=True
         ):
             gap = self._gap_of(extent, t)
-            if gap >= 0:
-                begin = page - int(own.first_page[extent])
-                found[gap].append((begin, begin + pages))
-        return found
+            if gap is not None:
+                begin = page - int(extents.first_page[extent])
+                runs[gap].append((begin, begin + pages))
+        return runs
 
     def recomputed(self) -> Runs:
-        recomputations, producers, own = (
-            self._plan.recomputations,
-            self._timeline.producers,
-            self._timeline.extents,
-        )
-        first_of = np.searchsorted(own.storage, np.arange(int(own.storage.max(initial=-1)) + 2))
-        found: Runs = defaultdict(list)
-        for row in range(len(recomputations)):
-            producer, t = int(recomputations.producer[row]), int(recomputations.before_slice[row])
-            low, high = (int(producers.touch_ptr[producers.op_ptr[producer + i]]) for i in (0, 1))
-            for storage in {
-                int(producers.touch_storage[i]) for i in range(low, high) if producers.touch_writes[i]
-            }:
-                extents = range(int(first_of[storage]), int(first_of[storage + 1]))
-                pages = sum(int(own.pages[e]) for e in extents)
-                begin, end = (
-                    int(pages * r[row] // recomputations.rows[row])
-                    for r in (recomputations.first_row, recomputations.end_row)
-                )
-                for extent in extents:
-                    a, b = int(own.first_page[extent]), int(own.first_page[extent] + own.pages[extent])
-                    gap = self._gap_of(extent, t) if max(a, begin) < min(b, end) else -1
-                    if gap >= 0:
-                        found[gap].append((max(a, begin) - a, min(b, end) - a))
-        return found
+        """Return the pages that recomputations make, by gap."""
+        table, extents = self._plan.recomputations, self._timeline.extents
+        first_of = np.searchsorted(extents.storage, np.arange(int(extents.storage.max(initial=-1)) + 2))
+        runs: Runs = defaultdict(list)
+        for row in range(len(table)):
+            t, rows = int(table.before_slice[row]), int(table.rows[row])
+            for storage in self._results(int(table.producer[row])):
+                members = range(int(first_of[storage]), int(first_of[storage + 1]))
+                pages = sum(int(extents.pages[e]) for e in members)
+                # Pages are cut in the ratio of the rows, as in `tmtrain.lowering.recomputation`.
+                begin, end = (pages * int(edge[row]) // rows for edge in (table.first_row, table.end_row))
+                for extent in members:
+                    a, b = (
+                        int(extents.first_page[extent]),
+                        int(extents.first_page[extent] + extents.pages[extent]),
+                    )
+                    gap = self._gap_of(extent, t) if max(a, begin) < min(b, end) else None
+                    if gap is not None:
+                        runs[gap].append((max(a, begin) - a, min(b, end) - a))
+        return runs
+
+    def _results(self, producer: int) -> set[int]:
+        """Return the storages that a producer makes."""
+        producers = self._timeline.producers
+        low, high = producers.touch_ptr[producers.op_ptr[[producer, producer + 1]]].tolist()
+        return set(producers.touch_storage[low:high][producers.touch_writes[low:high]].tolist())
 
 
-def _parents(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
+def _parents(longer_step: Timeline, timeline: Timeline) -> NDArray[np.int64]:
     """Return the extent of the step that each extent of the longer step is a part of."""
-    stride = int((longer.extents.first_page + longer.extents.pages).max(initial=0)) + 1
-    axis = timeline.extents.storage.astype(np.int64) * stride + timeline.extents.first_page
-    return (
-        np.searchsorted(
-            axis, longer.extents.storage.astype(np.int64) * stride + longer.extents.first_page, "right"
-        )
-        - 1
-    )
+    parts, extents = longer_step.extents, timeline.extents
+    stride = int((parts.first_page + parts.pages).max(initial=0)) + 1
+    axis = extents.storage.astype(np.int64) * stride + extents.first_page
+    return np.searchsorted(axis, parts.storage.astype(np.int64) * stride + parts.first_page, "right") - 1
 
 
 def _count(runs: Runs, gaps: int) -> NDArray[np.int64]:
     """Count the pages of each gap that lie in some run."""
     pages = np.zeros(gaps, np.int64)
-    for gap, found in runs.items():
+    for gap, of_gap in runs.items():
         reached = 0
-        for begin, end in sorted(found):
+        for begin, end in sorted(of_gap):
             pages[gap] += max(0, end - max(begin, reached))
             reached = max(reached, end)
     return pages

@@ -2,7 +2,7 @@
 
 Note [Two searches]
     One search finds where our plans begin to meet the limit, another where the lower bound ceases to forbid it. Between the
-    two lies what is neither achieved nor ruled out; it is as wide as the planner's gap makes it. Both halve an
+    two lies what is neither achieved nor ruled out; it is as wide as the planner's optimality gap makes it. Both halve an
     interval of capacities, and the step is lowered anew at each of them, because how it is cut depends on the capacity.
 
     Known limitation: what is proved is proved at the capacities tried. Between and below them, the bound is taken to fall
@@ -11,7 +11,7 @@ Note [Two searches]
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tmtrain.errors import InfeasibleError, InputError
@@ -67,7 +67,7 @@ class LeastFast:
     """With so much no plan of the class meets the limit, says the bound (or an operator that does not fit); 0 if at every
     capacity tried the bound allows it."""
     achieved: Probe
-    """Smallest capacity found whose plan meets it."""
+    """Smallest capacity tried whose plan meets it."""
     probes: tuple[Probe, ...]
     """All capacities tried, from the smallest."""
 
@@ -124,9 +124,9 @@ def life_limit(trace: Trace, *, machine: Machine, life_s: float, words: str) -> 
     return Limit(kind="life", objective="writes", value=budget, words=f"a drive life of at least {words}")
 
 
-def predicted(made: Plan, timeline: Timeline, objective: str, *, machine: Machine) -> float:
+def predicted(plan: Plan, timeline: Timeline, objective: str, *, machine: Machine) -> float:
     """Return what a plan predicts of an objective."""
-    expected = made.prediction
+    expected = plan.prediction
     return make_objective(objective, timeline=timeline, machine=machine).measured(
         energy_j=expected.energy_j,
         step_time_s=expected.step_time_s,
@@ -169,20 +169,18 @@ def min_fast(
     >>> least.impossible_bytes < least.achieved.fast_bytes <= 8 * 4096
     True
     """
-    search = _Search(trace, machine, limit, recompute, time_limit_s, judge, tell)
+    search = _Search(
+        trace=trace,
+        machine=machine,
+        limit=limit,
+        recompute=recompute,
+        time_limit_s=time_limit_s,
+        judge=judge,
+        tell=tell,
+    )
     fails, meets = search.bracket()
     achieved = search.halve(fails, meets, tolerance, lambda probe: probe.value <= limit.value)
-    allowed = [p for p in search.probes.values() if p.bound <= limit.value]
-    least_allowed = min(allowed, key=lambda probe: probe.fast_bytes)
-    below = [
-        p.fast_bytes
-        for p in search.probes.values()
-        if p.bound > limit.value and p.fast_bytes < least_allowed.fast_bytes
-    ]
-    if below:
-        search.halve(
-            max(below), least_allowed.fast_bytes, tolerance, lambda probe: probe.bound <= limit.value
-        )
+    search.narrow_bound(tolerance)
     probes = tuple(search.probes[size] for size in sorted(search.probes))
     lowest = min(p.fast_bytes for p in probes if p.bound <= limit.value)
     return LeastFast(
@@ -194,85 +192,96 @@ def min_fast(
     )
 
 
+@dataclass(slots=True, kw_only=True)
 class _Search:
-    def __init__(
-        self,
-        trace: Trace,
-        machine: Machine,
-        limit: Limit,
-        recompute: bool,
-        time_limit_s: float | None,
-        judge: Judge | None,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._trace, self._machine, self._limit, self._recompute = trace, machine, limit, recompute
-        self._time_limit_s, self._judge, self._tell = time_limit_s, judge, tell
-        self._page = machine.slow.page_bytes
-        self.probes: dict[int, Probe] = {}
+    """The capacities tried so far, and what is needed to try another: Note [Two searches]."""
+
+    trace: Trace
+    machine: Machine
+    limit: Limit
+    recompute: bool
+    time_limit_s: float | None
+    judge: Judge | None
+    tell: Callable[[str], None]
+    probes: dict[int, Probe] = field(default_factory=dict[int, Probe])
+
+    @property
+    def page_bytes(self) -> int:
+        """Capacities are whole pages."""
+        return self.machine.slow.page_bytes
 
     def bracket(self) -> tuple[int, int]:
         """Go down from the footprint, halving, until the limit fails after it was met; return both capacities."""
-        size, met = whole_step_bytes(self._trace, self._machine), 0
-        least = max(self._page, int(SMALLEST * self._trace.footprint_bytes))
+        size, met = whole_step_bytes(self.trace, self.machine), 0
+        least = max(self.page_bytes, int(SMALLEST * self.trace.footprint_bytes))
         while size >= least:
-            if self.probe(size).value <= self._limit.value:
+            if self.probe(size).value <= self.limit.value:
                 met = size
+            # Before the first that meets the limit, less memory may still help: its standing power costs energy. What does
+            # not even fit never helps.
             elif met or self.probe(size).plan is None:
                 break
-            size = self._pages(size / 2)
+            size = self._whole_pages(size / 2)
         if not met:
             raise self._never()
-        return min(size, self._pages(met / 2)), met
+        return min(size, self._whole_pages(met / 2)), met
 
     def halve(self, fails: int, meets: int, tolerance: float, test: Callable[[Probe], bool]) -> Probe:
         """Narrow the interval down to the tolerance, or to a page; return the probe at its upper end."""
-        while meets - fails > max(tolerance * meets, self._page):
-            middle = self._pages((fails + meets) / 2)
+        while meets - fails > max(tolerance * meets, self.page_bytes):
+            middle = self._whole_pages((fails + meets) / 2)
             fails, meets = (fails, middle) if test(self.probe(middle)) else (middle, meets)
         return self.probe(meets)
+
+    def narrow_bound(self, tolerance: float) -> None:
+        """Narrow down where the bound ceases to forbid the limit: between the capacities tried on either side of that."""
+        limit = self.limit.value
+        allowed = min(size for size, probe in self.probes.items() if probe.bound <= limit)
+        forbidden = [size for size, probe in self.probes.items() if probe.bound > limit and size < allowed]
+        if forbidden:
+            self.halve(max(forbidden), allowed, tolerance, lambda probe: probe.bound <= limit)
 
     def probe(self, size: int) -> Probe:
         """Lower and plan at this capacity, once."""
         if size not in self.probes:
-            share = size / self._trace.footprint_bytes
-            self._tell(f"{self._trace.model}: {format_bytes(size)} of fast memory ({share:.1%})")
+            share = size / self.trace.footprint_bytes
+            self.tell(f"{self.trace.model}: {format_bytes(size)} of fast memory ({share:.1%})")
             self.probes[size] = self._try(size)
         return self.probes[size]
 
     def _try(self, size: int) -> Probe:
         nothing = Probe(fast_bytes=size, value=float("inf"), bound=float("inf"), plan=None, timeline=None)
-        if size < self._page:
+        if size < self.page_bytes:
             return nothing
         try:
-            timeline = lower(self._trace, machine=self._machine, fast_bytes=size)
+            timeline = lower(self.trace, machine=self.machine, fast_bytes=size)
         except InfeasibleError:
             return nothing
-        objective = self._limit.objective
-        made = plan(
+        objective = self.limit.objective
+        candidate = plan(
             timeline,
-            machine=self._machine,
+            machine=self.machine,
             objective=objective,
-            recompute=self._recompute,
-            time_limit_s=self._time_limit_s,
+            recompute=self.recompute,
+            time_limit_s=self.time_limit_s,
         )
-        assert made.certificate is not None
-        if self._judge is None:
-            value = predicted(made, timeline, objective, machine=self._machine)
+        proof = candidate.certificate
+        assert proof is not None
+        if self.judge is None:
+            value = predicted(candidate, timeline, objective, machine=self.machine)
         else:
-            value = self._judge(made, timeline, objective)
-        return Probe(
-            fast_bytes=size, value=value, bound=made.certificate.bound.value, plan=made, timeline=timeline
-        )
+            value = self.judge(candidate, timeline, objective)
+        return Probe(fast_bytes=size, value=value, bound=proof.bound.value, plan=candidate, timeline=timeline)
 
-    def _pages(self, size: float) -> int:
-        return int(size) // self._page * self._page
+    def _whole_pages(self, size: float) -> int:
+        return int(size) // self.page_bytes * self.page_bytes
 
     def _never(self) -> InfeasibleError:
         tried = [p for p in self.probes.values() if p.plan is not None]
-        limit, unit = self._limit, {"time": "s", "energy": "J", "writes": "B"}[self._limit.objective]
+        limit, unit = self.limit, {"time": "s", "energy": "J", "writes": "B"}[self.limit.objective]
         if not tried:
             return InfeasibleError(
-                f"the step of {self._trace.model} fits into no capacity tried, up to its footprint"
+                f"the step of {self.trace.model} fits into no capacity tried, up to its footprint"
             )
         best = min(tried, key=lambda probe: probe.value)
         ruled_out = (

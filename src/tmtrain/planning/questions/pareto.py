@@ -50,13 +50,13 @@ class FrontPoint:
 
     @property
     def gap(self) -> float:
-        """(value - bound) / bound."""
+        """The optimality gap, (value - bound) / bound."""
         return (self.value - self.bound) / self.bound if self.bound > 0 else 0.0
 
     def dominates(self, other: "FrontPoint") -> bool:
         """Whether this one is nowhere worse and somewhere better; drive life counts as what is written per second."""
-        mine, theirs = self.costs, other.costs
-        return all(a <= b for a, b in zip(mine, theirs, strict=True)) and mine != theirs
+        own, theirs = self.costs, other.costs
+        return all(a <= b for a, b in zip(own, theirs, strict=True)) and own != theirs
 
     @property
     def costs(self) -> tuple[float, float, float]:
@@ -66,7 +66,7 @@ class FrontPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """What was found."""
+    """The plans of a search, those that another beats apart."""
 
     points: tuple[FrontPoint, ...]
     """Of which none dominates another, in order of energy."""
@@ -113,23 +113,25 @@ def pareto(
     """
 
     def point(objective: str, budget: float | None) -> FrontPoint:
-        tell(
-            f"plan for {objective}"
-            + (f" with at most {format_bytes(budget)} written" if budget is not None else "")
-        )
-        made = plan(
-            timeline, machine=machine, objective=objective, recompute=recompute, write_budget_bytes=budget,
+        written = "" if budget is None else f" with at most {format_bytes(budget)} written"
+        tell(f"plan for {objective}{written}")
+        candidate = plan(
+            timeline,
+            machine=machine,
+            objective=objective,
+            recompute=recompute,
+            write_budget_bytes=budget,
             time_limit_s=time_limit_s,
-        )  # fmt: skip
-        return _point(made, timeline=timeline, machine=machine)
+        )
+        return _point(candidate, timeline=timeline, machine=machine)
 
-    found = [point(mix, write_budget_bytes) for mix in mixes]
+    points = [point(mix, write_budget_bytes) for mix in mixes]
     fewest = point("writes", write_budget_bytes)
-    low, high = fewest.bytes_out, found[0].bytes_out
-    found.append(fewest)
+    low, high = fewest.bytes_out, points[0].bytes_out
+    points.append(fewest)
     for budget in [low + share * (high - low) for share in budgets] if high > low else []:
-        found += _possible(point, (mixes[0], mixes[-1]), budget)
-    return _front(found)
+        points += _possible(point, (mixes[0], mixes[-1]), budget)
+    return _front(points)
 
 
 def _possible(
@@ -143,11 +145,11 @@ def _possible(
             continue
 
 
-def _point(made: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
-    proof, expected = made.certificate, made.prediction
+def _point(plan: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
+    proof, expected = plan.certificate, plan.prediction
     assert proof is not None
     return FrontPoint(
-        objective=made.objective,
+        objective=plan.objective,
         write_budget_bytes=proof.write_budget_bytes,
         energy_j=expected.energy_j,
         step_time_s=expected.step_time_s,
@@ -155,16 +157,17 @@ def _point(made: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
         life_s=life_of_writes(machine, write_bytes=expected.bytes_out, step_time_s=expected.step_time_s),
         value=proof.value,
         bound=proof.bound.value,
-        terms=make_objective(made.objective, timeline=timeline, machine=machine).terms,
-        plan=made,
+        terms=make_objective(plan.objective, timeline=timeline, machine=machine).terms,
+        plan=plan,
     )
 
 
-def _front(found: list[FrontPoint]) -> Front:
+def _front(points: list[FrontPoint]) -> Front:
     best: list[FrontPoint] = []
     rest: list[FrontPoint] = []
-    for i, one in enumerate(found):
-        twin = any(np.allclose(other.costs, one.costs, rtol=TWINS) for other in found[:i])
-        beaten = any(other.dominates(one) for other in found)
+    for i, one in enumerate(points):
+        # Of twins the first stays, which has no budget, or more of one.
+        twin = any(np.allclose(other.costs, one.costs, rtol=TWINS) for other in points[:i])
+        beaten = any(other.dominates(one) for other in points)
         (rest if twin or beaten else best).append(one)
     return Front(points=tuple(sorted(best, key=lambda one: one.energy_j)), dominated=tuple(rest))

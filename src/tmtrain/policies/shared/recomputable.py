@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.lowering import insert_recomputations
-from tmtrain.lowering.recomputation import Recomputations, places_of_slices
+from tmtrain.lowering.recomputation import Recomputations, positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
@@ -190,7 +190,7 @@ def carry_out(tensors: Tensors, moved: NDArray[np.bool_], made: list[TensorRecom
         rows=rows,
     )
     longer = find_tensors(insert_recomputations(timeline, recomputations, machine=machine), machine=machine)
-    place = places_of_slices(longer.timeline, of=timeline)
+    place = positions_of_slices(longer.timeline, of=timeline)
     gaps, there = tensors.problem.gaps.of(moved), longer.problem.gaps
     wanted = set(zip(gaps.extent.tolist(), place[gaps.start].tolist(), strict=True))
     keys = zip(_parents(longer.timeline, timeline)[there.extent].tolist(), there.start.tolist(), strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.lowering import insert_recomputations
-from tmtrain.lowering.recomputation import places_of_slices
+from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
@@ -91,7 +91,7 @@ class _OperatorClock:
 
 def _operators_before(longer_step: Timeline, timeline: Timeline) -> NDArray[np.int64]:
     """Return the operator at each slice of the longer step; at a recomputation, the one that it runs before."""
-    positions = places_of_slices(longer_step, of=timeline)
+    positions = positions_of_slices(longer_step, of=timeline)
     next_slice = np.searchsorted(positions, np.arange(len(longer_step.slices)))
     return timeline.slices.op[next_slice].astype(np.int64)
 
