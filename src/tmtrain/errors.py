@@ -11,8 +11,9 @@
     ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver, never steady)
     ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
-    └── SolverError           the linear programme was not solved
-        └── TimeLimitError    ... in the time that it was given
+    ├── SolverError           the linear programme was not solved
+    │   └── TimeLimitError    ... in the time that it was given
+    └── InternalError         a law of tmtrain itself does not hold: a bug of ours, please report it
 """
 
 
@@ -50,6 +51,10 @@ class FlashError(TmtrainError):
 
 class PlanRefutedError(TmtrainError):
     """A plan reads what is absent or exceeds the capacity; found by the simulator."""
+
+
+class InternalError(TmtrainError):
+    """A law of tmtrain itself does not hold, whatever the input: a bug of ours, and the message asks for a report."""
 
 
 class SolverError(TmtrainError):

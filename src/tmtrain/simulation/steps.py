@@ -17,7 +17,7 @@ from tmtrain.planning.monitor.observation import Observation
 from tmtrain.plans import Plan
 from tmtrain.policies import Decision, Knowledge
 from tmtrain.policies.shared.rescue import Rescue
-from tmtrain.simulation.engine import Engine, Measured
+from tmtrain.simulation.engine import Engine, MeasuredStep
 from tmtrain.simulation.link import Meter, TrafficLog
 
 
@@ -44,7 +44,7 @@ class StepRecord:
     """Accesses whose extent the plan had not brought in."""
     missed_bytes: int
     peak_bytes: int
-    """The most that was resident and in flight at any moment."""
+    """The most that was resident and in flight at once."""
     observation: Observation
 
 
@@ -126,7 +126,7 @@ class _LastTransfers:
         return found
 
 
-def _observe(measured: Measured, plan: Plan, log: _LastTransfers, flow: Meter) -> Observation:
+def _observe(measured: MeasuredStep, plan: Plan, log: _LastTransfers, flow: Meter) -> Observation:
     start, end = measured.slice_start_s, measured.slice_end_s
     wanted = np.concatenate([[measured.start_s], end[:-1]])
     moves, T = plan.transfers, len(start)
@@ -153,7 +153,7 @@ def _rate(amount: float, seconds: float) -> float:
     return amount / seconds if seconds > 0 else float("nan")
 
 
-def _record(measured: Measured, observation: Observation, *, page_bytes: int) -> StepRecord:
+def _record(measured: MeasuredStep, observation: Observation, *, page_bytes: int) -> StepRecord:
     step_time_s = measured.end_s - measured.start_s
     stall_s = float(observation.stall_s.sum())
     return StepRecord(

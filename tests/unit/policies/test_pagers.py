@@ -114,6 +114,13 @@ class _Careless(LruPager):
         return [(0, pages)]
 
 
+class _Lavish(LruPager):
+    """Gives up more than there is."""
+
+    def victims(self, pages: int, *, held: object) -> list[tuple[int, int]]:
+        return [(0, pages + 1)]
+
+
 class _Stingy(LruPager):
     """Gives up nothing."""
 
@@ -122,18 +129,31 @@ class _Stingy(LruPager):
 
 
 @pytest.mark.parametrize(
-    ("pager", "message"),
+    ("pager", "slices", "message"),
     [
         pytest.param(
-            _Careless(), "touches extent 0, which was made to give up 1 of its 1 pages", id="careless"
+            _Careless(),
+            ["a:r c:r", "a:r b:r"],
+            "touches extent 0, which was made to give up 1 of its 1 pages",
+            id="careless",
         ),
-        pytest.param(_Stingy(), r"slice 1 \(operator 1\) can never start", id="stingy"),
+        pytest.param(
+            _Careless(),
+            ["a:r", "a:r b:r", "c:r"],
+            "gives up 1 pages of extent 0, of which 0 are there to give up",
+            id="careless again",
+        ),
+        pytest.param(
+            _Lavish(),
+            ["a:r", "a:r b:r", "c:r"],
+            "gives up 2 pages of extent 0, of which 1 are there to give up",
+            id="lavish",
+        ),
+        pytest.param(_Stingy(), ["a:r b:r", "c:r"], r"slice 1 \(operator 1\) can never start", id="stingy"),
     ],
 )
-def test_a_pager_that_breaks_the_rules_is_refuted(pager: LruPager, message: str) -> None:
-    timeline = make_timeline(["a:r", "a:r b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    if isinstance(pager, _Stingy):
-        timeline = make_timeline(["a:r b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
+def test_a_pager_that_breaks_the_rules_is_refuted(pager: LruPager, slices: list[str], message: str) -> None:
+    timeline = make_timeline(slices, pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
     decision = Decision(timeline=timeline, knowledge=Knowledge.FREED, pager=pager)
     with pytest.raises(PlanRefutedError, match=message):
         simulate(decision, machine=pages_per_second(), policy="broken")
