@@ -3,8 +3,8 @@
 For each slice, in order:
 
 1. the plan's transfers that begin here are issued (leave, write, fetch): `Agenda`;
-2. what the slice touches and is missing is fetched on demand, for which a pager gives up victims: `Operands`;
-3. the slice waits until all its operands are resident and its results have room (a stall): `Operands`;
+2. what the slice touches and is missing is fetched on demand, for which a pager gives up victims: `SliceOperands`;
+3. the slice waits until all its operands are resident and its results have room (a stall): `SliceOperands`;
 4. a prefetcher says what to fetch meanwhile;
 5. it computes, while the link goes on;
 6. what it wrote is dirty, dead content is freed; a prefetcher gives up what will not be needed for long.
@@ -38,7 +38,7 @@ from tmtrain.simulation.accesses import AccessLists
 from tmtrain.simulation.agenda import Agenda
 from tmtrain.simulation.link import LinkQueues
 from tmtrain.simulation.memory import Books, Memory
-from tmtrain.simulation.operands import Operands
+from tmtrain.simulation.operands import SliceOperands
 
 CHUNKS_PER_CAPACITY = 512
 """A transfer is cut into chunks of this share of the fast tier, so that reads and writes of large extents interleave."""
@@ -103,7 +103,7 @@ class Engine:
             chunk_pages=max(1, timeline.fast_pages // CHUNKS_PER_CAPACITY),
             faults=decision.faults,
         )
-        self._operands = Operands(
+        self._operands = SliceOperands(
             timeline, accesses=self._accesses, pager=decision.pager, memory=self.memory, link=self.link
         )
         self._series = _SliceSeries()

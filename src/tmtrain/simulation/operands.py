@@ -1,7 +1,7 @@
 """The operands of a slice: what it reads is fetched, what it makes gets room, and the slice waits for both.
 
-The policy chooses victims and says what to give up: what it does wrong refutes it (`PlanRefutedError`). What memory and link
-do wrong is a bug of ours, which their assertions find.
+The policy chooses victims and says what to give up. What it does wrong refutes it (`PlanRefutedError`). What memory and
+link do wrong is a bug of ours, which their assertions find.
 """
 
 from typing import NamedTuple
@@ -31,7 +31,7 @@ class _Lacking(NamedTuple):
 _NOTHING = _Lacking([], [], [], 0)
 
 
-class Operands:
+class SliceOperands:
     """Makes the operands of one slice after the other resident, and counts what had to be fetched on demand."""
 
     def __init__(

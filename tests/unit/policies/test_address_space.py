@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tests.support.simulated import Told, pages_per_second, step, told
 from tests.support.timelines import make_timeline
 
-from tmtrain.policies.shared.address_space import BestFit, by_address
+from tmtrain.policies.pagers.paging import by_address
+from tmtrain.policies.shared.best_fit import BestFit
 from tmtrain.trace import Role
 
 Orders = list[tuple[str, int]]

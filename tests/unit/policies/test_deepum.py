@@ -7,7 +7,7 @@ from tests.support.simulated import Told, in_pages, pages_per_second, step, told
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies.pagers.deepum import DeepUm, DeepUmPager
-from tmtrain.policies.shared.foresight import uses_by_slice
+from tmtrain.policies.pagers.deepum import uses_by_slice
 from tmtrain.simulation import simulate, try_policy
 
 

@@ -7,10 +7,10 @@ from tests.support.layered import with_products
 from tests.support.simulated import Told, in_pages, pages_per_second, step, told
 from tests.support.timelines import make_timeline
 
-from tmtrain.policies.pagers.sentinel import interval_length, sentinel_schedule
+from tmtrain.policies.planners.sentinel import interval_length, sentinel_schedule
 from tmtrain.policies.policy import Decision, Knowledge
 from tmtrain.policies.shared.layers import layer_of_slice
-from tmtrain.policies.shared.scheduled import ScheduledPager, empty_schedule
+from tmtrain.policies.shared.schedules import ScheduledPager, empty_schedule
 from tmtrain.simulation import simulate
 from tmtrain.trace import Phase
 

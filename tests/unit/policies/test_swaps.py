@@ -5,7 +5,7 @@ from tests.support.layered import with_products
 from tests.support.simulated import Told, in_pages, pages_per_second, step, told
 
 from tmtrain.policies import make_policy
-from tmtrain.policies.pagers.tiertrain import tiertrain_schedule
+from tmtrain.policies.planners.tiertrain import tiertrain_schedule
 from tmtrain.policies.planners.capuchin import choose
 from tmtrain.policies.shared.tensors import find_tensors
 from tmtrain.simulation import try_policy

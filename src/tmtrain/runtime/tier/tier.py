@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from tmtrain.errors import InfeasibleError
-from tmtrain.policies.shared.address_space import BestFit
+from tmtrain.policies.shared.best_fit import BestFit
 from tmtrain.runtime.tier.flash import Flash
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, BlockState, ManagedStorage, TierBlock
 from tmtrain.runtime.tier.mover import Job, Mover
