@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.simulated import Told, decided, in_pages, pages_per_second, simulated, step
+from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second, simulated, step
 
 from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
@@ -18,7 +18,7 @@ ROOM_FOR_T = step(
     ["a:rw", "t:new", "", ""], pages={"a": 2, "t": 1}, fast_pages=2, frees={1: "t"}, duration_s=[2, 1, 2, 1]
 )
 """One page of a steps aside for t in slice 1. It is dirty: written (2 s) before slice 1, back while slice 2 runs."""
-HONEST = Told(pages_in=1, pages_out=1, step_s=8, stall_s=2)
+HONEST = SteadyStep(pages_in=1, pages_out=1, step_s=8, stall_s=2)
 
 
 def _sabotaged(timeline: Timeline, **columns: int) -> Decision:
@@ -110,9 +110,9 @@ def test_a_late_write_shows_as_a_stall() -> None:
         frees={2: "t"},
         duration_s=[1, 5, 1, 1],
     )
-    assert in_pages(_run(_sabotaged(timeline))) == Told(pages_in=1, pages_out=1, step_s=8, stall_s=0)
+    assert in_pages(_run(_sabotaged(timeline))) == SteadyStep(pages_in=1, pages_out=1, step_s=8, stall_s=0)
     late = _sabotaged(timeline, write_slice=2)
-    assert in_pages(_run(late)) == Told(pages_in=1, pages_out=1, step_s=10, stall_s=2)
+    assert in_pages(_run(late)) == SteadyStep(pages_in=1, pages_out=1, step_s=10, stall_s=2)
 
 
 def test_a_write_before_the_content_is_final_costs_its_bytes() -> None:
@@ -133,7 +133,7 @@ def test_a_fetch_without_room_is_refused() -> None:
     timeline = step(
         ["a:r", "t:new", "u:new", ""], pages={"a": 1, "t": 1, "u": 2}, fast_pages=2, frees={1: "t", 2: "u"}
     )
-    assert in_pages(_run(_sabotaged(timeline))) == Told(pages_in=1, pages_out=0, step_s=4, stall_s=0)
+    assert in_pages(_run(_sabotaged(timeline))) == SteadyStep(pages_in=1, pages_out=0, step_s=4, stall_s=0)
     with pytest.raises(PlanRefutedError, match=r"slice 2 .* can never start"):
         _run(_sabotaged(timeline, fetch_slice=1))
 
