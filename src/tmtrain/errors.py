@@ -11,8 +11,9 @@
     ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver, never steady)
     ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
-    └── SolverError           the linear programme was not solved
-        └── TimeLimitError    ... in the time that it was given
+    ├── SolverError           the linear programme was not solved
+    │   └── TimeLimitError    ... in the time that it was given
+    └── InternalError         a law of tmtrain itself does not hold: a bug of ours, please report it
 
 What a message names, a program can read from the error's fields. A field is None where it is not known.
 
@@ -228,6 +229,10 @@ class PlanRefutedError(TmtrainError):
         self.capacity_bytes = capacity_bytes
         self.held_bytes = held_bytes
         self.reserved_bytes = reserved_bytes
+
+
+class InternalError(TmtrainError):
+    """A law of tmtrain itself does not hold, whatever the input: a bug of ours, and the message asks for a report."""
 
 
 class SolverError(TmtrainError):

@@ -14,12 +14,18 @@ def disturbances(draw: st.DrawFn, *, within: int = 8) -> list[Disturbance]:
         st.builds(Jitter, sigma=st.sampled_from([0.05, 0.3])),
         st.builds(OneOff, step=step, factor=st.sampled_from([3.0, 20.0]), share=st.sampled_from([0.3, 1.0])),
         st.builds(
-            RateDrift, first_step=step, factor=st.sampled_from([0.3, 0.7, 1.3, 3.0]),
+            RateDrift,
+            first_step=step,
+            factor=st.sampled_from([0.3, 0.7, 1.3, 3.0]),
             phase=st.sampled_from([None, Phase.FORWARD]),
         ),
         st.builds(
-            lambda factor, first, length: SlowFlash(factor=factor, first_step=first, last_step=first + length),
-            st.sampled_from([0.2, 0.7]), step, st.integers(0, 6),
+            lambda factor, first, length: SlowFlash(
+                factor=factor, first_step=first, last_step=first + length
+            ),
+            st.sampled_from([0.2, 0.7]),
+            step,
+            st.integers(0, 6),
         ),
-    )  # fmt: skip
+    )
     return draw(st.lists(one, min_size=1, max_size=3))

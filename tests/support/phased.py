@@ -32,8 +32,14 @@ def phased_step(
         operators: Names of operators, by slice, where they matter; those of convolutions do matrix products.
     """
     timeline = make_timeline(
-        slices, pages=pages, fast_pages=fast_pages, frees=frees, duration_s=duration_s, roles=roles, page_bytes=PAGE
-    )  # fmt: skip
+        slices,
+        pages=pages,
+        fast_pages=fast_pages,
+        frees=frees,
+        duration_s=duration_s,
+        roles=roles,
+        page_bytes=PAGE,
+    )
     named = operators or {}
     names = tuple(named.get(t, name) for t, name in enumerate(timeline.operator_names))
     products = np.array([1.0 if "convolution" in name else 0.0 for name in names])

@@ -1,14 +1,14 @@
 """A fast tier that keeps book of every single page, beside the engine's few integers per extent.
 
 The engine's memory knows how many pages of an extent are here or have a copy on flash. The shadow knows which ones, and
-which content each place holds, so that losing a page, reading a stale one or filling memory twice is an assertion.
+which content each page of both tiers holds. So losing a page, reading a stale one or filling memory twice is an assertion.
 """
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.simulation.engine import Engine
 from tmtrain.simulation.memory import Memory
 
-UNMADE = -1
+UNWRITTEN = -1
 """In fast memory, to be overwritten: holds nothing yet."""
 
 
@@ -17,7 +17,6 @@ class ShadowMemory(Memory):
 
     def __init__(self, timeline: Timeline) -> None:
         super().__init__(timeline)
-        self.capacity = timeline.fast_pages
         self.fast: list[list[int | None]] = [[None] * pages for pages in self.pages]
         self.flash: list[list[int | None]] = [
             [0 if live else None] * pages for pages, live in zip(self.pages, self.live, strict=True)
@@ -41,7 +40,7 @@ class ShadowMemory(Memory):
         """Copy from flash what lies before the pages that are here."""
         end = self.pages[extent] - self.held[extent]
         content = self.flash[extent][end - pages : end]
-        assert content == [self.version[extent]] * pages, "flash gives back what is stale"
+        assert content == [self.version[extent]] * pages, "flash returns what is stale"
         assert self.fast[extent][end - pages : end] == [None] * pages, "fetched what was there"
         self.fast[extent][end - pages : end] = content
         super().arrived(extent, pages)
@@ -49,7 +48,7 @@ class ShadowMemory(Memory):
 
     def grow(self, extent: int) -> None:
         """Make room, holding nothing yet."""
-        self.fast[extent] = [UNMADE if page is None else page for page in self.fast[extent]]
+        self.fast[extent] = [UNWRITTEN if page is None else page for page in self.fast[extent]]
         super().grow(extent)
         self._check_room()
 
@@ -60,9 +59,9 @@ class ShadowMemory(Memory):
         self.fast[extent] = [self.version[extent]] * self.pages[extent]
         self.flash[extent] = [None] * self.pages[extent]
 
-    def drop(self, extent: int) -> None:
+    def free_content(self, extent: int) -> None:
         """Nothing is left."""
-        super().drop(extent)
+        super().free_content(extent)
         self.fast[extent] = [None] * self.pages[extent]
         self.flash[extent] = [None] * self.pages[extent]
         self._check_room()
@@ -88,11 +87,11 @@ class ShadowedEngine(Engine):
     memory: ShadowMemory
 
     def _finish(self, t: int) -> None:
-        rows, memory = self._rows, self.memory
-        for row in range(rows.ptr[t], rows.ptr[t + 1]):
-            extent = rows.extent[row]
+        accesses, memory = self._accesses, self.memory
+        for row in range(accesses.ptr[t], accesses.ptr[t + 1]):
+            extent = accesses.extent[row]
             assert None not in memory.fast[extent], f"slice {t} ran without all of extent {extent}"
             assert memory.keeps[extent] == memory.pages[extent], f"extent {extent} may leave while used"
-            if rows.needs_content[row]:
+            if accesses.needs_content[row]:
                 assert set(memory.fast[extent]) == {memory.version[extent]}, f"slice {t} read what is stale"
         super()._finish(t)

@@ -21,7 +21,7 @@ ANY_STEP = tuple(name for name in POLICIES if name not in NEEDS_CONVOLUTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class SteadyStep:
     """One steady step in pages and seconds."""
 
     pages_in: float
@@ -77,14 +77,14 @@ def simulated(policy: str, timeline: Timeline, machine: Machine, *, objective: s
     return simulate(decision, machine=machine, policy=policy)
 
 
-def told(policy: str, timeline: Timeline, machine: Machine, *, objective: str = "bytes") -> Told:
-    """Run `policy` on the step and tell it in pages and seconds, to a millionth."""
+def steady_step(policy: str, timeline: Timeline, machine: Machine, *, objective: str = "bytes") -> SteadyStep:
+    """Run `policy` on the step and return it in pages and seconds, to a millionth."""
     return in_pages(simulated(policy, timeline, machine, objective=objective))
 
 
-def in_pages(result: Result) -> Told:
-    """Tell a result in pages and seconds, to a millionth."""
-    return Told(
+def in_pages(result: Result) -> SteadyStep:
+    """Return a result in pages and seconds, to a millionth."""
+    return SteadyStep(
         pages_in=result.bytes_in / PAGE,
         pages_out=result.bytes_out / PAGE,
         step_s=round(result.step_time_s, 6),

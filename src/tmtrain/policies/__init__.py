@@ -1,25 +1,44 @@
-"""Ways to manage fast memory: ours and the rivals, one file each, behind one interface (`Policy`)."""
+"""Ways to manage fast memory: ours and the rivals, one file each, behind one interface (`Policy`).
+
+Ours
+    tmtrain, tmtrain-move           the plan of `tmtrain.planning`, followed to the letter
+
+`pagers`: they manage while the step runs
+    all-fast                        the ideal: everything fits
+    paging                          page faults of the hardware, by address
+    lru, fifo, ial                  replacement by recency, by arrival, by two lists
+    belady                          replacement by the future
+    deepum                          prefetching by correlation
+
+`planners`: they decide before the step runs
+    whole tensors, by a rule        largest-first, g10-paper, g10, flashneuron, vdnn-all, vdnn-conv, vdnn-dyn, ssdtrain,
+                                    zero-infinity, swapadvisor, capuchin
+    whole tensors, by a programme   autotm-sync, autotm-async, poet
+    extents, layer by layer         sentinel, behemoth, tiertrain
+
+A new policy is a file in one of the rooms and a line in the table below.
+"""
 
 from tmtrain.errors import InputError
 from tmtrain.policies.ours import Tmtrain, TmtrainMove, follow
 from tmtrain.policies.pagers.all_fast import AllFast
-from tmtrain.policies.pagers.behemoth import Behemoth
 from tmtrain.policies.pagers.belady import Belady
 from tmtrain.policies.pagers.deepum import DeepUm
 from tmtrain.policies.pagers.fifo import Fifo
 from tmtrain.policies.pagers.ial import Ial
 from tmtrain.policies.pagers.lru import Lru
 from tmtrain.policies.pagers.paging import HardwarePaging
-from tmtrain.policies.pagers.sentinel import Sentinel
-from tmtrain.policies.pagers.tiertrain import TierTrain
 from tmtrain.policies.planners.autotm import AutoTmAsync, AutoTmSync
+from tmtrain.policies.planners.behemoth import Behemoth
 from tmtrain.policies.planners.capuchin import Capuchin
 from tmtrain.policies.planners.flashneuron import FlashNeuron
 from tmtrain.policies.planners.g10 import G10, G10Paper
 from tmtrain.policies.planners.largest_first import LargestFirst
 from tmtrain.policies.planners.poet import Poet
+from tmtrain.policies.planners.sentinel import Sentinel
 from tmtrain.policies.planners.ssdtrain import SsdTrain
 from tmtrain.policies.planners.swapadvisor import SwapAdvisor
+from tmtrain.policies.planners.tiertrain import TierTrain
 from tmtrain.policies.planners.vdnn import Vdnn, VdnnConv, VdnnDyn
 from tmtrain.policies.planners.zero_infinity import ZeroInfinity
 from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
@@ -50,10 +69,8 @@ _RIVALS: tuple[type[Policy], ...] = (
     AutoTmAsync,
     Poet,
 )
-_OURS: tuple[type[Tmtrain], ...] = (
-    TmtrainMove,
-    Tmtrain,
-)
+"""In the order of tables."""
+_OURS: tuple[type[Tmtrain], ...] = (TmtrainMove, Tmtrain)
 
 POLICIES = tuple(policy.name for policy in (*_RIVALS, *_OURS))
 """Every policy by name, in the order of tables."""

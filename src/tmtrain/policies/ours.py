@@ -3,7 +3,7 @@
 from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
+from tmtrain.planning import plan as plan_step
 from tmtrain.plans import Plan, check_plan_fits, check_transfers_fit
 from tmtrain.policies.policy import Decision, Knowledge, Policy
 
@@ -19,8 +19,8 @@ class Tmtrain(Policy):
 
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Plan the step."""
-        made = plan(timeline, machine=machine, objective=self._objective, recompute=self.recompute)
-        return follow(made, timeline, machine=machine)
+        plan = plan_step(timeline, machine=machine, objective=self._objective, recompute=self.recompute)
+        return follow(plan, timeline, machine=machine)
 
 
 class TmtrainMove(Tmtrain):
@@ -30,18 +30,18 @@ class TmtrainMove(Tmtrain):
     recompute = False
 
 
-def follow(made: Plan, timeline: Timeline, *, machine: Machine) -> Decision:
+def follow(plan: Plan, timeline: Timeline, *, machine: Machine) -> Decision:
     """Return the decision to run `timeline` by a plan.
 
     Raises:
         InputError: the plan is for another step, machine, capacity or slicing.
     """
-    check_plan_fits(made, timeline)
-    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
-    check_transfers_fit(made, longer)
+    check_plan_fits(plan, timeline)
+    longer_step = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    check_transfers_fit(plan, longer_step)
     return Decision(
-        timeline=longer,
+        timeline=longer_step,
         knowledge=Knowledge.LAST_USE,
-        plan=made,
-        recompute_s=longer.compute_s - timeline.compute_s,
+        plan=plan,
+        recompute_s=longer_step.compute_s - timeline.compute_s,
     )

@@ -20,9 +20,17 @@ _RENAMED = {"replay_s": "recompute_s"}
 """Words of version 3."""
 
 _SCALARS = (
-    "policy", "machine", "fast_bytes", "step_time_s", "ideal_step_time_s", "recompute_s", "stall_s",
-    "bytes_in", "bytes_out", "warm_up_steps",
-)  # fmt: skip
+    "policy",
+    "machine",
+    "fast_bytes",
+    "step_time_s",
+    "ideal_step_time_s",
+    "recompute_s",
+    "stall_s",
+    "bytes_in",
+    "bytes_out",
+    "warm_up_steps",
+)
 _WIDE = {
     "resident_bytes": tuple(f"resident_{role.name.lower()}_bytes" for role in Role),
     "work_j": tuple(f"{name.replace(' ', '_')}_j" for name in WORK_COMPONENTS),

@@ -9,11 +9,19 @@ Reads start only when fast memory has room for the chunk, beyond what the slice 
 import heapq
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from tmtrain.machine import Machine
 from tmtrain.simulation.memory import Memory
 
 _NEVER = float("inf")
+_NO_BYTES = 16
+"""When fewer bytes of a chunk are left, they are the rounding of the clock."""
+
+_Waiting: TypeAlias = tuple[int, int, int, int, int, bool]
+"""Deadline slice, number, extent, pages, version of the content, is a fault: in order of service.
+
+A plain tuple, as one is compared, split or replaced for every chunk."""
 
 
 @dataclass(slots=True)
@@ -43,13 +51,13 @@ class Meter:
 
 @dataclass(slots=True)
 class _Lane:
-    """One direction."""
+    """One direction: what waits, and the chunk under way."""
 
     is_write: bool
     rate: float
     latency_s: float
-    queue: list[tuple[int, int, int, int, int, bool]] = field(default_factory=list)
-    """Heap of (deadline slice, number, extent, pages, version, is a fault)."""
+    queue: list[_Waiting] = field(default_factory=list)
+    """A heap."""
     extent: int = -1
     pages: int = 0
     """Of the chunk under way; 0 when idle."""
@@ -62,6 +70,30 @@ class _Lane:
     """When the chunk's bytes begin to flow."""
     idle: bool = True
     """Nothing was under way just before: the next chunk pays the latency."""
+
+    def begin(self, chunk: int, *, now_s: float, delay_s: float, page_bytes: int) -> None:
+        """Take `chunk` pages off what is most urgent and put them under way."""
+        deadline, number, extent, pages, version, is_fault = self.queue[0]
+        assert self.pages == 0 < chunk <= pages, "one chunk at a time, and no more of it than waits"
+        if chunk == pages:
+            heapq.heappop(self.queue)
+        else:
+            heapq.heapreplace(self.queue, (deadline, number, extent, pages - chunk, version, is_fault))
+        self.extent, self.pages, self.version, self.deadline = extent, chunk, version, deadline
+        self.left_bytes = float(chunk * page_bytes)
+        self.started_s = now_s
+        self.ready_s = now_s + delay_s
+        self.idle = False
+
+    def next_event(self, now_s: float, rate: float) -> float:
+        """Return when the chunk under way begins to flow, or, at this rate, is through."""
+        if self.ready_s > now_s:
+            return self.ready_s
+        return now_s + self.left_bytes / rate if rate else _NEVER
+
+    def is_through(self, now_s: float) -> bool:
+        """Whether what is left of the chunk under way is nothing, but for the rounding of the clock."""
+        return self.left_bytes < _NO_BYTES or now_s + self.left_bytes / self.rate <= now_s
 
 
 class LinkQueues:
@@ -116,7 +148,7 @@ class LinkQueues:
             event, rates = self._next_event()
             if event > until:
                 self._flow(until, rates)
-                self._complete()  # what is due at this very moment, whichever way the clock was rounded
+                self._complete()  # what is due just now, whichever way the clock was rounded
                 return
             self._flow(event, rates)
             self._complete()
@@ -130,15 +162,19 @@ class LinkQueues:
         self._complete()
         return True
 
+    @property
+    def arriving_pages(self) -> int:
+        """Pages of the chunk that comes in."""
+        return self._reads.pages
+
     def state(self, now: int) -> Hashable:
         """Return what is under way and queued, by slices from `now` on, but for the rounding of the clock."""
-        return tuple(
-            (
-                lane.idle, lane.pages and (lane.extent, lane.pages, lane.deadline - now, round(lane.left_bytes)),
-                round(max(0.0, lane.ready_s - self.now_s), 12), self._waiting(lane, now),
-            )
-            for lane in (self._reads, self._writes)
-        )  # fmt: skip
+        return tuple(self._lane_state(lane, now) for lane in (self._reads, self._writes))
+
+    def _lane_state(self, lane: _Lane, now: int) -> Hashable:
+        chunk = lane.pages and (lane.extent, lane.pages, lane.deadline - now, round(lane.left_bytes))
+        delay_s = round(max(0.0, lane.ready_s - self.now_s), 12)
+        return lane.idle, chunk, delay_s, self._waiting(lane, now)
 
     def _waiting(self, lane: _Lane, now: int) -> Hashable:
         version = self._memory.version
@@ -162,19 +198,20 @@ class LinkQueues:
             self._start(writes)
         rates = self._rates()
         event = _NEVER
-        for lane, rate in ((reads, rates[0]), (writes, rates[1])):
-            if lane.pages and (rate or lane.ready_s > now_s):
-                at = lane.ready_s if lane.ready_s > now_s else now_s + lane.left_bytes / rate
-                if at < event:
-                    event = at
+        if reads.pages:
+            event = reads.next_event(now_s, rates[0])
+        if writes.pages:
+            event = min(event, writes.next_event(now_s, rates[1]))
         return event, rates
 
     def _rates(self) -> tuple[float, float]:
+        """Return what reads and writes carry: a chunk that still waits for its latency carries nothing."""
         reads, writes, shared = self._reads, self._writes, self._shared
         reading = reads.pages > 0 and reads.ready_s <= self.now_s
         writing = writes.pages > 0 and writes.ready_s <= self.now_s
         if reading and writing:
             reads_by, writes_by = self._reads_due(), writes.deadline
+            # Who is due first takes all it can; half each where both are due, but for what the writes cannot use.
             if writes_by < reads_by:
                 rate = min(writes.rate, shared)
                 return min(reads.rate, shared - rate), rate
@@ -203,24 +240,20 @@ class LinkQueues:
 
     def _start(self, lane: _Lane) -> None:
         """Put the most urgent chunk on a lane that carries none, if it may start."""
-        while lane.is_write and lane.queue and lane.queue[0][4] != self._memory.version[lane.queue[0][2]]:
+        while lane.is_write and lane.queue:
+            _, _, extent, _, version, _ = lane.queue[0]
+            if version == self._memory.version[extent]:
+                break
             heapq.heappop(lane.queue)  # its content has died or changed meanwhile
         if not (lane.queue and self._has_room(lane)):
             lane.idle = True
             return
-        deadline, number, extent, pages, version, is_fault = lane.queue[0]
+        _, _, _, pages, _, is_fault = lane.queue[0]
         chunk = min(pages, self._chunk_pages)
         if not lane.is_write:
             self._memory.reserve(chunk)
-        if chunk == pages:
-            heapq.heappop(lane.queue)
-        else:
-            heapq.heapreplace(lane.queue, (deadline, number, extent, pages - chunk, version, is_fault))
-        lane.extent, lane.pages, lane.version, lane.deadline = extent, chunk, version, deadline
-        lane.left_bytes = float(chunk * self._page_bytes)
-        lane.started_s = self.now_s
-        lane.ready_s = self.now_s + self._delay_s(lane, chunk, is_fault=is_fault)
-        lane.idle = False
+        delay_s = self._delay_s(lane, chunk, is_fault=is_fault)
+        lane.begin(chunk, now_s=self.now_s, delay_s=delay_s, page_bytes=self._page_bytes)
 
     def _has_room(self, lane: _Lane) -> bool:
         """Whether fast memory has room for the most urgent chunk that waits."""
@@ -250,17 +283,13 @@ class LinkQueues:
     def _complete(self) -> None:
         """Finish the chunks whose last byte has flowed."""
         for lane in (self._reads, self._writes):
-            if lane.pages and lane.ready_s <= self.now_s and self._is_rounding(lane):
+            if lane.pages and lane.ready_s <= self.now_s and lane.is_through(self.now_s):
                 pages, lane.pages = lane.pages, 0
                 self._record(lane, pages)
                 if lane.is_write:
                     self._memory.written(lane.extent, pages, lane.version)
                 else:
                     self._memory.arrived(lane.extent, pages)
-
-    def _is_rounding(self, lane: _Lane) -> bool:
-        """Whether what is left of the chunk is nothing, but for the rounding of the clock."""
-        return lane.left_bytes < 16 or self.now_s + lane.left_bytes / lane.rate <= self.now_s
 
     def _record(self, lane: _Lane, pages: int) -> None:
         log = self.log

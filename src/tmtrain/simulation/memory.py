@@ -14,6 +14,9 @@ Pages of an extent leave from its front and are written from its front, so a few
 Rule 1: a page leaves only with a valid copy on flash, or when its content is dead.
 Rule 2: pages in fast memory and pages reserved for arrival never exceed the capacity.
 Rule 3: bytes are conserved; `Books` keeps the account.
+
+What others hand over (pages given up, pages that arrive, pages that were written) is asserted here and where it comes from.
+The sums, which are kept up page by page, are compared with the columns once a step (`Memory.check_sums`).
 """
 
 from array import array
@@ -51,9 +54,10 @@ class Memory:
         self.arriving = [0] * count
         self.live = [False] * count
         self.version = [0] * count
-        self.free = timeline.fast_pages
-        self.least_free = self.free
-        """Since whoever reads it last set it."""
+        self.capacity = timeline.fast_pages
+        self.free = self.capacity
+        self._least_free = self.free
+        """Since `forget_peak`."""
         self.outgoing = 0
         """Pages given up but not gone yet."""
         self.reserved = 0
@@ -83,10 +87,22 @@ class Memory:
         """Pages that are free once what was given up has gone and what is queued has come in; may be negative."""
         return self.free + self.outgoing + self.reserved - self.expected
 
+    @property
+    def peak_pages(self) -> int:
+        """The most that was resident and reserved at once, since `forget_peak`."""
+        return self.capacity - self._least_free
+
+    def forget_peak(self) -> None:
+        """Count the peak from what is there now."""
+        self._least_free = self.free
+
     def expect(self, extent: int, pages: int) -> None:
         """So many pages of `extent` are queued to come in; fewer again where `pages` is negative."""
         self.arriving[extent] += pages
         self.expected += pages
+        assert 0 <= self.arriving[extent] <= self.pages[extent] - self.held[extent], (
+            "what is there cannot come in"
+        )
 
     def hold(self, extent: int) -> None:
         """Take back what was given up of `extent` but has not left yet."""
@@ -102,6 +118,7 @@ class Memory:
 
     def give_up(self, extent: int, pages: int) -> int:
         """Give up `pages` more pages of `extent`; return how many of them have to be written first."""
+        assert 0 <= pages <= self.keeps[extent], "only what is kept can be given up"
         self.keeps[extent] -= pages
         self.outgoing += pages
         self._release(extent)
@@ -120,6 +137,7 @@ class Memory:
         self.books.written += pages
         if version == self.version[extent]:
             self.clean[extent] += pages
+            assert self.clean[extent] <= self.queued[extent], "written without having been queued"
             self._release(extent)
 
     def reserve(self, pages: int) -> None:
@@ -129,6 +147,8 @@ class Memory:
 
     def arrived(self, extent: int, pages: int) -> None:
         """So many pages have come in; their room was reserved."""
+        assert pages <= self.reserved, "arrived where no room was reserved"
+        assert pages <= self.arriving[extent], "arrived without having been expected"
         self.reserved -= pages
         self.arriving[extent] -= pages
         self.expected -= pages
@@ -148,7 +168,7 @@ class Memory:
         self.clean[extent] = self.queued[extent] = 0
         self.live[extent] = True
 
-    def drop(self, extent: int) -> None:
+    def free_content(self, extent: int) -> None:
         """The content is dead: the room is free at once."""
         if self.arriving[extent]:
             raise PlanRefutedError(
@@ -168,10 +188,8 @@ class Memory:
 
     def state(self) -> Hashable:
         """Return all that the next step depends on."""
-        return (
-            tuple(self.held), tuple(self.keeps), tuple(self.clean), tuple(self.queued), tuple(self.arriving),
-            tuple(self.live),
-        )  # fmt: skip
+        columns = (self.held, self.keeps, self.clean, self.queued, self.arriving, self.live)
+        return tuple(tuple(column) for column in columns)
 
     def snapshot(self) -> Books:
         """Copy the books."""
@@ -180,6 +198,16 @@ class Memory:
     def held_pages(self) -> int:
         """Pages in fast memory."""
         return sum(self.held_by_role)
+
+    def check_sums(self) -> None:
+        """Assert that the running sums are those of the columns, and Rule 2."""
+        held = sum(self.held)
+        assert held == self.held_pages(), "resident pages by role do not add up"
+        assert held + self.reserved + self.free == self.capacity, "the capacity does not add up"
+        assert self.outgoing == held - sum(self.keeps), "pages on their way out do not add up"
+        assert self.expected == sum(self.arriving) >= self.reserved >= 0, (
+            "pages on their way in do not add up"
+        )
 
     def _release(self, extent: int) -> None:
         # Rule 1: what was given up goes as far as flash has it.
@@ -194,7 +222,9 @@ class Memory:
 
     def _take(self, pages: int) -> None:
         self.free -= pages
-        self.least_free = min(self.least_free, self.free)
+        assert self.free >= 0, "Rule 2: more in fast memory than it holds"
+        if self.free < self._least_free:
+            self._least_free = self.free
 
     def _add(self, extent: int, pages: int) -> None:
         self.held[extent] += pages

@@ -25,13 +25,13 @@ class Jitter:
     lasting = False
 
     def strike(
-        self, met: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
+        self, conditions: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
     ) -> Conditions:
         """Draw a factor for each operator; its slices share it."""
         del step
         op = timeline.slices.op
         factor = np.exp(random.normal(-(self.sigma**2) / 2, self.sigma, int(op.max(initial=-1)) + 1))
-        return replace(met, duration_s=met.duration_s * factor[op])
+        return replace(conditions, duration_s=conditions.duration_s * factor[op])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +46,13 @@ class SlowFlash:
     lasting = True
 
     def strike(
-        self, met: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
+        self, conditions: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
     ) -> Conditions:
         """Scale what reads and writes reach."""
         del timeline, random
         if not self.first_step <= step <= self.last_step:
-            return met
-        return replace(met, machine=scale_rates(met.machine, self.factor))
+            return conditions
+        return replace(conditions, machine=scale_rates(conditions.machine, self.factor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +67,14 @@ class OneOff:
     lasting = False
 
     def strike(
-        self, met: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
+        self, conditions: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
     ) -> Conditions:
         """Lengthen them."""
         if step != self.step:
-            return met
+            return conditions
         op = timeline.slices.op
         struck = random.random(int(op.max(initial=-1)) + 1) < self.share
-        return replace(met, duration_s=met.duration_s * np.where(struck[op], self.factor, 1.0))
+        return replace(conditions, duration_s=conditions.duration_s * np.where(struck[op], self.factor, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +89,16 @@ class RateDrift:
     lasting = True
 
     def strike(
-        self, met: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
+        self, conditions: Conditions, *, timeline: Timeline, step: int, random: np.random.Generator
     ) -> Conditions:
         """Scale them."""
         del random
         if step < self.first_step:
-            return met
-        struck = np.ones(len(met.duration_s), bool)
+            return conditions
+        struck = np.ones(len(conditions.duration_s), bool)
         if self.phase is not None:
             struck = timeline.slices.phase == self.phase
-        return replace(met, duration_s=met.duration_s * np.where(struck, self.factor, 1.0))
+        return replace(conditions, duration_s=conditions.duration_s * np.where(struck, self.factor, 1.0))
 
 
 Disturbance: TypeAlias = Jitter | SlowFlash | OneOff | RateDrift
@@ -113,18 +113,18 @@ def conditions_of(
     >>> from tmtrain.planning.example import example_timeline
     >>> timeline, slower = example_timeline(), RateDrift(first_step=3, factor=1.3)
     >>> for step in (2, 3):
-    ...     met = conditions_of(
+    ...     conditions = conditions_of(
     ...         step, timeline=timeline, machine=load_machine("v4-slc"), disturbances=[slower], seed=0
     ...     )
-    ...     print(round(float(met.duration_s.sum()) / timeline.compute_s, 6))
+    ...     print(round(float(conditions.duration_s.sum()) / timeline.compute_s, 6))
     1.0
     1.3
     """
-    met = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
+    conditions = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
     for number, disturbance in enumerate(disturbances):
         random = np.random.default_rng([seed, step, number])
-        met = disturbance.strike(met, timeline=timeline, step=step, random=random)
-    return met
+        conditions = disturbance.strike(conditions, timeline=timeline, step=step, random=random)
+    return conditions
 
 
 def regime_of(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS, WORK_COMPONENTS
 from tmtrain.simulation.result import Result
 
-_SAME_MOMENT = 1e-12
-"""Moments closer than this share of the step differ by rounding, and what flows between them is rounding too."""
+_SAME_TIME = 1e-12
+"""Times closer than this share of the step differ by rounding, and what flows between them is rounding too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,9 @@ def power_over_time(result: Result, *, stretches: int | None = None) -> Power:
     >>> abs(power.average_w * result.step_time_s / result.energy_j - 1) < 1e-9
     True
     """
-    edges_s = _moments(result) if stretches is None else np.linspace(0.0, result.step_time_s, stretches + 1)
+    edges_s = (
+        _event_times(result) if stretches is None else np.linspace(0.0, result.step_time_s, stretches + 1)
+    )
     seconds = np.diff(edges_s)
     shares = _shares(result, edges_s)
     even = seconds / result.step_time_s
@@ -66,12 +68,12 @@ def power_over_time(result: Result, *, stretches: int | None = None) -> Power:
     return Power(edges_s=edges_s, watts={name: drawn / seconds for name, drawn in joules.items()})
 
 
-def _moments(result: Result) -> NDArray[np.float64]:
-    """Return every moment at which something begins or ends; what wraps round the step does so at its end."""
+def _event_times(result: Result) -> NDArray[np.float64]:
+    """Return every time at which something begins or ends; what wraps round the step does so at its end."""
     series, traffic, period = result.series, result.traffic, result.step_time_s
     begun_or_ended = (series.start_s, series.end_s, traffic.start_s % period, traffic.end_s, [0.0, period])
-    moments = np.unique(np.concatenate(begun_or_ended))
-    apart = moments[np.diff(moments, prepend=-np.inf) > _SAME_MOMENT * period]
+    times = np.unique(np.concatenate(begun_or_ended))
+    apart = times[np.diff(times, prepend=-np.inf) > _SAME_TIME * period]
     apart[-1] = period
     return apart
 
@@ -116,9 +118,9 @@ def _spread(
     """Spread each amount evenly from its start to its end, one interval after the other; return what each stretch gets."""
     if not len(start):
         return np.zeros(len(edges_s) - 1)
-    moments = np.column_stack((start, end)).ravel()
+    times = np.column_stack((start, end)).ravel()
     arrived = np.repeat(np.concatenate(([0.0], np.cumsum(amount))), 2)[1:-1]
-    at_edges = np.interp(edges_s, moments, arrived)
+    at_edges = np.interp(edges_s, times, arrived)
     at_edges[[0, -1]] = 0.0, arrived[-1]  # the edges cover the step, whichever way its clock was rounded
     return np.diff(at_edges)
 

@@ -53,6 +53,12 @@ class Conservation:
     """Given up because nobody needs the content."""
     resident_end_bytes: int
 
+    @property
+    def missing_bytes(self) -> int:
+        """What the left side has more than the right one: always 0."""
+        gained = self.resident_start_bytes + self.in_bytes + self.born_bytes
+        return gained - self.resident_end_bytes - self.left_bytes - self.dead_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:

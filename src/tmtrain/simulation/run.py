@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tmtrain.errors import PlanRefutedError
+from tmtrain.errors import InternalError
 from tmtrain.lowering.energy import (
     COMPONENTS,
     compute_energy,
@@ -12,7 +12,7 @@ from tmtrain.lowering.energy import (
 )
 from tmtrain.machine import Machine
 from tmtrain.policies import Decision
-from tmtrain.simulation.engine import Engine, Measured
+from tmtrain.simulation.engine import Engine, MeasuredStep
 from tmtrain.simulation.link import TrafficLog
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 
@@ -69,8 +69,12 @@ def step_energy(
     return {name: parts.get(name, 0.0) for name in COMPONENTS}
 
 
-def _balance(measured: Measured, page: int) -> Conservation:
-    """Close the books of the measured step; an imbalance is a bug of the engine."""
+def _balance(measured: MeasuredStep, page: int) -> Conservation:
+    """Close the books of the measured step.
+
+    Raises:
+        InternalError: they do not balance, which no plan or pager can cause.
+    """
     before, after = measured.before, measured.after
     books = Conservation(
         resident_start_bytes=measured.resident_start * page,
@@ -80,13 +84,15 @@ def _balance(measured: Measured, page: int) -> Conservation:
         dead_bytes=(after.dead - before.dead) * page,
         resident_end_bytes=measured.resident_end * page,
     )
-    gained = books.resident_start_bytes + books.in_bytes + books.born_bytes
-    if gained != books.resident_end_bytes + books.left_bytes + books.dead_bytes:
-        raise PlanRefutedError(f"bytes are not conserved: {books}")
+    if books.missing_bytes:
+        raise InternalError(
+            f"the simulator lost {books.missing_bytes} bytes of a step: {books}. No plan can cause that: "
+            "please report it, with the command and the trace"
+        )
     return books
 
 
-def _series(measured: Measured, decision: Decision, *, machine: Machine) -> Series:
+def _series(measured: MeasuredStep, decision: Decision, *, machine: Machine) -> Series:
     slices, page = decision.timeline.slices, decision.timeline.page_bytes
     start, end = measured.slice_start_s - measured.start_s, measured.slice_end_s - measured.start_s
     return Series(
@@ -100,7 +106,7 @@ def _series(measured: Measured, decision: Decision, *, machine: Machine) -> Seri
     )
 
 
-def _traffic(log: TrafficLog, measured: Measured, page: int) -> Traffic:
+def _traffic(log: TrafficLog, measured: MeasuredStep, page: int) -> Traffic:
     rows = slice(measured.first_log_row, None)
     return Traffic(
         start_s=np.array(log.start_s[rows]) - measured.start_s,

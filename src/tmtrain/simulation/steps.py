@@ -1,8 +1,8 @@
 """`run_steps`: one engine over many steps, each with its own durations, rates and plan.
 
-The closed loop: a step runs under a plan, what it tells goes to `steer`, and the plan that `steer` returns is followed by
-the next step. Where the plan changed, what it expects in fast memory may not be there: the engine then fetches on demand,
-counts the misses, and `tmtrain.policies.shared.rescue.Rescue` makes the room. The capacity holds in any case.
+The closed loop: a step runs under a plan, `steer` sees what was observed, and the next step follows the plan that it
+returns. Where the plan changed, what it expects in fast memory may not be there. The engine then fetches on demand and
+counts the misses, and `tmtrain.policies.shared.eviction.Rescue` makes the room. The capacity holds in any case.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,8 +16,8 @@ from tmtrain.machine import Machine
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.plans import Plan
 from tmtrain.policies import Decision, Knowledge
-from tmtrain.policies.shared.rescue import Rescue
-from tmtrain.simulation.engine import Engine, Measured
+from tmtrain.policies.shared.eviction import Rescue
+from tmtrain.simulation.engine import Engine, MeasuredStep
 from tmtrain.simulation.link import Meter, TrafficLog
 
 
@@ -44,7 +44,7 @@ class StepRecord:
     """Accesses whose extent the plan had not brought in."""
     missed_bytes: int
     peak_bytes: int
-    """The most that was resident and in flight at any moment."""
+    """The most that was resident and in flight at once."""
     observation: Observation
 
 
@@ -61,7 +61,7 @@ def run_steps(
         conditions: What each step meets; may be endless.
         timeline: The step; its own durations are not used.
         plan: For the first step.
-        steer: Sees what each step told and returns the plan for the next one; None keeps `plan`.
+        steer: Sees what was observed of each step and returns the plan for the next one; None keeps `plan`.
 
     Yields:
         One record per step, as soon as it has run.
@@ -77,21 +77,24 @@ def run_steps(
     engine: Engine | None = None
     observation: Observation | None = None
     log_row = 0
-    for number, met in enumerate(conditions):
+    for number, step in enumerate(conditions):
         if engine is None:
-            decision = Decision(
-                timeline=timeline, knowledge=Knowledge.LAST_USE, plan=plan, pager=Rescue(timeline)
-            )
-            engine = Engine(decision, machine=met.machine)
+            engine = _cold_engine(timeline, plan, step.machine)
         if observation is not None and steer is not None:
             plan = steer(observation)
-        engine.adopt(plan, duration_s=met.duration_s, machine=met.machine)
-        meter = replace(engine.link.meter)
+        engine.adopt(plan, duration_s=step.duration_s, machine=step.machine)
+        before = replace(engine.link.meter)
         measured = engine.measure_step(number, complete=number > 0)
-        log, meter = _LastTransfers(engine.link.log, first_row=log_row), _since(engine.link.meter, meter)
+        log, meter = _LastTransfers(engine.link.log, first_row=log_row), _since(engine.link.meter, before)
+        # The next observation looks back to the beginning of this step: what it uses may have come in here.
         log_row = measured.first_log_row
         observation = _observe(measured, plan, log, meter)
         yield _record(measured, observation, page_bytes=timeline.page_bytes)
+
+
+def _cold_engine(timeline: Timeline, plan: Plan, machine: Machine) -> Engine:
+    decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=plan, pager=Rescue(timeline))
+    return Engine(decision, machine=machine)
 
 
 class _LastTransfers:
@@ -118,15 +121,15 @@ class _LastTransfers:
     ) -> NDArray[np.float64]:
         extents, end_s = self._lanes[lane]
         first, last = (np.searchsorted(extents, extent, side=side).tolist() for side in ("left", "right"))
-        found = np.full(len(extent), np.nan)
+        last_s = np.full(len(extent), np.nan)
         for i, (a, b) in enumerate(zip(first, last, strict=True)):
             row = a + int(np.searchsorted(end_s[a:b], until_s[i], side="right")) - 1
             if row >= a:
-                found[i] = end_s[row]
-        return found
+                last_s[i] = end_s[row]
+        return last_s
 
 
-def _observe(measured: Measured, plan: Plan, log: _LastTransfers, flow: Meter) -> Observation:
+def _observe(measured: MeasuredStep, plan: Plan, log: _LastTransfers, flow: Meter) -> Observation:
     start, end = measured.slice_start_s, measured.slice_end_s
     wanted = np.concatenate([[measured.start_s], end[:-1]])
     moves, T = plan.transfers, len(start)
@@ -153,7 +156,7 @@ def _rate(amount: float, seconds: float) -> float:
     return amount / seconds if seconds > 0 else float("nan")
 
 
-def _record(measured: Measured, observation: Observation, *, page_bytes: int) -> StepRecord:
+def _record(measured: MeasuredStep, observation: Observation, *, page_bytes: int) -> StepRecord:
     step_time_s = measured.end_s - measured.start_s
     stall_s = float(observation.stall_s.sum())
     return StepRecord(

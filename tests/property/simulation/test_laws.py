@@ -152,8 +152,11 @@ def test_our_plan_keeps_its_bound(timeline: Timeline, machine: Machine, objectiv
     assert proof is not None
     result = simulate(decision, machine=machine, policy="tmtrain")
     got = {
-        "energy": result.energy_j, "time": result.step_time_s, "bytes": result.traffic_bytes, "writes": result.bytes_out
-    }  # fmt: skip
+        "energy": result.energy_j,
+        "time": result.step_time_s,
+        "bytes": result.traffic_bytes,
+        "writes": result.bytes_out,
+    }
     assert got[objective] >= proof.bound.value * (1 - 1e-9)
 
 

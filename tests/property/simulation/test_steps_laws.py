@@ -76,11 +76,11 @@ def test_any_sequence_of_plans_whole_or_broken_runs(
     _lawful(records, timeline)
 
 
-def _broken(data: st.DataObject, made: Plan) -> Plan:
+def _broken(data: st.DataObject, whole: Plan) -> Plan:
     """Lose some transfers."""
-    moves = made.transfers
+    moves = whole.transfers
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(moves), max_size=len(moves))), bool)
-    return replace(made, transfers=replace(moves, **{n: getattr(moves, n)[keep] for n in moves.__slots__}))
+    return replace(whole, transfers=replace(moves, **{n: getattr(moves, n)[keep] for n in moves.__slots__}))
 
 
 @given(timeline=steps(), machine=links(), struck=disturbances())
@@ -101,11 +101,11 @@ def test_disturbances_alone_make_no_miss(
 @given(timeline=steps(), machine=links())
 @examples(150)
 def test_calm_steps_are_the_steady_step(timeline: Timeline, machine: Machine) -> None:
-    made = plan(timeline, machine=machine)
-    decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=made)
+    planned = plan(timeline, machine=machine)
+    decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=planned)
     steady = simulate(decision, machine=machine, policy="tmtrain")
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
-    record = list(run_steps([calm] * (steady.warm_up_steps + 1), timeline=timeline, plan=made))[-1]
+    record = list(run_steps([calm] * (steady.warm_up_steps + 1), timeline=timeline, plan=planned))[-1]
     assert (record.bytes_in, record.bytes_out, record.misses) == (steady.bytes_in, steady.bytes_out, 0)
     assert record.step_time_s == steady.step_time_s
     assert record.stall_s == pytest.approx(steady.stall_s)
@@ -133,16 +133,16 @@ def test_an_exchange_fits_and_takes_only_from_the_late(
 @given(timeline=steps(), machine=links())
 @examples(100)
 def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -> None:
-    made = plan(timeline, machine=machine)
+    planned = plan(timeline, machine=machine)
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
-    *_, last = run_steps([calm] * 4, timeline=timeline, plan=made)
+    *_, last = run_steps([calm] * 4, timeline=timeline, plan=planned)
     seen = last.observation
     problem = build_problem(timeline)
     slack = measured_slack_s(problem, seen, timeline=timeline, machine=machine)
     assert np.isfinite(slack).all()
     early = seen.arrived_early_s
-    assert len(early) == len(made.transfers)
-    due = made.transfers.return_slice % len(timeline.slices)
+    assert len(early) == len(planned.transfers)
+    due = planned.transfers.return_slice % len(timeline.slices)
     # Who came late was waited for, at least as long.
     waited = seen.stall_s[due]
     assert (waited >= -np.nan_to_num(early) - 1e-9)[early < 0].all()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from tests.support.phased import phased_step
-from tests.support.simulated import Told, decided, in_pages, pages_per_second, told
+from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second, steady_step
 
 from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
@@ -18,11 +18,14 @@ from tmtrain.simulation import try_policy
 def _chain(fast_pages: int, *, convolutions: Sequence[int] = (), lull_s: float = 1.0) -> Timeline:
     """Return three layers that make a, b, c (1 page each) from one another, and read them backwards after a lull."""
     return phased_step(
-        ["a:new", "a:r b:new", "b:r c:new", "", "c:r", "b:r", "a:r"], "fffbbbb",
-        pages={"a": 1, "b": 1, "c": 1}, fast_pages=fast_pages, frees={4: "c", 5: "b", 6: "a"},
+        ["a:new", "a:r b:new", "b:r c:new", "", "c:r", "b:r", "a:r"],
+        "fffbbbb",
+        pages={"a": 1, "b": 1, "c": 1},
+        fast_pages=fast_pages,
+        frees={4: "c", 5: "b", 6: "a"},
         duration_s=[1, 1, 1, lull_s, 1, 1, 1],
         operators={t: f"aten.convolution{'_backward' if t > 3 else ''}.default" for t in convolutions},
-    )  # fmt: skip
+    )
 
 
 def _transfers(policy: str, timeline: Timeline, machine: Machine) -> list[tuple[int, int, int, int, int]]:
@@ -40,7 +43,9 @@ def test_flashneuron_selects_the_first_activations_until_the_rest_fits() -> None
     machine = pages_per_second()
     assert _transfers("flashneuron", _chain(2), machine) == [(0, 2, 2, 5, 6)]
     # Written before slice 2 can make c: 1 s, exposed. Fetched in slice 5: 1 s, hidden.
-    assert told("flashneuron", _chain(2), machine) == Told(pages_in=1, pages_out=1, step_s=8, stall_s=1)
+    assert steady_step("flashneuron", _chain(2), machine) == SteadyStep(
+        pages_in=1, pages_out=1, step_s=8, stall_s=1
+    )
     # With room for 3 none has to go.
     assert _transfers("flashneuron", _chain(3), machine) == []
 
@@ -50,7 +55,7 @@ def test_flashneuron_leaves_weights_to_demand_paging() -> None:
     timeline = phased_step(
         ["w:r", "t:new", "w:r"], "fbo", pages={"w": 2, "t": 1}, fast_pages=2, frees={1: "t"}
     )
-    assert told("flashneuron", timeline, pages_per_second()) == Told(
+    assert steady_step("flashneuron", timeline, pages_per_second()) == SteadyStep(
         pages_in=1, pages_out=0, step_s=4, stall_s=1
     )
 
@@ -63,7 +68,9 @@ def test_vdnn_offloads_every_input_beside_the_layer_that_reads_it() -> None:
     assert _transfers("vdnn-all", _chain(3), machine) == [(0, 1, 2, 5, 6), (1, 2, 3, 4, 5), (2, 3, 3, 3, 4)]
     # a is written in slice 1, b in slice 2. c is asked for again before its write has begun, and stays; b comes back in
     # slice 4, a in slice 5: all hidden. c's page is written all the same, in slice 3.
-    assert told("vdnn-all", _chain(3), machine) == Told(pages_in=2, pages_out=3, step_s=7, stall_s=0)
+    assert steady_step("vdnn-all", _chain(3), machine) == SteadyStep(
+        pages_in=2, pages_out=3, step_s=7, stall_s=0
+    )
 
 
 def test_vdnn_prefetches_no_further_than_the_next_convolution() -> None:
@@ -77,10 +84,13 @@ def test_vdnn_prefetches_no_further_than_the_next_convolution() -> None:
 
 def _with_two_lulls(convolutions: Sequence[int]) -> Timeline:
     return phased_step(
-        ["a:new", "a:r b:new", "b:r c:new", "", "", "c:r", "b:r", "a:r"], "fffbbbbb",
-        pages={"a": 1, "b": 1, "c": 1}, fast_pages=3, frees={5: "c", 6: "b", 7: "a"},
+        ["a:new", "a:r b:new", "b:r c:new", "", "", "c:r", "b:r", "a:r"],
+        "fffbbbbb",
+        pages={"a": 1, "b": 1, "c": 1},
+        fast_pages=3,
+        frees={5: "c", 6: "b", 7: "a"},
         operators=dict.fromkeys(convolutions, "aten.convolution_backward.default"),
-    )  # fmt: skip
+    )
 
 
 def _fetches(policy: str, timeline: Timeline) -> dict[str, int]:

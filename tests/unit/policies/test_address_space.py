@@ -3,11 +3,12 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.simulated import Told, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, pages_per_second, steady_step, step
 from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
-from tmtrain.policies.shared.address_space import BestFit, by_address
+from tmtrain.policies.pagers.paging import by_address
+from tmtrain.policies.shared.best_fit import BestFit
 from tmtrain.trace import Role
 
 Orders = list[tuple[str, int]]
@@ -82,21 +83,31 @@ def test_freed_addresses_serve_again_so_a_pager_keeps_them_in_memory() -> None:
         ["x:new", "x:r", "y:new", "y:r"], pages={"x": 1, "y": 1}, fast_pages=1, frees={1: "x", 3: "y"}
     )
     assert len(by_address(timeline).extents) == 1
-    assert told("paging", timeline, pages_per_second()) == Told(pages_in=0, pages_out=0, step_s=4, stall_s=0)
+    assert steady_step("paging", timeline, pages_per_second()) == SteadyStep(
+        pages_in=0, pages_out=0, step_s=4, stall_s=0
+    )
 
 
 def test_a_hole_is_split_and_merged_again() -> None:
     # y and z share the hole of x (2 pages); v (2 pages) gets it back whole.
     timeline = step(
         ["x:new", "y:new", "z:new y:r", "v:new"],
-        pages={"x": 2, "y": 1, "z": 1, "v": 2}, fast_pages=2, frees={0: "x", 2: "y z", 3: "v"},
-    )  # fmt: skip
+        pages={"x": 2, "y": 1, "z": 1, "v": 2},
+        fast_pages=2,
+        frees={0: "x", 2: "y z", 3: "v"},
+    )
     seen = by_address(timeline)
     assert seen.extents.pages.tolist() == [1, 1]
-    assert [seen.accesses.extent[a:b].tolist() for a, b in zip(seen.accesses.ptr, seen.accesses.ptr[1:], strict=False)] == [
-        [0, 1], [0], [0, 1], [0, 1],
-    ]  # fmt: skip
-    assert told("paging", timeline, pages_per_second()).pages_in == 0
+    assert [
+        seen.accesses.extent[a:b].tolist()
+        for a, b in zip(seen.accesses.ptr, seen.accesses.ptr[1:], strict=False)
+    ] == [
+        [0, 1],
+        [0],
+        [0, 1],
+        [0, 1],
+    ]
+    assert steady_step("paging", timeline, pages_per_second()).pages_in == 0
 
 
 def test_without_a_death_in_between_there_is_no_reuse() -> None:
@@ -104,7 +115,9 @@ def test_without_a_death_in_between_there_is_no_reuse() -> None:
     timeline = step(["x:new", "y:new", "x:r"], pages={"x": 1, "y": 1}, fast_pages=1, frees={2: "x y"})
     assert len(by_address(timeline).extents) == 2
     # x for slice 2, kept till slice 0; y (stale) for slice 1; x is written before slice 1, y before slice 2.
-    assert told("paging", timeline, pages_per_second()) == Told(pages_in=2, pages_out=2, step_s=7, stall_s=4)
+    assert steady_step("paging", timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=2, step_s=7, stall_s=4
+    )
 
 
 def test_what_outlives_the_step_has_an_address_of_its_own() -> None:
@@ -131,9 +144,11 @@ def test_a_gradient_that_lives_round_the_end_of_the_step_keeps_its_address() -> 
 def test_extents_of_one_storage_lie_side_by_side() -> None:
     # x is one storage of two extents; with x/0 first it takes 3 pages in one piece.
     timeline = make_timeline(
-        ["x/0:new", "x/1:new", "x/0:r x/1:r", "y:new"], pages={"x/0": 1, "x/1": 2, "y": 3}, fast_pages=3,
+        ["x/0:new", "x/1:new", "x/0:r x/1:r", "y:new"],
+        pages={"x/0": 1, "x/1": 2, "y": 3},
+        fast_pages=3,
         frees={2: "x/0 x/1", 3: "y"},
-    )  # fmt: skip
+    )
     seen = by_address(timeline)
     assert seen.extents.pages.tolist() == [1, 2]
     assert seen.accesses.extent.tolist() == [0, 1, 0, 1, 0, 1]
@@ -141,9 +156,12 @@ def test_extents_of_one_storage_lie_side_by_side() -> None:
 
 def test_a_place_in_memory_has_the_role_of_what_outlives_the_step_if_anything_does() -> None:
     timeline = make_timeline(
-        ["w:r x:new", "y:new"], pages={"w": 1, "x": 1, "y": 1}, fast_pages=3, frees={0: "x", 1: "y"},
+        ["w:r x:new", "y:new"],
+        pages={"w": 1, "x": 1, "y": 1},
+        fast_pages=3,
+        frees={0: "x", 1: "y"},
         roles={"w": Role.PARAMETER, "x": Role.ACTIVATION, "y": Role.GRADIENT},
-    )  # fmt: skip
+    )
     roles = by_address(timeline).extents.role.tolist()
     assert roles[0] == Role.PARAMETER
     assert roles[1] in (Role.ACTIVATION, Role.GRADIENT)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from tests.support.simulated import Told, in_pages, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, steady_step, step
 from tests.support.timelines import make_timeline
 
 from tmtrain.lowering.timeline import Timeline
@@ -123,7 +123,7 @@ def test_advice_moves_whole_tensors_and_prefetches_them() -> None:
     fetch = np.where(chosen, 2, tensors.periods.end)
     decision = advise(tensors, chosen, fetch=fetch, name="test")
     result = simulate(decision, machine=MACHINE, policy="test")
-    assert in_pages(result) == Told(pages_in=2, pages_out=0, step_s=5, stall_s=0)
+    assert in_pages(result) == SteadyStep(pages_in=2, pages_out=0, step_s=5, stall_s=0)
     assert decision.plan is not None
     assert decision.plan.prediction.bytes_in == result.bytes_in
 
@@ -134,17 +134,23 @@ def test_what_advice_leaves_out_is_fetched_on_demand_as_by_belady() -> None:
     none = np.zeros(len(tensors.periods), bool)
     decision = advise(tensors, none, fetch=tensors.periods.end, name="test")
     got = in_pages(simulate(decision, machine=MACHINE, policy="test"))
-    assert got == Told(pages_in=2, pages_out=0, step_s=7, stall_s=2) == told("belady", STEPS_ASIDE, MACHINE)
+    assert (
+        got
+        == SteadyStep(pages_in=2, pages_out=0, step_s=7, stall_s=2)
+        == steady_step("belady", STEPS_ASIDE, MACHINE)
+    )
 
 
 def test_a_tensor_that_leaves_twice_is_written_once() -> None:
     # a is made in slice 0 and away in slices 1 and 3: written once (1 s before t starts), fetched twice (1 s each).
     timeline = step(
         ["a:new", "t:new", "a:r", "u:new", "a:r"],
-        pages={"a": 1, "t": 1, "u": 1}, fast_pages=1, frees={1: "t", 3: "u", 4: "a"},
-    )  # fmt: skip
+        pages={"a": 1, "t": 1, "u": 1},
+        fast_pages=1,
+        frees={1: "t", 3: "u", 4: "a"},
+    )
     tensors = _tensors(timeline)
     assert tensors.content[0] == tensors.content[1] >= 0
     decision = advise(tensors, np.ones(2, bool), fetch=tensors.periods.end, name="test")
     got = in_pages(simulate(decision, machine=MACHINE, policy="test"))
-    assert got == Told(pages_in=2, pages_out=1, step_s=8, stall_s=3)
+    assert got == SteadyStep(pages_in=2, pages_out=1, step_s=8, stall_s=3)

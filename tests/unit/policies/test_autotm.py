@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from tests.support.instances import layered_timeline
-from tests.support.simulated import Told, decided, in_pages, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second, steady_step, step
 
 from tmtrain.errors import PolicyError, TimeLimitError
 from tmtrain.planning.placing.prediction import predict
@@ -28,10 +28,10 @@ A_LARGE_OR_A_SMALL_TENSOR = step(
 
 def _cost(tensors: Tensors, chosen: np.ndarray) -> float:
     """Pages in, and twice the pages out."""
-    told = predict(
+    prediction = predict(
         tensors.problem, tensors.moved_pages(chosen), timeline=tensors.timeline, machine=tensors.machine
     )
-    return (told.bytes_in + 2 * told.bytes_out) / tensors.timeline.page_bytes
+    return (prediction.bytes_in + 2 * prediction.bytes_out) / tensors.timeline.page_bytes
 
 
 def test_no_choice_of_whole_tensors_moves_less() -> None:
@@ -60,14 +60,14 @@ def test_no_choice_of_whole_tensors_moves_less() -> None:
 
 def test_synchronous_moves_are_as_few_as_can_be_and_come_right_before_the_use() -> None:
     # Without b, for one page, the step fits. It is fetched when slice 4 asks for it: 1 s.
-    assert told("autotm-sync", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+    assert steady_step("autotm-sync", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == SteadyStep(
         pages_in=1, pages_out=0, step_s=6, stall_s=1
     )
 
 
 def test_asynchronous_moves_run_beside_kernels() -> None:
     # Beside slice 3, one node before its use, b is fetched for nothing.
-    assert told("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == Told(
+    assert steady_step("autotm-async", A_LARGE_OR_A_SMALL_TENSOR, MACHINE) == SteadyStep(
         pages_in=1, pages_out=0, step_s=5, stall_s=0
     )
 
@@ -80,26 +80,33 @@ def test_an_asynchronous_move_needs_room_beside_the_kernel() -> None:
     plan = decided("autotm-async", timeline, MACHINE).plan
     assert plan is not None
     assert plan.transfers.fetch_slice.tolist() == plan.transfers.return_slice.tolist() == [3]
-    assert told("autotm-async", timeline, MACHINE) == Told(pages_in=1, pages_out=0, step_s=5, stall_s=1)
+    assert steady_step("autotm-async", timeline, MACHINE) == SteadyStep(
+        pages_in=1, pages_out=0, step_s=5, stall_s=1
+    )
 
 
 def test_an_asynchronous_move_goes_where_it_costs_least() -> None:
     # a is 4 pages, 4 s of transfer. Slice 4, 1 node before its use, lasts 1 s; slice 3, 2 nodes before, lasts 5 s.
     timeline = step(
-        ["a:r", "t:new", "", "", "", "a:r"], pages={"a": 4, "t": 4}, fast_pages=4, frees={1: "t"},
+        ["a:r", "t:new", "", "", "", "a:r"],
+        pages={"a": 4, "t": 4},
+        fast_pages=4,
+        frees={1: "t"},
         duration_s=[1, 1, 1, 5, 1, 1],
-    )  # fmt: skip
+    )
     plan = decided("autotm-async", timeline, MACHINE).plan
     assert plan is not None
     assert plan.transfers.fetch_slice.tolist() == [3]
-    assert told("autotm-async", timeline, MACHINE) == Told(pages_in=4, pages_out=0, step_s=10, stall_s=0)
+    assert steady_step("autotm-async", timeline, MACHINE) == SteadyStep(
+        pages_in=4, pages_out=0, step_s=10, stall_s=0
+    )
 
 
 @pytest.mark.parametrize("choice", AutoTmChoice)
 def test_every_way_to_choose_finds_the_hidden_move(choice: AutoTmChoice) -> None:
     # b, for one page, is away and comes beside slice 3 for nothing; a would be three times as much.
     decision = AutoTmAsync(choice=choice).decide(A_LARGE_OR_A_SMALL_TENSOR, machine=MACHINE)
-    assert in_pages(simulate(decision, machine=MACHINE, policy="autotm-async")) == Told(
+    assert in_pages(simulate(decision, machine=MACHINE, policy="autotm-async")) == SteadyStep(
         pages_in=1, pages_out=0, step_s=5, stall_s=0
     )
 

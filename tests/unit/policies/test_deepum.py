@@ -2,16 +2,15 @@
 
 from types import SimpleNamespace
 
-from tests.support.simulated import Told, in_pages, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, steady_step, step
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.pagers.deepum import DeepUm, DeepUmPager
-from tmtrain.policies.shared.foresight import uses_by_slice
+from tmtrain.policies.pagers.deepum import DeepUm, DeepUmPager, uses_by_slice
 from tmtrain.simulation import simulate, try_policy
 
 
-def _told(timeline: Timeline, machine: Machine, *, kernels_ahead: int = 1) -> Told:
+def _steady_step(timeline: Timeline, machine: Machine, *, kernels_ahead: int = 1) -> SteadyStep:
     decision = DeepUm(kernels_ahead=kernels_ahead).decide(timeline, machine=machine)
     return in_pages(simulate(decision, machine=machine, policy="deepum"))
 
@@ -19,30 +18,39 @@ def _told(timeline: Timeline, machine: Machine, *, kernels_ahead: int = 1) -> To
 def test_uses_know_how_long_ago_the_last_one_was() -> None:
     timeline = step(["a:r", "b:new a:r", "", "b:r"], pages={"a": 1, "b": 1}, fast_pages=2, frees={3: "b"})
     assert [[tuple(use) for use in uses] for uses in uses_by_slice(timeline)] == [
-        [(0, True, 3)], [(0, True, 1), (1, False, 2)], [], [(1, True, 2)],
-    ]  # fmt: skip
+        [(0, True, 3)],
+        [(0, True, 1), (1, False, 2)],
+        [],
+        [(1, True, 2)],
+    ]
 
 
 def test_what_the_next_kernel_needs_comes_while_this_one_runs() -> None:
     # A loop one page too long. After each slice the extent that the next two do not use is given up, and the third comes in
     # its place behind the next slice. LRU waits for every one of them.
     timeline = step(["a:r", "b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert _told(timeline, pages_per_second()) == Told(pages_in=3, pages_out=0, step_s=3, stall_s=0)
-    assert told("lru", timeline, pages_per_second()).stall_s == 3
+    assert _steady_step(timeline, pages_per_second()) == SteadyStep(
+        pages_in=3, pages_out=0, step_s=3, stall_s=0
+    )
+    assert steady_step("lru", timeline, pages_per_second()).stall_s == 3
 
 
 def test_what_was_migrated_first_leaves_first_though_it_was_used_last() -> None:
     # Three pages of room. After slice 2 z needs one: h (came in slice 4) goes before x (came in slice 0), and so all four
     # come in every step. By last use x would go, and h would stay.
     timeline = step(["h:r", "x:r", "h:r", "y:r", "z:r"], pages={"h": 1, "x": 1, "y": 1, "z": 1}, fast_pages=3)
-    assert _told(timeline, pages_per_second()) == Told(pages_in=4, pages_out=0, step_s=5, stall_s=0)
+    assert _steady_step(timeline, pages_per_second()) == SteadyStep(
+        pages_in=4, pages_out=0, step_s=5, stall_s=0
+    )
 
 
 def test_what_leaves_is_written_ahead_of_the_fault() -> None:
     # a (updated) is written in the first second of slice 1 and b comes in the second one; a comes back behind slice 3.
     timeline = step(["a:rw", "", "b:r", ""], pages={"a": 1, "b": 1}, fast_pages=1, duration_s=[1, 2, 1, 2])
-    assert _told(timeline, pages_per_second()) == Told(pages_in=2, pages_out=1, step_s=6, stall_s=0)
-    assert told("lru", timeline, pages_per_second()).step_s == 9
+    assert _steady_step(timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=1, step_s=6, stall_s=0
+    )
+    assert steady_step("lru", timeline, pages_per_second()).step_s == 9
 
 
 def test_room_for_what_a_kernel_makes_is_made_ahead() -> None:
@@ -54,7 +62,9 @@ def test_room_for_what_a_kernel_makes_is_made_ahead() -> None:
         frees={2: "x"},
         duration_s=[1, 2, 1, 2],
     )
-    assert _told(timeline, pages_per_second()) == Told(pages_in=1, pages_out=1, step_s=6, stall_s=0)
+    assert _steady_step(timeline, pages_per_second()) == SteadyStep(
+        pages_in=1, pages_out=1, step_s=6, stall_s=0
+    )
 
 
 def test_a_prefetch_leaves_room_for_what_the_next_kernel_makes() -> None:
@@ -71,7 +81,7 @@ def test_a_prefetch_leaves_room_for_what_the_next_kernel_makes() -> None:
 def test_what_is_expected_leaves_for_a_fault_only() -> None:
     # One page of room, both expected: nothing is given up ahead, so nothing comes ahead. Each slice faults: 2 s + 1 s.
     timeline = step(["a:r", "b:r"], pages={"a": 1, "b": 1}, fast_pages=1)
-    assert _told(timeline, pages_per_second(fault_latency_s=2.0)) == Told(
+    assert _steady_step(timeline, pages_per_second(fault_latency_s=2.0)) == SteadyStep(
         pages_in=2, pages_out=0, step_s=8, stall_s=6
     )
 
@@ -80,7 +90,9 @@ def test_inactive_blocks_are_dropped() -> None:
     # x dies in slice 0 and is made anew in the next step: neither written nor fetched. v (clean) makes room for it, and
     # faults back: 1 s.
     timeline = step(["x:new w:r", "v:r w:r"], pages={"x": 1, "w": 1, "v": 1}, fast_pages=2, frees={0: "x"})
-    assert _told(timeline, pages_per_second(write=0.5)) == Told(pages_in=1, pages_out=0, step_s=3, stall_s=1)
+    assert _steady_step(timeline, pages_per_second(write=0.5)) == SteadyStep(
+        pages_in=1, pages_out=0, step_s=3, stall_s=1
+    )
 
 
 def test_a_block_leaves_as_a_whole() -> None:
@@ -88,14 +100,16 @@ def test_a_block_leaves_as_a_whole() -> None:
     # Slice 0 faults in 512 pages of a, slice 1 as many of b. LRU moves a single page each time.
     timeline = step(["a:r", "b:r"], pages={"a": 600, "b": 600}, fast_pages=1199)
     machine = pages_per_second()
-    assert _told(timeline, machine) == Told(pages_in=1024, pages_out=0, step_s=1026, stall_s=1024)
-    assert told("lru", timeline, machine).pages_in == 2
+    assert _steady_step(timeline, machine) == SteadyStep(
+        pages_in=1024, pages_out=0, step_s=1026, stall_s=1024
+    )
+    assert steady_step("lru", timeline, machine).pages_in == 2
 
 
 def test_the_best_number_of_kernels_is_reported() -> None:
     # b (2 pages) takes 2 s to come: one slice ahead hides 1 s, two slices ahead both.
     timeline = step(["a:r", "", "", "b:r", ""], pages={"a": 1, "b": 2}, fast_pages=2)
     machine = pages_per_second()
-    one, two = (_told(timeline, machine, kernels_ahead=n) for n in (1, 2))
+    one, two = (_steady_step(timeline, machine, kernels_ahead=n) for n in (1, 2))
     assert (one.stall_s, two.stall_s) == (1, 0)
     assert in_pages(try_policy(DeepUm(), timeline, machine=machine).result) == two

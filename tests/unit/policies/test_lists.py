@@ -1,6 +1,6 @@
 """What FIFO and the active and inactive lists do on steps small enough for paper; one second per slice and page."""
 
-from tests.support.simulated import Told, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, pages_per_second, steady_step, step
 
 from tmtrain.policies.pagers.ial import IalPager
 
@@ -9,16 +9,20 @@ HOT_AND_COLD = step(["a:r", "b:r", "a:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}
 
 def test_fifo_evicts_what_came_first_though_it_was_just_used() -> None:
     # c evicts a, the older arrival; a then evicts b, b evicts c: a b . c miss. LRU lets a stay: only b and c miss.
-    assert told("fifo", HOT_AND_COLD, pages_per_second()) == Told(
+    assert steady_step("fifo", HOT_AND_COLD, pages_per_second()) == SteadyStep(
         pages_in=3, pages_out=0, step_s=7, stall_s=3
     )
-    assert told("lru", HOT_AND_COLD, pages_per_second()) == Told(pages_in=2, pages_out=0, step_s=6, stall_s=2)
+    assert steady_step("lru", HOT_AND_COLD, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=0, step_s=6, stall_s=2
+    )
 
 
 def test_fifo_spares_the_slice_at_hand() -> None:
     # a arrived first, but slice 1 uses it with c: b goes. Slice 0 uses it with b: c goes.
     timeline = step(["a:r b:r", "a:r c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert told("fifo", timeline, pages_per_second()) == Told(pages_in=2, pages_out=0, step_s=4, stall_s=2)
+    assert steady_step("fifo", timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=0, step_s=4, stall_s=2
+    )
 
 
 def test_what_comes_back_has_arrived_anew() -> None:
@@ -26,27 +30,37 @@ def test_what_comes_back_has_arrived_anew() -> None:
     # Slice 1 fetches b for c's, slice 2 c for d's, slice 3 d for a page of a. Were a still the oldest, it would lose a page
     # to b at once, and b's place would never be asked for.
     timeline = step(["a:r", "b:r", "c:r", "d:r"], pages={"a": 2, "b": 1, "c": 1, "d": 1}, fast_pages=4)
-    assert told("fifo", timeline, pages_per_second()) == Told(pages_in=4, pages_out=0, step_s=8, stall_s=4)
+    assert steady_step("fifo", timeline, pages_per_second()) == SteadyStep(
+        pages_in=4, pages_out=0, step_s=8, stall_s=4
+    )
 
 
 def test_what_is_used_again_survives_a_scan() -> None:
     # h is used twice and is active; x and y, used once, take turns in the other page. LRU loses h to y: three misses.
     timeline = step(["h:r", "h:r", "x:r", "y:r"], pages={"h": 1, "x": 1, "y": 1}, fast_pages=2)
-    assert told("ial", timeline, pages_per_second()) == Told(pages_in=2, pages_out=0, step_s=6, stall_s=2)
-    assert told("lru", timeline, pages_per_second()) == Told(pages_in=3, pages_out=0, step_s=7, stall_s=3)
+    assert steady_step("ial", timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=0, step_s=6, stall_s=2
+    )
+    assert steady_step("lru", timeline, pages_per_second()) == SteadyStep(
+        pages_in=3, pages_out=0, step_s=7, stall_s=3
+    )
 
 
 def test_the_active_list_gives_way_when_it_is_the_longer_one() -> None:
     # a and b are both active when c comes: the older of them is made inactive and goes. One step misses a (which takes the
     # page of c) and c, the next one b and c.
     timeline = step(["a:r", "a:r", "b:r", "b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert told("ial", timeline, pages_per_second()) == Told(pages_in=2, pages_out=0, step_s=7, stall_s=2)
+    assert steady_step("ial", timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=0, step_s=7, stall_s=2
+    )
 
 
 def test_lists_spare_the_slice_at_hand() -> None:
     # a, in slice 1 again, is active; b (inactive) makes room for c, c for b.
     timeline = step(["a:r b:r", "a:r c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert told("ial", timeline, pages_per_second()) == Told(pages_in=2, pages_out=0, step_s=4, stall_s=2)
+    assert steady_step("ial", timeline, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=0, step_s=4, stall_s=2
+    )
 
 
 def test_both_write_dirty_pages_and_drop_dead_ones() -> None:
@@ -55,7 +69,7 @@ def test_both_write_dirty_pages_and_drop_dead_ones() -> None:
         ["x:new", "d:rw", "y:new"], pages={"x": 1, "d": 1, "y": 1}, fast_pages=1, frees={0: "x", 2: "y"}
     )
     for policy in ("fifo", "ial"):
-        assert told(policy, timeline, pages_per_second()) == Told(
+        assert steady_step(policy, timeline, pages_per_second()) == SteadyStep(
             pages_in=1, pages_out=1, step_s=5, stall_s=2
         )
 

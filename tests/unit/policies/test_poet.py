@@ -59,7 +59,7 @@ def test_nothing_is_done_where_everything_fits() -> None:
 
 
 def test_recomputations_find_their_inputs_in_any_step() -> None:
-    """The engine refutes a recomputation that reads what is gone; some of these steps recomputation in chains, some page as well."""
+    """The engine refutes a recomputation that reads what is gone; some steps recompute in chains, some page as well."""
     recomputed = paged = 0
     for seed in range(40):
         machine = _machine(joules_per_page_moved=2.0)

@@ -4,13 +4,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from tests.support.layered import with_products
-from tests.support.simulated import Told, in_pages, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, steady_step, step
 from tests.support.timelines import make_timeline
 
-from tmtrain.policies.pagers.sentinel import interval_length, sentinel_schedule
+from tmtrain.policies.planners.sentinel import interval_length, sentinel_schedule
 from tmtrain.policies.policy import Decision, Knowledge
 from tmtrain.policies.shared.layers import layer_of_slice
-from tmtrain.policies.shared.scheduled import ScheduledPager, empty_schedule
+from tmtrain.policies.shared.schedules import ScheduledPager, empty_schedule
 from tmtrain.simulation import simulate
 from tmtrain.trace import Phase
 
@@ -37,11 +37,13 @@ def test_the_pool_of_what_lives_short_takes_room_from_the_interval() -> None:
     # t (2 pages) lives in layers 0 and 1: of 5 pages 3 are left, for the weights (2 pages) of one layer. x lives longer.
     timeline = with_products(
         step(
-            ["a:r t:new", "b:r t:r", "c:r", "d:r"], pages={"a": 2, "b": 2, "c": 2, "d": 2, "t": 2},
-            fast_pages=5, frees={1: "t"},
+            ["a:r t:new", "b:r t:r", "c:r", "d:r"],
+            pages={"a": 2, "b": 2, "c": 2, "d": 2, "t": 2},
+            fast_pages=5,
+            frees={1: "t"},
         ),
         range(4),
-    )  # fmt: skip
+    )
     assert interval_length(timeline) == 1
 
 
@@ -52,10 +54,12 @@ def test_tensors_leave_after_their_last_use_in_an_interval_and_come_in_the_one_b
     timeline = with_products(
         step(
             ["a:r", "a:r x:new", "b:r", "t:new", "a:r b:r t:r", "x:r"],
-            pages={"a": 1, "b": 1, "x": 1, "t": 1}, fast_pages=9, frees={4: "t", 5: "x"},
+            pages={"a": 1, "b": 1, "x": 1, "t": 1},
+            fast_pages=9,
+            frees={4: "t", 5: "x"},
         ),
         range(6),
-    )  # fmt: skip
+    )
     schedule = sentinel_schedule(timeline, layers=2)
     assert schedule.leave == [[], [0, 2], [], [], [1], []]
     # a is used 3 times, x twice: a comes first. a's next use after 4 is 0, in the next interval: it stays.
@@ -67,8 +71,12 @@ def test_tensors_leave_after_their_last_use_in_an_interval_and_come_in_the_one_b
 def test_the_next_interval_comes_while_this_one_runs() -> None:
     # Two pages a second. Each layer's weights leave after it, and make room for those of the layer but one. All hidden.
     machine = pages_per_second(read=2.0)
-    assert told("sentinel", FOUR_WEIGHTS, machine) == Told(pages_in=8, pages_out=0, step_s=4, stall_s=0)
-    assert told("lru", FOUR_WEIGHTS, machine) == Told(pages_in=8, pages_out=0, step_s=8, stall_s=4)
+    assert steady_step("sentinel", FOUR_WEIGHTS, machine) == SteadyStep(
+        pages_in=8, pages_out=0, step_s=4, stall_s=0
+    )
+    assert steady_step("lru", FOUR_WEIGHTS, machine) == SteadyStep(
+        pages_in=8, pages_out=0, step_s=8, stall_s=4
+    )
 
 
 def test_it_moves_what_would_have_had_room() -> None:
@@ -77,8 +85,8 @@ def test_it_moves_what_would_have_had_room() -> None:
     pager = ScheduledPager(timeline, schedule=sentinel_schedule(timeline, layers=1))
     decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=pager)
     result = in_pages(simulate(decision, machine=pages_per_second(read=2.0), policy="sentinel"))
-    assert result == Told(pages_in=8, pages_out=0, step_s=4, stall_s=0)
-    assert told("lru", timeline, pages_per_second(read=2.0)).pages_in == 0
+    assert result == SteadyStep(pages_in=8, pages_out=0, step_s=4, stall_s=0)
+    assert steady_step("lru", timeline, pages_per_second(read=2.0)).pages_in == 0
 
 
 def test_a_scheduled_fetch_leaves_the_reserve_alone_and_is_a_miss_when_its_time_has_come() -> None:
@@ -92,7 +100,7 @@ def test_a_scheduled_fetch_leaves_the_reserve_alone_and_is_a_miss_when_its_time_
         pager = ScheduledPager(timeline, schedule=schedule)
         decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=pager)
         result = in_pages(simulate(decision, machine=pages_per_second(), policy="scheduled"))
-        assert result == Told(pages_in=1, pages_out=0, step_s=3 + stall_s, stall_s=stall_s)
+        assert result == SteadyStep(pages_in=1, pages_out=0, step_s=3 + stall_s, stall_s=stall_s)
 
 
 def test_what_is_wanted_too_late_is_not_fetched() -> None:

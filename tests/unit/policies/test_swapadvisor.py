@@ -1,6 +1,6 @@
 """SwapAdvisor's planner on steps small enough for paper; one second per slice."""
 
-from tests.support.simulated import Told, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, pages_per_second, steady_step, step
 
 from tmtrain.policies.planners.swapadvisor import SwapAdvisor
 
@@ -22,7 +22,7 @@ def _moves(policy: SwapAdvisor, timeline=TWO_FOR_ONE, **rates: float) -> list[tu
 def test_the_furthest_next_use_leaves_and_returns_when_there_is_room() -> None:
     # a leaves after slice 0; t dies after slice 1: from slice 2 on there is room again. One read, hidden.
     assert _moves(SwapAdvisor()) == [(0, 1, 2)]
-    assert told("swapadvisor", TWO_FOR_ONE, pages_per_second()) == Told(
+    assert steady_step("swapadvisor", TWO_FOR_ONE, pages_per_second()) == SteadyStep(
         pages_in=1, pages_out=0, step_s=5, stall_s=0
     )
 
@@ -43,9 +43,11 @@ def test_what_was_used_just_now_is_spared_below_the_threshold() -> None:
 def test_an_eviction_round_the_end_of_the_step_is_seen_at_its_start() -> None:
     # s is used in slice 2 only, b in slices 1 and 2; t needs the room of s in slice 0 and of one page in slice 3.
     timeline = step(
-        ["t:new", "b:r", "b:r s:r", "u:new"], pages={"t": 2, "b": 1, "s": 1, "u": 1}, fast_pages=3,
+        ["t:new", "b:r", "b:r s:r", "u:new"],
+        pages={"t": 2, "b": 1, "s": 1, "u": 1},
+        fast_pages=3,
         frees={0: "t", 3: "u"},
-    )  # fmt: skip
+    )
     # In slice 3 s and b are there, with u: 3 pages, which fit. In slice 0 one has to be away: s, used in slice 2, is the
     # furthest. It leaves after slice 2, and comes back from slice 1 of the next step, slice 5, on.
     assert _moves(SwapAdvisor(), timeline) == [(2, 3, 5)]

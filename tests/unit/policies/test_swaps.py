@@ -2,11 +2,11 @@
 
 import numpy as np
 from tests.support.layered import with_products
-from tests.support.simulated import Told, in_pages, pages_per_second, step, told
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, steady_step, step
 
 from tmtrain.policies import make_policy
-from tmtrain.policies.pagers.tiertrain import tiertrain_schedule
 from tmtrain.policies.planners.capuchin import choose
+from tmtrain.policies.planners.tiertrain import tiertrain_schedule
 from tmtrain.policies.shared.tensors import find_tensors
 from tmtrain.simulation import try_policy
 from tmtrain.trace import Phase
@@ -24,7 +24,9 @@ def test_capuchin_swaps_the_pair_with_the_most_free_time() -> None:
     tensors = find_tensors(NEAR_AND_FAR, machine=machine)
     chosen = choose(tensors, link_steps=np.inf).swapped
     assert tensors.problem.gaps.extent[chosen].tolist() == [1]
-    assert told("capuchin", NEAR_AND_FAR, machine) == Told(pages_in=1, pages_out=0, step_s=5, stall_s=0)
+    assert steady_step("capuchin", NEAR_AND_FAR, machine) == SteadyStep(
+        pages_in=1, pages_out=0, step_s=5, stall_s=0
+    )
 
 
 def test_capuchin_swaps_as_few_pairs_as_let_every_slice_fit() -> None:
@@ -44,16 +46,16 @@ def test_capuchin_triggers_earlier_where_swaps_come_late() -> None:
         ["a:r b:r", "t:new", "", ""], pages={"a": 1, "b": 1, "t": 2}, fast_pages=2, frees={1: "t"}
     )
     machine = pages_per_second()
-    assert told("capuchin", timeline, machine).stall_s == 1
+    assert steady_step("capuchin", timeline, machine).stall_s == 1
     best = try_policy(make_policy("capuchin"), timeline, machine=machine).result
-    assert in_pages(best) == Told(pages_in=2, pages_out=0, step_s=4, stall_s=0)
+    assert in_pages(best) == SteadyStep(pages_in=2, pages_out=0, step_s=4, stall_s=0)
 
 
 def test_capuchin_writes_at_the_evicted_access() -> None:
     # a (updated) is written in the first second of slice 1, and b comes in the second: its trigger is a swap time before
     # slice 2. b leaves after slice 2, and a is back in the second second of slice 3.
     timeline = step(["a:rw", "", "b:r", ""], pages={"a": 1, "b": 1}, fast_pages=1, duration_s=[1, 2, 1, 2])
-    assert told("capuchin", timeline, pages_per_second()) == Told(
+    assert steady_step("capuchin", timeline, pages_per_second()) == SteadyStep(
         pages_in=2, pages_out=1, step_s=6, stall_s=0
     )
 
@@ -65,25 +67,29 @@ def test_behemoth_streams_whatever_room_there_is() -> None:
         step(["a:r", "a:r b:r", "c:r d:rw"], pages={"a": 1, "b": 1, "c": 1, "d": 1}, fast_pages=9), range(3)
     )
     machine = pages_per_second(read=2.0)
-    assert told("behemoth", timeline, machine) == Told(pages_in=4, pages_out=1, step_s=3, stall_s=0)
-    assert told("lru", timeline, machine) == Told(pages_in=0, pages_out=0, step_s=3, stall_s=0)
+    assert steady_step("behemoth", timeline, machine) == SteadyStep(
+        pages_in=4, pages_out=1, step_s=3, stall_s=0
+    )
+    assert steady_step("lru", timeline, machine) == SteadyStep(pages_in=0, pages_out=0, step_s=3, stall_s=0)
 
 
 def test_behemoth_never_writes_what_dies_in_its_layer() -> None:
     timeline = with_products(
         step(["x:new", "x:r", "a:r"], pages={"x": 1, "a": 1}, fast_pages=2, frees={1: "x"}), {0, 2}
     )
-    assert told("behemoth", timeline, pages_per_second()).pages_out == 0
+    assert steady_step("behemoth", timeline, pages_per_second()).pages_out == 0
 
 
 SAVED = with_products(
     step(
         ["x:new", "y:new w:r", "z:new", "z:r", "y:r w:rw", "x:r"],
-        pages={"x": 1, "y": 1, "z": 1, "w": 1}, fast_pages=3, frees={3: "z", 4: "y", 5: "x"},
+        pages={"x": 1, "y": 1, "z": 1, "w": 1},
+        fast_pages=3,
+        frees={3: "z", 4: "y", 5: "x"},
     ),
     range(6),
     phases=[Phase.FORWARD] * 3 + [Phase.BACKWARD] * 3,
-)  # fmt: skip
+)
 """Three layers of forward save x, y and z, three of backward read them; w is a weight."""
 
 
@@ -95,4 +101,6 @@ def test_tiertrain_moves_saved_activations_only_but_not_those_of_the_last_layer(
 
 def test_tiertrain_hides_its_moves_behind_the_layers() -> None:
     # w takes one of 3 pages. x is written behind slice 1, y behind slice 2; y is back behind slice 3, x behind slice 4.
-    assert told("tiertrain", SAVED, pages_per_second()) == Told(pages_in=2, pages_out=2, step_s=6, stall_s=0)
+    assert steady_step("tiertrain", SAVED, pages_per_second()) == SteadyStep(
+        pages_in=2, pages_out=2, step_s=6, stall_s=0
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 from tests.support.phased import phased_step
-from tests.support.simulated import Told, decided, in_pages, pages_per_second
+from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.policies import make_policy
@@ -16,9 +16,13 @@ ROLES = {"s": Role.OPTIMIZER_STATE, "p": Role.PARAMETER}
 def _step(fast_pages: int) -> Timeline:
     """Return a step with a parameter p (1 page), its state s (2), an activation a (1) and something that passes, x (1)."""
     return phased_step(
-        ["p:r a:new", "x:new", "p:r a:r", "", "p:rw s:rw", ""], "ffbboo",
-        pages={"p": 1, "s": 2, "a": 1, "x": 1}, fast_pages=fast_pages, frees={1: "x", 2: "a"}, roles=ROLES,
-    )  # fmt: skip
+        ["p:r a:new", "x:new", "p:r a:r", "", "p:rw s:rw", ""],
+        "ffbboo",
+        pages={"p": 1, "s": 2, "a": 1, "x": 1},
+        fast_pages=fast_pages,
+        frees={1: "x", 2: "a"},
+        roles=ROLES,
+    )
 
 
 def _offloaded(fast_pages: int) -> str:
@@ -37,14 +41,18 @@ def test_classes_that_move_least_are_offloaded_of_those_that_are_enough() -> Non
 def test_a_class_moves_whole() -> None:
     # s (2 pages) is away from slice 3 on, for x, which lacks a page in the next step, and is fetched when slice 2 asks.
     timeline = phased_step(
-        ["x:new", "", "s:rw", ""], "ffoo", pages={"x": 2, "s": 2}, fast_pages=3, frees={0: "x"},
+        ["x:new", "", "s:rw", ""],
+        "ffoo",
+        pages={"x": 2, "s": 2},
+        fast_pages=3,
+        frees={0: "x"},
         roles={"s": Role.OPTIMIZER_STATE},
-    )  # fmt: skip
+    )
     machine = pages_per_second()
     decision = ZeroInfinity(window=0).decide(timeline, machine=machine)
     # In slice 3 one page is written, and in slice 0 the other; x has its room when the first is gone. In: 2 s, exposed.
     got = in_pages(simulate(decision, machine=machine, policy="zero-infinity"))
-    assert got == Told(pages_in=2, pages_out=2, step_s=6, stall_s=2)
+    assert got == SteadyStep(pages_in=2, pages_out=2, step_s=6, stall_s=2)
 
 
 def test_the_window_is_searched() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from tests.support.simulated import Told, in_pages, pages_per_second, step
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, step
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -13,7 +13,7 @@ from tmtrain.simulation import Result, simulate
 
 
 class _Scripted(LruPager, Prefetcher):
-    """LRU, and what it is told: {slice: (extent, slices ahead)} to fetch, {slice: extent} to give up."""
+    """LRU, and a script: {slice: (extent, slices ahead)} to fetch, {slice: extent} to give up."""
 
     def __init__(
         self, *, ahead: Mapping[int, tuple[int, int]] | None = None, leave: Mapping[int, int] | None = None
@@ -42,7 +42,7 @@ A_STEPS_ASIDE = step(
 def test_a_prefetch_hides_behind_compute() -> None:
     # a comes back (1 s) while slice 2 computes (3 s); on demand the second shows.
     machine = pages_per_second()
-    assert in_pages(_run(A_STEPS_ASIDE, _Scripted(ahead={2: (0, 1)}), machine)) == Told(
+    assert in_pages(_run(A_STEPS_ASIDE, _Scripted(ahead={2: (0, 1)}), machine)) == SteadyStep(
         pages_in=1, pages_out=0, step_s=5, stall_s=0
     )
     assert in_pages(_run(A_STEPS_ASIDE, _Scripted(), machine)).step_s == 6
@@ -61,7 +61,7 @@ def test_a_miss_goes_before_a_prefetch() -> None:
     # Were p first, slice 1 would wait 4 s, for p2, p3, p4 and b.
     timeline = step(["a:r", "b:r", "p:r"], pages={"a": 1, "b": 1, "p": 4}, fast_pages=6)
     result = _run(timeline, _Scripted(ahead={0: (2, 2)}, leave={1: 1, 2: 2}), pages_per_second())
-    assert in_pages(result) == Told(pages_in=5, pages_out=0, step_s=6, stall_s=3)
+    assert in_pages(result) == SteadyStep(pages_in=5, pages_out=0, step_s=6, stall_s=3)
     assert result.series.stall_s.tolist() == [0, 2, 1]
 
 
@@ -70,7 +70,7 @@ def test_a_guess_whose_slice_has_passed_is_forgotten() -> None:
     # way when slice 2 misses b: 1 s for q3, 1 s for b. q4 is not in the way, and slice 3 misses it: 1 s.
     timeline = step(["a:r", "a:r", "b:r", "q:r"], pages={"a": 1, "b": 1, "q": 4}, fast_pages=6)
     result = _run(timeline, _Scripted(ahead={0: (2, 1)}, leave={2: 1, 3: 2}), pages_per_second())
-    assert in_pages(result) == Told(pages_in=5, pages_out=0, step_s=7, stall_s=3)
+    assert in_pages(result) == SteadyStep(pages_in=5, pages_out=0, step_s=7, stall_s=3)
     assert result.series.stall_s.tolist() == [0, 0, 2, 1]
 
 
@@ -79,11 +79,14 @@ def test_a_prefetch_takes_no_room_that_the_slice_at_hand_needs() -> None:
     # written until 1.25 and 2.25 s. At 1 s p2 finds a free page, but it is meant for x, which gets its three at 2.25 s.
     # Slice 2 begins when p2 has come after all: 1 s. The next step fetches a: 2 s. With 2.25 s of compute: 7.25 s.
     timeline = step(
-        ["a:rw", "x:new", "p:r"], pages={"a": 2, "x": 3, "p": 2}, fast_pages=4, frees={1: "x"},
+        ["a:rw", "x:new", "p:r"],
+        pages={"a": 2, "x": 3, "p": 2},
+        fast_pages=4,
+        frees={1: "x"},
         duration_s=[0.25, 1, 1],
-    )  # fmt: skip
+    )
     result = _run(timeline, _Scripted(ahead={0: (2, 2)}, leave={2: 2}), pages_per_second())
-    assert in_pages(result) == Told(pages_in=4, pages_out=2, step_s=7.25, stall_s=5)
+    assert in_pages(result) == SteadyStep(pages_in=4, pages_out=2, step_s=7.25, stall_s=5)
     assert result.series.stall_s.tolist() == pytest.approx([2, 2, 1])
 
 
@@ -93,7 +96,7 @@ def test_what_is_late_gets_its_room_at_once() -> None:
     # Before that, slice 0 fetches d (1 s, for a page of c) and slice 1 c (2 s, for p).
     timeline = step(["d:rw", "c:r", "p:r"], pages={"d": 1, "c": 2, "p": 2}, fast_pages=3)
     result = _run(timeline, _Scripted(ahead={1: (2, 1)}, leave={1: 0}), pages_per_second(write=0.1))
-    assert in_pages(result) == Told(pages_in=5, pages_out=1, step_s=17, stall_s=14)
+    assert in_pages(result) == SteadyStep(pages_in=5, pages_out=1, step_s=17, stall_s=14)
     assert result.series.stall_s.tolist() == pytest.approx([1, 2, 11])
 
 
@@ -101,7 +104,7 @@ def test_what_leaves_early_is_written_behind_compute() -> None:
     # a is written (2 s) while slice 1 computes (2 s), so b comes at once: 1 s; a comes back: 1 s. Without, the 2 s show.
     timeline = step(["a:rw", "", "b:r"], pages={"a": 1, "b": 1}, fast_pages=1, duration_s=[1, 2, 1])
     machine = pages_per_second(write=0.5)
-    assert in_pages(_run(timeline, _Scripted(leave={0: 0}), machine)) == Told(
+    assert in_pages(_run(timeline, _Scripted(leave={0: 0}), machine)) == SteadyStep(
         pages_in=2, pages_out=1, step_s=6, stall_s=2
     )
     assert in_pages(_run(timeline, _Scripted(), machine)).step_s == 8
@@ -112,5 +115,5 @@ def test_a_miss_does_not_share_the_channel_with_what_leaves_early() -> None:
     # due, the write is not, so b comes in 1 s. Then d goes while slices 1 and 2 compute, and comes back: 2 s.
     timeline = step(["d:rw", "b:r", "a:r"], pages={"d": 2, "b": 1, "a": 1}, fast_pages=4)
     result = _run(timeline, _Scripted(leave={0: 0, 2: 1}), pages_per_second(shared=1.0))
-    assert in_pages(result) == Told(pages_in=3, pages_out=2, step_s=6, stall_s=3)
+    assert in_pages(result) == SteadyStep(pages_in=3, pages_out=2, step_s=6, stall_s=3)
     assert result.series.stall_s.tolist() == pytest.approx([2, 1, 0])

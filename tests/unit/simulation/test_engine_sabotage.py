@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.simulated import Told, decided, in_pages, pages_per_second, simulated, step
+from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second, simulated, step
 
-from tmtrain.errors import PlanRefutedError
+from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.policies import Decision
-from tmtrain.simulation import Result, simulate
+from tmtrain.simulation import Result, run, simulate
+from tmtrain.simulation.engine import Engine, MeasuredStep
 
 MACHINE = pages_per_second(write=0.5)
 
@@ -17,7 +18,7 @@ ROOM_FOR_T = step(
     ["a:rw", "t:new", "", ""], pages={"a": 2, "t": 1}, fast_pages=2, frees={1: "t"}, duration_s=[2, 1, 2, 1]
 )
 """One page of a steps aside for t in slice 1. It is dirty: written (2 s) before slice 1, back while slice 2 runs."""
-HONEST = Told(pages_in=1, pages_out=1, step_s=8, stall_s=2)
+HONEST = SteadyStep(pages_in=1, pages_out=1, step_s=8, stall_s=2)
 
 
 def _sabotaged(timeline: Timeline, **columns: int) -> Decision:
@@ -38,9 +39,14 @@ def test_the_plan_as_it_was_passes() -> None:
     assert decision.plan is not None
     moves = decision.plan.transfers
     assert {name: getattr(moves, name).tolist() for name in moves.__slots__ if name != "written_slice"} == {
-        "extent": [0], "first_page": [0], "pages": [1], "write_slice": [1], "leave_slice": [1], "fetch_slice": [2],
+        "extent": [0],
+        "first_page": [0],
+        "pages": [1],
+        "write_slice": [1],
+        "leave_slice": [1],
+        "fetch_slice": [2],
         "return_slice": [4],
-    }  # fmt: skip
+    }
     assert in_pages(_run(decision)) == HONEST
 
 
@@ -104,9 +110,9 @@ def test_a_late_write_shows_as_a_stall() -> None:
         frees={2: "t"},
         duration_s=[1, 5, 1, 1],
     )
-    assert in_pages(_run(_sabotaged(timeline))) == Told(pages_in=1, pages_out=1, step_s=8, stall_s=0)
+    assert in_pages(_run(_sabotaged(timeline))) == SteadyStep(pages_in=1, pages_out=1, step_s=8, stall_s=0)
     late = _sabotaged(timeline, write_slice=2)
-    assert in_pages(_run(late)) == Told(pages_in=1, pages_out=1, step_s=10, stall_s=2)
+    assert in_pages(_run(late)) == SteadyStep(pages_in=1, pages_out=1, step_s=10, stall_s=2)
 
 
 def test_a_write_before_the_content_is_final_costs_its_bytes() -> None:
@@ -127,7 +133,7 @@ def test_a_fetch_without_room_is_refused() -> None:
     timeline = step(
         ["a:r", "t:new", "u:new", ""], pages={"a": 1, "t": 1, "u": 2}, fast_pages=2, frees={1: "t", 2: "u"}
     )
-    assert in_pages(_run(_sabotaged(timeline))) == Told(pages_in=1, pages_out=0, step_s=4, stall_s=0)
+    assert in_pages(_run(_sabotaged(timeline))) == SteadyStep(pages_in=1, pages_out=0, step_s=4, stall_s=0)
     with pytest.raises(PlanRefutedError, match=r"slice 2 .* can never start"):
         _run(_sabotaged(timeline, fetch_slice=1))
 
@@ -140,9 +146,25 @@ def test_a_fetch_waits_for_the_room_of_the_slice_that_runs() -> None:
     assert in_pages(_run(_sabotaged(clean, fetch_slice=1))) == honest
 
 
-def test_a_read_of_what_was_dropped_is_refused() -> None:
-    # The step says that slice 1 makes no use of x, so x is dropped after slice 0; but slice 1 reads it.
+def test_a_read_of_what_was_freed_is_refused() -> None:
+    # The step says that slice 1 makes no use of x, so x is freed after slice 0; but slice 1 reads it.
     timeline = step(["x:new", "x:r"], pages={"x": 1}, fast_pages=1, frees={1: "x"})
     wrong = replace(timeline, accesses=replace(timeline.accesses, next_slice=np.array([-1, -1], np.int32)))
-    with pytest.raises(PlanRefutedError, match="slice 1 reads extent 0, whose content was dropped"):
+    with pytest.raises(PlanRefutedError, match="slice 1 reads extent 0, whose content was freed"):
         simulated("tmtrain", wrong, MACHINE)
+
+
+def test_a_transfer_of_pages_that_are_not_there_is_refused() -> None:
+    with pytest.raises(PlanRefutedError, match="moves pages 0 to 3 of extent 0, which has 2"):
+        _run(_sabotaged(ROOM_FOR_T, pages=3))
+
+
+def test_books_that_do_not_balance_are_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Engine):
+        def run(self) -> MeasuredStep:
+            measured = super().run()
+            return replace(measured, resident_end=measured.resident_end - 1)
+
+    monkeypatch.setattr(run, "Engine", Forgetful)
+    with pytest.raises(InternalError, match=r"lost 4096 bytes of a step: .* please report it"):
+        _run(decided("tmtrain", ROOM_FOR_T, MACHINE))

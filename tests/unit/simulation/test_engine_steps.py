@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from tests.support.simulated import Told, in_pages, pages_per_second, simulated, step
+from tests.support.simulated import SteadyStep, in_pages, pages_per_second, simulated, step
 
 from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
@@ -64,10 +64,10 @@ class _Tunable(Policy):
         return tuple(_Tunable(pager) for pager in self._pagers)
 
 
-def test_of_a_pager_that_alternates_the_dearer_step_is_told() -> None:
+def test_of_a_pager_that_alternates_the_dearer_step_is_measured() -> None:
     # Two of three pages fit. MIN misses three times in two rounds: once in one, twice in the other.
     timeline = step(["a:r", "b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
-    assert in_pages(simulated("belady", timeline, MACHINE)) == Told(
+    assert in_pages(simulated("belady", timeline, MACHINE)) == SteadyStep(
         pages_in=2, pages_out=0, step_s=5, stall_s=2
     )
 
@@ -75,7 +75,7 @@ def test_of_a_pager_that_alternates_the_dearer_step_is_told() -> None:
 def test_the_cold_start_is_not_the_steady_step() -> None:
     # Everything fits: the first step brings it in, the steady one moves nothing.
     result = simulated("lru", step(["a:r", "b:r"], pages={"a": 2, "b": 2}, fast_pages=4), MACHINE)
-    assert in_pages(result) == Told(pages_in=0, pages_out=0, step_s=2, stall_s=0)
+    assert in_pages(result) == SteadyStep(pages_in=0, pages_out=0, step_s=2, stall_s=0)
     assert result.warm_up_steps >= 1
 
 
@@ -83,9 +83,11 @@ def test_two_steps_that_happen_to_move_the_same_are_not_steady_yet() -> None:
     # MIN brings in 11 pages, then 3 and 3 while it still changes what it keeps, and from then on 4 (found by chance).
     timeline = step(
         ["e:r f:r", "e:w", "b:r d:rw", "c:new d:w", "a:r", "e:w f:w", "f:w", "e:w"],
-        pages={"a": 3, "b": 3, "c": 5, "d": 1, "e": 2, "f": 2}, fast_pages=8, frees={4: "c"},
+        pages={"a": 3, "b": 3, "c": 5, "d": 1, "e": 2, "f": 2},
+        fast_pages=8,
+        frees={4: "c"},
         duration_s=[0.5, 3, 1, 3, 1, 0.5, 0.5, 0.5],
-    )  # fmt: skip
+    )
     assert in_pages(simulated("belady", timeline, pages_per_second(read=0.5))).pages_in == 4
 
 

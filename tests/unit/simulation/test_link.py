@@ -157,7 +157,7 @@ def test_a_read_waits_until_its_chunk_has_room() -> None:
     _fetch(link, 0, 2)
     assert not link.step()
     assert _memory(link).reserved == 0
-    _memory(link).drop(2)
+    _memory(link).free_content(2)
     assert _run(link) == [("r", 2, 0, 2)]
 
 
@@ -229,5 +229,5 @@ def test_a_write_under_way_is_no_more_urgent_than_it_says() -> None:
     link.write(2, memory.clean_up_to(2, 2), deadline=50)
     link.fetch(0, 2, deadline=10)
     link.advance(0.0)
-    link.write(2, 2, deadline=5)
+    link.write(2, memory.clean_up_to(2, 4), deadline=5)
     assert _run(link) == [("r", 2, 0, 2), ("w", 2, 0, 4), ("w", 2, 4, 6)]

@@ -16,7 +16,7 @@ def _memory() -> Memory:
         ["c:r d:new"], pages={"c": 4, "d": 4}, fast_pages=10, roles={"c": Role.PARAMETER, "d": Role.GRADIENT}
     )
     memory = Memory(timeline)
-    memory.arriving[CLEAN] = 4
+    memory.expect(CLEAN, 4)
     memory.reserve(4)
     memory.arrived(CLEAN, 4)
     memory.grow(DIRTY)
@@ -93,7 +93,7 @@ def test_a_change_makes_the_copy_on_flash_stale() -> None:
 def test_the_dead_leave_without_a_trace_on_flash() -> None:
     memory = _memory()
     memory.give_up(DIRTY, 1)
-    memory.drop(DIRTY)
+    memory.free_content(DIRTY)
     assert (memory.held[DIRTY], memory.keeps[DIRTY], memory.outgoing, memory.free) == (0, 0, 0, 6)
     assert (memory.live[DIRTY], memory.books.dead, memory.books.left) == (False, 4, 0)
 
@@ -103,7 +103,7 @@ def test_content_cannot_die_while_it_is_being_fetched() -> None:
     memory.give_up(CLEAN, 2)
     memory.arriving[CLEAN] = 2
     with pytest.raises(PlanRefutedError, match="extent 0 dies while 2 of its pages are being fetched"):
-        memory.drop(CLEAN)
+        memory.free_content(CLEAN)
 
 
 def test_growing_makes_room_for_what_is_missing() -> None:
@@ -119,9 +119,49 @@ def test_the_books_balance_and_roles_add_up() -> None:
     memory.give_up(CLEAN, 1)
     memory.give_up(DIRTY, 2)
     memory.written(DIRTY, 2, memory.version[DIRTY])
-    memory.drop(CLEAN)
+    memory.free_content(CLEAN)
     after = memory.snapshot()
     assert before == Books(came_in=4, born=4)
     assert after == Books(came_in=4, born=4, written=2, left=3, dead=3)
     assert memory.held_pages() == 2 == memory.held_by_role[Role.GRADIENT]
     assert memory.free + memory.held_pages() == 10
+
+
+def test_what_was_there_at_once_is_the_peak_until_it_is_forgotten() -> None:
+    memory = _memory()
+    memory.free_content(DIRTY)
+    memory.reserve(5)
+    assert memory.peak_pages == 9
+    memory.forget_peak()
+    memory.free_content(CLEAN)
+    assert memory.peak_pages == 9
+    memory.forget_peak()
+    assert memory.peak_pages == 5
+
+
+@pytest.mark.parametrize(
+    ("sum_of", "message"),
+    [
+        pytest.param("free", "the capacity does not add up", id="capacity"),
+        pytest.param("outgoing", "on their way out", id="outgoing"),
+        pytest.param("expected", "on their way in", id="expected"),
+    ],
+)
+def test_a_sum_that_strayed_from_its_column_is_noticed(sum_of: str, message: str) -> None:
+    memory = _memory()
+    memory.check_sums()
+    setattr(memory, sum_of, getattr(memory, sum_of) + 1)
+    with pytest.raises(AssertionError, match=message):
+        memory.check_sums()
+
+
+def test_nobody_hands_over_more_than_there_is() -> None:
+    memory = _memory()
+    with pytest.raises(AssertionError, match="only what is kept"):
+        memory.give_up(CLEAN, 5)
+    with pytest.raises(AssertionError, match="what is there cannot come in"):
+        memory.expect(CLEAN, 1)
+    with pytest.raises(AssertionError, match="no room was reserved"):
+        memory.arrived(CLEAN, 1)
+    with pytest.raises(AssertionError, match="Rule 2"):
+        memory.reserve(11)

@@ -69,9 +69,11 @@ def test_a_drift_lasts_and_may_strike_one_phase_only() -> None:
 
 def test_a_regime_is_what_lasts() -> None:
     struck = (
-        Jitter(sigma=0.3), OneOff(step=2, factor=9, share=1), RateDrift(first_step=1, factor=0.7),
+        Jitter(sigma=0.3),
+        OneOff(step=2, factor=9, share=1),
+        RateDrift(first_step=1, factor=0.7),
         SlowFlash(factor=0.5, first_step=2, last_step=2),
-    )  # fmt: skip
+    )
     regime = regime_of(2, timeline=TIMELINE, machine=MACHINE, disturbances=struck)
     assert regime.duration_s == pytest.approx(np.full(2000, 0.7))
     assert regime.machine == scale_rates(MACHINE, 0.5)

@@ -19,9 +19,12 @@ MACHINE = load_machine("v4-slc")
 
 def _working_step() -> Timeline:
     idle = step(
-        ["a:rw", "t:new", "b:rw", "t:r", "a:r"], pages={"a": 3, "b": 3, "t": 2}, fast_pages=5, frees={3: "t"},
+        ["a:rw", "t:new", "b:rw", "t:r", "a:r"],
+        pages={"a": 3, "b": 3, "t": 2},
+        fast_pages=5,
+        frees={3: "t"},
         duration_s=[1e-6, 2e-6, 4e-6, 1e-6, 3e-6],
-    )  # fmt: skip
+    )
     work = replace(
         idle.slices,
         matrix_flops=np.array([1e8, 2e8, 0.0, 1e7, 3e6]),
@@ -71,10 +74,12 @@ def test_a_long_step_conserves_energy_too(policy: str, stretches: int | None) ->
 def test_each_component_draws_when_its_work_is_done() -> None:
     """Two slices of 1 and 2 s with a wait of 1 s between them; a read of the first 2 s, a write at 3 to 4 s."""
     result = _by_hand(
-        start_s=[0.0, 2.0], end_s=[1.0, 4.0], matrix_j=[50.0, 40.0],
+        start_s=[0.0, 2.0],
+        end_s=[1.0, 4.0],
+        matrix_j=[50.0, 40.0],
         traffic=[(0.0, 2.0, False, PAGE), (3.0, 4.0, True, 2 * PAGE)],
         joules={"matrix": 90.0, "static": 360.0, "flash read": 20.0, "flash write": 7.0, "link": 3.0},
-    )  # fmt: skip
+    )
     power = power_over_time(result)
     assert power.edges_s.tolist() == [0, 1, 2, 3, 4]
     assert power.watts["matrix"].tolist() == [50, 0, 20, 20]
@@ -95,9 +100,12 @@ def test_what_wraps_round_the_step_draws_where_it_is_under_way(
 ) -> None:
     """A read of 12 J in a step of 4 s; the second one is under way for two steps."""
     result = _by_hand(
-        start_s=[0.0], end_s=[4.0], matrix_j=[0.0], traffic=[(start_s, end_s, False, PAGE)],
+        start_s=[0.0],
+        end_s=[4.0],
+        matrix_j=[0.0],
+        traffic=[(start_s, end_s, False, PAGE)],
         joules={"flash read": 12.0},
-    )  # fmt: skip
+    )
     power = power_over_time(result, stretches=4)
     assert power.watts["flash read"] == pytest.approx(expected)
 
@@ -116,7 +124,10 @@ def _by_hand(
     work_j[:, 0] = matrix_j
     series = replace(toy.series, start_s=np.array(start_s), end_s=np.array(end_s), work_j=work_j)
     moves = Traffic(
-        start_s=np.array(begin), end_s=np.array(end), is_write=np.array(is_write), bytes=np.array(size),
+        start_s=np.array(begin),
+        end_s=np.array(end),
+        is_write=np.array(is_write),
+        bytes=np.array(size),
         extent=np.zeros(len(size), np.int32),
-    )  # fmt: skip
+    )
     return replace(toy, step_time_s=end_s[-1], energy_by_component_j=joules, series=series, traffic=moves)

@@ -28,14 +28,14 @@ def _calm(machine: Machine = MACHINE, timeline: Timeline = EITHER) -> Conditions
     return Conditions(duration_s=timeline.slices.duration_s, machine=machine)
 
 
-def _told(record: StepRecord) -> tuple[int, int, float]:
+def _misses_and_stall(record: StepRecord) -> tuple[int, int, float]:
     """Pages in, misses, stall."""
     return record.bytes_in // PAGE, record.misses, round(record.stall_s, 9)
 
 
 def test_a_cold_start_misses_and_then_the_plan_is_followed() -> None:
     records = list(run_steps(repeat(_calm(), 3), timeline=EITHER, plan=_moving([1, 0])))
-    assert [_told(record) for record in records] == [(3, 2, 2.0), (1, 0, 0.0), (1, 0, 0.0)]
+    assert [_misses_and_stall(record) for record in records] == [(3, 2, 2.0), (1, 0, 0.0), (1, 0, 0.0)]
 
 
 def test_the_first_step_of_a_new_plan_does_what_the_steps_before_would_have_done() -> None:
@@ -44,25 +44,28 @@ def test_the_first_step_of_a_new_plan_does_what_the_steps_before_would_have_done
     records = list(
         run_steps(repeat(_calm(), 4), timeline=EITHER, plan=_moving([1, 0]), steer=lambda _: next(plans))
     )
-    assert [_told(record) for record in records[1:]] == [(1, 0, 0.0)] * 3
+    assert [_misses_and_stall(record) for record in records[1:]] == [(1, 0, 0.0)] * 3
 
 
 def test_what_a_new_plan_wants_here_is_fetched_for_its_first_use() -> None:
     # Away across the end of the step: a in the old plan, b in the new one. a is fetched at once and is there for slice 2.
     timeline = step(
-        ["t:new", "", "a:r b:r", "u:new"], pages={"a": 1, "b": 1, "t": 1, "u": 1}, fast_pages=2, frees={0: "t", 3: "u"}
-    )  # fmt: skip
+        ["t:new", "", "a:r b:r", "u:new"],
+        pages={"a": 1, "b": 1, "t": 1, "u": 1},
+        fast_pages=2,
+        frees={0: "t", 3: "u"},
+    )
     old, new = _moving([1, 0], timeline), _moving([0, 1], timeline)
     calm = _calm(timeline=timeline)
     records = list(run_steps(repeat(calm, 4), timeline=timeline, plan=old, steer=lambda _: new))
-    assert [_told(record)[1] for record in records[1:]] == [0, 0, 0]
+    assert [_misses_and_stall(record)[1] for record in records[1:]] == [0, 0, 0]
     assert {record.peak_bytes for record in records} == {2 * PAGE}
 
 
 def test_a_plan_that_lost_its_transfers_is_rescued_step_after_step() -> None:
     # Nothing makes room for t: the pager gives up what is used last, and its next use misses.
     records = list(run_steps(repeat(_calm(), 4), timeline=EITHER, plan=_moving([0, 0])))
-    assert [_told(record) for record in records[1:]] == [(1, 1, 1.0)] * 3
+    assert [_misses_and_stall(record) for record in records[1:]] == [(1, 1, 1.0)] * 3
     assert {record.peak_bytes for record in records} == {2 * PAGE}
     assert records[-1].missed_bytes == PAGE
 

@@ -8,7 +8,7 @@ optimal for the number of misses; it does not know that a dirty page costs a wri
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.belady_pager import BeladyPager
+from tmtrain.policies.shared.eviction import BeladyPager
 
 
 class Belady(Policy):

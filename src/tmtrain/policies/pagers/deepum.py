@@ -4,7 +4,7 @@ Source: DeepUM (Jung et al., ASPLOS 2023). A table of execution IDs predicts the
 (2 MiB) it uses; following both ("chaining"), the driver prefetches the blocks of the next N kernels, in order. Where
 memory is full it evicts ahead of the faults what was migrated least recently and is not expected in the current and the
 next N kernels. A fault goes first, and takes its room from anything. Blocks that PyTorch's allocator holds inactive are
-dropped, not copied. Online: it knows what it has seen in earlier steps, and frees when they happen. Misses cost
+freed, not copied. Online: it knows what it has seen in earlier steps, and frees when they happen. Misses cost
 `tmtrain.machine.Paging`.
 
 Here a kernel is a slice. In its favour: N is the best of `KERNELS_AHEAD` (the paper: 8 is the default, 32 was best); the
@@ -15,12 +15,16 @@ blocks, prefetches of whole extents.
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
+from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Policy, Prefetcher
-from tmtrain.policies.shared.foresight import uses_by_slice
-from tmtrain.policies.shared.sparing import SparingPager
+from tmtrain.policies.shared.eviction import SparingPager
 
 KERNELS_AHEAD = (8, 2, 32, 128)
 """Values of N that are tried."""
@@ -100,7 +104,7 @@ class DeepUmPager(SparingPager, Prefetcher):
         """Fetch for the next slices as far as there is room beside what the next one makes."""
         del t
         fetched: list[tuple[int, int]] = []
-        room = memory.room - self._made(self._now + 1, memory)
+        room = memory.room - self._new_pages(self._now + 1, memory)
         while self._wanted:
             extent, due = self._wanted[0]
             absent = memory.absent(extent) if due > self._now and memory.live[extent] else 0
@@ -122,7 +126,7 @@ class DeepUmPager(SparingPager, Prefetcher):
         self.spared.clear()
         self._expect(self._now + self._ahead)
         needed = sum(memory.absent(extent) for extent, _ in self._wanted if memory.live[extent])
-        needed += self._made(self._now, memory) + self._made(self._now + 1, memory)
+        needed += self._new_pages(self._now, memory) + self._new_pages(self._now + 1, memory)
         chosen = self._unexpected(needed - memory.room, memory.keeps)
         self._note(chosen, memory.keeps)
         return chosen
@@ -134,7 +138,7 @@ class DeepUmPager(SparingPager, Prefetcher):
                 self._wanted.append((use.extent, now))
             self._expected[use.extent] += 1
 
-    def _made(self, now: int, memory: FastMemory) -> int:
+    def _new_pages(self, now: int, memory: FastMemory) -> int:
         """Pages of room that slice `now` needs for what it makes."""
         uses = self._uses[now % len(self._uses)]
         return sum(self._pages[u.extent] - memory.keeps[u.extent] for u in uses if not u.needs_content)
@@ -163,3 +167,37 @@ class DeepUmPager(SparingPager, Prefetcher):
         self._broken.discard(extent)
         self._migrated[extent] = None
         self._migrated.move_to_end(extent)
+
+
+class SliceUse(NamedTuple):
+    """One access."""
+
+    extent: int
+    needs_content: bool
+    ago: int
+    """Slices since the access before, cyclic; the number of slices where it is the only one of the step."""
+
+
+def uses_by_slice(timeline: Timeline) -> list[list[SliceUse]]:
+    """Return the uses of every slice.
+
+    >>> from tmtrain.planning.example import example_timeline
+    >>> uses_by_slice(example_timeline())[0][0]
+    SliceUse(extent=0, needs_content=True, ago=1)
+    """
+    access, at = timeline.accesses, slice_of_access(timeline).astype(np.int64)
+    order = np.lexsort((at, access.extent))
+    extent, slices = access.extent[order], at[order]
+    starts = np.flatnonzero(np.concatenate([[True], extent[1:] != extent[:-1]]))
+    ends = np.append(starts[1:], len(extent)) - 1
+    before = np.concatenate([slices[:1], slices[:-1]])
+    before[starts] = slices[ends]
+    ago = np.empty(len(at), np.int64)
+    ago[order] = (slices - before - 1) % len(timeline.slices) + 1
+    uses = [
+        SliceUse(e, needs, n)
+        for e, needs, n in zip(
+            access.extent.tolist(), access.needs_content.tolist(), ago.tolist(), strict=True
+        )
+    ]
+    return [uses[a:b] for a, b in pairwise(access.ptr.tolist())]

@@ -17,7 +17,7 @@ from itertools import chain
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies.policy import Decision, Knowledge, Policy, take_pages
-from tmtrain.policies.shared.sparing import SparingPager
+from tmtrain.policies.shared.eviction import SparingPager
 
 
 class Ial(Policy):

@@ -31,6 +31,7 @@ Note [Asynchronous AutoTM without its integers]
     15 nodes ahead: where both were tried that costs 3 % at most.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -190,49 +191,95 @@ def _all_moves(tensors: Tensors) -> float:
     return seconds * max(1.0, machine.write_bytes_per_s / machine.shared_bytes_per_s) / timeline.compute_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Moves:
     """Asynchronous moves of one direction: one row per period and offset."""
 
-    def __init__(self, tensors: Tensors, *, before_use: bool, among: NDArray[np.bool_]) -> None:
-        periods = tensors.periods
-        at: list[NDArray[np.int64]] = []
-        period: list[NDArray[np.int64]] = []
-        for offset in OFFSETS:
-            node = periods.end - offset if before_use else periods.start + offset
-            inside = np.flatnonzero((node > periods.start) & (node < periods.end) & among)
-            at.append(node[inside])
-            period.append(inside)
-        self.at = np.concatenate(at)
-        self.period = np.concatenate(period)
-        self.columns = np.zeros(0, np.int64)
+    at: NDArray[np.int64]
+    """The node beside which it runs, counted like those of its period."""
+    period: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    """Of the programme: the part of the tensor that moves then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MoveLane:
+    """One direction of the link."""
+
+    name: str
+    before_use: bool
+    """Moves are offered before the use that ends the period; else after the one that begins it."""
+    among: NDArray[np.bool_]
+    """Periods that need it, shape (periods,)."""
+    whole: NDArray[np.int64]
+    """Columns of what has to move, shape (periods,)."""
+    bytes_per_s: float
 
 
 def _add_moves(
     programme: Programme, placement: TensorPlacement, tensors: Tensors, kernels: NDArray[np.int64]
 ) -> _Moves:
     """Add the moves of both directions, what they do to kernels, and what of them is synchronous; return those in."""
-    periods, machine, page = tensors.periods, tensors.machine, tensors.timeline.page_bytes
-    compute_s, T = tensors.timeline.compute_s, tensors.num_slices
-    shared = programme.add_rows("both ways", T, lower=0.0, upper=np.inf)
+    periods, machine = tensors.periods, tensors.machine
+    shared = programme.add_rows("both ways", tensors.num_slices, lower=0.0, upper=np.inf)
     programme.put(shared, kernels, 1.0)
-    inward = _Moves(tensors, before_use=True, among=np.ones(len(periods), bool))
-    outward = _Moves(tensors, before_use=False, among=periods.is_dirty)
-    lanes = (
-        ("in", inward, placement.moved, machine.read_bytes_per_s),
-        ("out", outward, placement.written, machine.write_bytes_per_s),
+    inward = _MoveLane(
+        name="in",
+        before_use=True,
+        among=np.ones(len(periods), bool),
+        whole=placement.moved,
+        bytes_per_s=machine.read_bytes_per_s,
     )
-    for name, moves, whole, rate in lanes:
-        seconds = periods.pages * page / rate / compute_s
-        moves.columns = programme.add_columns(f"asynchronous {name}", len(moves.at), upper=1.0)
-        rest = programme.add_columns(f"synchronous {name}", len(periods), upper=1.0, cost=seconds)
-        parts = programme.add_rows(f"parts {name}", len(periods), lower=0.0, upper=0.0)
-        programme.put(parts, whole, -1.0)
-        programme.put(parts, rest, 1.0)
-        programme.put(parts[moves.period], moves.columns, 1.0)
-        lane = programme.add_rows(f"beside {name}", T, lower=0.0, upper=np.inf)
-        programme.put(lane, kernels, 1.0)
-        programme.put(lane[moves.at % T], moves.columns, -seconds[moves.period])
-        together = seconds * rate / machine.shared_bytes_per_s
-        programme.put(shared[moves.at % T], moves.columns, -together[moves.period])
-    return_at(programme, placement, tensors, columns=inward.columns, period=inward.period, at=inward.at)
-    return inward
+    outward = _MoveLane(
+        name="out",
+        before_use=False,
+        among=periods.is_dirty,
+        whole=placement.written,
+        bytes_per_s=machine.write_bytes_per_s,
+    )
+    moves = _add_lane(programme, tensors, inward, kernels=kernels, shared=shared)
+    _add_lane(programme, tensors, outward, kernels=kernels, shared=shared)
+    return_at(programme, placement, tensors, columns=moves.columns, period=moves.period, at=moves.at)
+    return moves
+
+
+def _add_lane(
+    programme: Programme,
+    tensors: Tensors,
+    lane: _MoveLane,
+    *,
+    kernels: NDArray[np.int64],
+    shared: NDArray[np.int64],
+) -> _Moves:
+    periods, T, timeline, machine = tensors.periods, tensors.num_slices, tensors.timeline, tensors.machine
+    at, period = _offers(tensors, before_use=lane.before_use, among=lane.among)
+    seconds = periods.pages * timeline.page_bytes / lane.bytes_per_s / timeline.compute_s
+    columns = programme.add_columns(f"asynchronous {lane.name}", len(at), upper=1.0)
+    rest = programme.add_columns(f"synchronous {lane.name}", len(periods), upper=1.0, cost=seconds)
+    # [Parts]: what moves asynchronously and the rest, which stops the step, are the whole.
+    parts = programme.add_rows(f"parts {lane.name}", len(periods), lower=0.0, upper=0.0)
+    programme.put(parts, lane.whole, -1.0)
+    programme.put(parts, rest, 1.0)
+    programme.put(parts[period], columns, 1.0)
+    # [Beside]: a kernel lasts at least as long as what moves beside it, in each direction and over the shared channel.
+    beside = programme.add_rows(f"beside {lane.name}", T, lower=0.0, upper=np.inf)
+    programme.put(beside, kernels, 1.0)
+    programme.put(beside[at % T], columns, -seconds[period])
+    together = seconds * lane.bytes_per_s / machine.shared_bytes_per_s
+    programme.put(shared[at % T], columns, -together[period])
+    return _Moves(at=at, period=period, columns=columns)
+
+
+def _offers(
+    tensors: Tensors, *, before_use: bool, among: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the node and the period of each move that is offered."""
+    periods = tensors.periods
+    at: list[NDArray[np.int64]] = []
+    period: list[NDArray[np.int64]] = []
+    for offset in OFFSETS:
+        node = periods.end - offset if before_use else periods.start + offset
+        inside = np.flatnonzero((node > periods.start) & (node < periods.end) & among)
+        at.append(node[inside])
+        period.append(inside)
+    return np.concatenate(at), np.concatenate(period)

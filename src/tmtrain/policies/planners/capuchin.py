@@ -31,14 +31,14 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Gaps
 from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.recomputable import (
-    Kitchen,
-    TensorRecompute,
-    carry_out,
-    find_recomputes,
+from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager, empty_schedule
+from tmtrain.policies.shared.tensor_recomputation import (
+    TensorProducers,
+    TensorRecomputation,
+    find_recomputations,
+    recompute_tensors,
     sum_over_producers,
 )
-from tmtrain.policies.shared.scheduled import FetchSchedule, ScheduledPager, empty_schedule
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 
 LEADS = (1.0, 2.0, 4.0, 16.0)
@@ -48,7 +48,7 @@ LINK_STEPS = (np.inf, 1.0, 0.0)
 compared with recomputation."""
 
 
-_Offer = TypeVar("_Offer", int, TensorRecompute)
+_Offer = TypeVar("_Offer", int, TensorRecomputation)
 
 
 class Capuchin(Policy):
@@ -66,8 +66,8 @@ class Capuchin(Policy):
         choice = choose(tensors, link_steps=self._link_steps)
         swapped = choice.swapped
         if choice.recomputed:
-            recomputed = carry_out(tensors, swapped, choice.recomputed)
-            tensors, swapped = recomputed.tensors, recomputed.moved
+            recomputed_step = recompute_tensors(tensors, swapped, choice.recomputed)
+            tensors, swapped = recomputed_step.tensors, recomputed_step.moved
         step, gaps = tensors.timeline, tensors.problem.gaps.of(swapped)
         lead_s = self._lead * np.asarray(gaps.pages * step.page_bytes / machine.read_bytes_per_s, np.float64)
         pager = ScheduledPager(step, schedule=_schedule(gaps, lead_s, tensors.clock_s()))
@@ -90,7 +90,7 @@ class CapuchinChoice:
 
     swapped: NDArray[np.bool_]
     """Shape (gaps,)."""
-    recomputed: list[TensorRecompute]
+    recomputed: list[TensorRecomputation]
     """In order of the slices that they run before."""
 
 
@@ -109,37 +109,37 @@ def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
     hidden = (free_s[order] >= 0) & (busy_s <= link_steps * tensors.timeline.compute_s)
     pick.until_it_fits(pick.swap, order[hidden].tolist())
     if link_steps < np.inf and not pick.fits():
-        pick.until_it_fits(pick.recompute, _cheaper_recomputes(tensors))
+        pick.until_it_fits(pick.recompute, _cheaper_recomputations(tensors))
     pick.until_it_fits(pick.swap, order[~hidden].tolist())
     return pick.choice()
 
 
-def _cheaper_recomputes(tensors: Tensors) -> list[TensorRecompute]:
+def _cheaper_recomputations(tensors: Tensors) -> list[TensorRecomputation]:
     """Return what takes less time to recompute than to swap, by decreasing MSPS."""
-    recomputes = find_recomputes(tensors)
-    made = [list(recompute.makes) for recompute in recomputes]
-    saved = np.array([tensors.periods.pages[periods].sum() for periods in made], np.float64)
-    seconds = sum_over_producers(tensors.timeline.slices.duration_s, recomputes, tensors.timeline)
+    recomputations = find_recomputations(tensors)
+    results = [list(recomputation.makes) for recomputation in recomputations]
+    saved = np.array([tensors.periods.pages[periods].sum() for periods in results], np.float64)
+    seconds = sum_over_producers(tensors.timeline.slices.duration_s, recomputations, tensors.timeline)
     machine, page = tensors.machine, tensors.timeline.page_bytes
     swap_s = saved * page * (1 / machine.write_bytes_per_s + 1 / machine.read_bytes_per_s)
     order = np.argsort(seconds / saved, kind="stable")
-    return [recomputes[r] for r in order[seconds[order] < swap_s[order]].tolist()]
+    return [recomputations[r] for r in order[seconds[order] < swap_s[order]].tolist()]
 
 
 class _Pick:
     """What has been chosen so far, and what is still too much at each slice."""
 
     def __init__(self, tensors: Tensors) -> None:
-        self._tensors, self._kitchen = tensors, Kitchen(tensors)
+        self._tensors, self._producers = tensors, TensorProducers(tensors)
         self._excess = tensors.problem.over_pages.astype(np.int64)
         self._pages: list[int] = tensors.problem.gaps.pages.tolist()
         leave, due = tensors.span_of_gaps()
         self._leave: list[int] = leave.tolist()
         self._due: list[int] = due.tolist()
-        """Slice at which each gap ends, or at which the first recomputation reads what it is about."""
+        """Slice at which each gap ends, or at which the first recomputation reads its extent."""
         self._swapped = np.zeros(len(self._pages), bool)
-        self._maker: dict[int, TensorRecompute] = {}
-        """Of each period that is recomputed, its recompute."""
+        self._recomputed: dict[int, TensorRecomputation] = {}
+        """By the period that it ends."""
         self._gaps_of = _gaps_of_periods(tensors)
 
     def fits(self) -> bool:
@@ -155,65 +155,68 @@ class _Pick:
 
     def swap(self, gap: int) -> None:
         """Swap an extent over a gap, unless it is recomputed at its end."""
-        if not self._swapped[gap] and int(self._tensors.period_of_gap[gap]) not in self._maker:
+        if not self._swapped[gap] and int(self._tensors.period_of_gap[gap]) not in self._recomputed:
             self._swapped[gap] = True
             self._change(gap, self._leave[gap], self._due[gap], -1)
 
-    def recompute(self, recompute: TensorRecompute) -> None:
-        """Make tensors again, unless some are taken; what the operators read is there by then."""
-        taken = [gap for period in recompute.makes for gap in self._gaps_of[period]]
-        if self._swapped[taken].any() or any(period in self._maker for period in recompute.makes):
+    def recompute(self, recomputation: TensorRecomputation) -> None:
+        """Recompute tensors, unless some are taken; what the operators read is there by then."""
+        taken = [gap for period in recomputation.makes for gap in self._gaps_of[period]]
+        if self._swapped[taken].any() or any(period in self._recomputed for period in recomputation.makes):
             return
+        # Another recomputation may read one of the results before their own next use.
         due = min(self._due[gap] for gap in taken)
-        moved = recompute if due >= recompute.before else self._kitchen.earlier(recompute, due)
-        if moved is None or not self._can_read(moved):
+        timely = recomputation if due >= recomputation.before else self._producers.earlier(recomputation, due)
+        if timely is None or not self._can_read(timely):
             return
-        self._note(moved)
+        self._note(timely)
         for gap in taken:
             self._change(gap, self._leave[gap], self._due[gap], -1)
-        self._read(moved)
+        self._read(timely)
 
     def choice(self) -> CapuchinChoice:
         """Return what was chosen."""
-        recomputed = {(recompute.before, recompute.producer): recompute for recompute in self._maker.values()}
+        # One recomputation stands under each of its periods.
+        recomputed = {(each.before, each.producer): each for each in self._recomputed.values()}
         return CapuchinChoice(
             swapped=self._swapped, recomputed=[recomputed[key] for key in sorted(recomputed)]
         )
 
-    def _can_read(self, recompute: TensorRecompute) -> bool:
-        """Whether what is away by recomputations can be recomputed early enough."""
-        makers = [self._maker[p] for p in recompute.needs if p in self._maker]
-        later = [maker for maker in makers if maker.before > recompute.before]
-        earlier = [self._kitchen.earlier(maker, recompute.before) for maker in later]
-        return all(maker is not None and self._can_read(maker) for maker in earlier)
+    def _can_read(self, recomputation: TensorRecomputation) -> bool:
+        """Whether what it reads and is recomputed itself can be recomputed early enough, and so on up the lineage."""
+        sources = [self._recomputed[p] for p in recomputation.needs if p in self._recomputed]
+        later = [source for source in sources if source.before > recomputation.before]
+        earlier = [self._producers.earlier(source, recomputation.before) for source in later]
+        return all(source is not None and self._can_read(source) for source in earlier)
 
-    def _read(self, recompute: TensorRecompute) -> None:
-        """What the recomputation reads is back by then, and what makes it runs by then, too."""
-        for period in recompute.needs:
-            maker = self._maker.get(period)
-            if maker is not None and maker.before > recompute.before:
-                moved = self._kitchen.earlier(maker, recompute.before)
-                assert moved is not None
-                self._note(moved)
-                for made in moved.makes:
-                    self._return(made, recompute.before)
-                self._read(moved)
-            self._return(period, recompute.before)
+    def _read(self, recomputation: TensorRecomputation) -> None:
+        """What the recomputation reads is back by then: if it is recomputed itself, then by then, too."""
+        for period in recomputation.needs:
+            source = self._recomputed.get(period)
+            if source is not None and source.before > recomputation.before:
+                earlier = self._producers.earlier(source, recomputation.before)
+                assert earlier is not None, "_can_read has asked"
+                self._note(earlier)
+                for result in earlier.makes:
+                    self._return(result, recomputation.before)
+                self._read(earlier)
+            self._return(period, recomputation.before)
 
-    def _note(self, recompute: TensorRecompute) -> None:
-        for period in recompute.makes:
-            self._maker[period] = recompute
+    def _note(self, recomputation: TensorRecomputation) -> None:
+        for period in recomputation.makes:
+            self._recomputed[period] = recomputation
 
     def _return(self, period: int, before: int) -> None:
         """What is away over `period` is back at slice `before`."""
         for gap in self._gaps_of[period]:
             at = before if before > self._leave[gap] else before + self._tensors.num_slices
             if self._leave[gap] < at < self._due[gap]:
-                if self._swapped[gap] or period in self._maker:
+                if self._swapped[gap] or period in self._recomputed:
                     self._change(gap, at, self._due[gap], 1)
                 self._due[gap] = at
 
     def _change(self, gap: int, first: int, end: int, sign: int) -> None:
+        """Add to the excess of slices ``first .. end - 1``, which run on into the next step."""
         T, pages = self._tensors.num_slices, sign * self._pages[gap]
         self._excess[first : min(end, T)] += pages
         self._excess[max(first - T, 0) : max(end - T, 0)] += pages

@@ -93,8 +93,8 @@ def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
         return 1.0 if link is LinkAccount.PROFILED else np.inf
     chosen = _evict(tensors, rule, stretch=np.inf).chosen
     timeline, machine = tensors.timeline, tensors.machine
-    told = predict(tensors.problem, tensors.moved_pages(chosen), timeline=timeline, machine=machine)
-    busy_s = channel_seconds(machine, bytes_in=told.bytes_in, bytes_out=told.bytes_out)
+    prediction = predict(tensors.problem, tensors.moved_pages(chosen), timeline=timeline, machine=machine)
+    busy_s = channel_seconds(machine, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out)
     return max(1.0, busy_s / timeline.compute_s)
 
 

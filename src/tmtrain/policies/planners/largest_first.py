@@ -23,5 +23,5 @@ class LargestFirst(Policy):
         """Choose the tensors to offload and schedule them."""
         problem = build_problem(timeline)
         moved = largest_first(problem, timeline)
-        made = make_plan(problem, moved, timeline=timeline, machine=machine, objective=self.name)
-        return Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=made)
+        plan = make_plan(problem, moved, timeline=timeline, machine=machine, objective=self.name)
+        return Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=plan)

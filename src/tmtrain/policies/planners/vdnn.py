@@ -106,8 +106,8 @@ def _inputs_of_convolutions(timeline: Timeline, *, name: str) -> NDArray[np.int3
     access = timeline.accesses
     touched = forward[slice_of_access(timeline)]
     storage = timeline.extents.storage[access.extent]
-    made = np.unique(storage[touched & ~access.needs_content])
-    return np.setdiff1d(storage[touched], made)
+    results = np.unique(storage[touched & ~access.needs_content])
+    return np.setdiff1d(storage[touched], results)
 
 
 def _first_slice_of_operator(timeline: Timeline) -> NDArray[np.int64]:

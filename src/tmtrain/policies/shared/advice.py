@@ -1,9 +1,9 @@
 """From inactive periods to a Decision: a plan that is advice, and a pager for what it does not cover.
 
-A rival's plan need not be complete: a planner that gives up before everything fits, or that handles one kind of tensor
-only, leaves the rest to fetches on demand. So the pager beside it, `tmtrain.policies.shared.rescue.Rescue`, makes room by Belady's
-rule; the published systems fall back on least recently used pages or run out of memory. Capacity, link, latencies and the
-writes of dirty pages are the engine's, the same for all.
+A rival's plan need not be complete. A planner that stops before everything fits, or that handles one kind of tensor only,
+leaves the rest to fetches on demand. So there is a pager beside the plan, `tmtrain.policies.shared.eviction.Rescue`, which
+makes room by Belady's rule. The published systems fall back on least recently used pages, or run out of memory. Capacity,
+link, latencies and the writes of dirty pages are the engine's, the same for all.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from tmtrain.planning import make_plan
 from tmtrain.planning.placing.realise import earliest_with_slack
 from tmtrain.plans import Transfers
 from tmtrain.policies.policy import Decision, Knowledge
-from tmtrain.policies.shared.rescue import Rescue
+from tmtrain.policies.shared.eviction import Rescue
 from tmtrain.policies.shared.tensors import Tensors
 
 
@@ -100,12 +100,12 @@ def fetch_ahead(tensors: Tensors, chosen: NDArray[np.bool_], *, operators: int) 
     periods, op = tensors.periods, tensors.timeline.slices.op
     T = tensors.num_slices
     due = np.unique(periods.end[chosen] % T)
-    first_of_op = due[np.unique(op[due], return_index=True)[1]] if len(due) else due
-    first_of_op = np.sort(first_of_op)
+    first_of_op = np.sort(due[np.unique(op[due], return_index=True)[1]])
     if not len(first_of_op):
         return periods.end.copy()
-    place = np.searchsorted(first_of_op, periods.end % T, side="right") - 1
-    begin = first_of_op[(place - operators) % len(first_of_op)]
+    position = np.searchsorted(first_of_op, periods.end % T, side="right") - 1
+    begin = first_of_op[(position - operators) % len(first_of_op)]
+    # A window of as many operators as there are reaches back a whole step.
     ahead = np.where(operators >= len(first_of_op), T, (periods.end - begin) % T)
     return np.maximum(periods.end - ahead, periods.start + 1)
 
@@ -119,10 +119,9 @@ def _transfers(
     begin = np.clip(fetch[period], leave, due)
     written = leave
     if write is not None:
-        made_before = (gaps.last_write >= 0) & (
-            gaps.last_write < leave
-        )  # else in the step before: not worth tracking
-        written = np.clip(write[period], np.where(made_before, gaps.last_write + 1, leave), leave)
+        # What was written last in the step before is written when it leaves: its slice is not known here.
+        in_this_step = (gaps.last_write >= 0) & (gaps.last_write < leave)
+        written = np.clip(write[period], np.where(in_this_step, gaps.last_write + 1, leave), leave)
     rows = np.flatnonzero(chosen[period])
     leaves = leave[rows].astype(np.int32)
     return Transfers(

@@ -155,9 +155,9 @@ def _put_from(
 def _pairs_of_content(tensors: Tensors) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return all pairs of periods of one content, the first one not after the second."""
     periods, content = tensors.periods, tensors.content
-    made = np.zeros(len(periods), np.int64)
-    made[tensors.period_of_gap] = tensors.problem.gaps.last_write
-    age = (periods.start - made) % tensors.num_slices
+    written = np.zeros(len(periods), np.int64)
+    written[tensors.period_of_gap] = tensors.problem.gaps.last_write
+    age = (periods.start - written) % tensors.num_slices
     groups: dict[int, list[int]] = {}
     for p in np.lexsort((age, content)).tolist():
         if content[p] >= 0:

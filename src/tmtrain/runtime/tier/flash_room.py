@@ -1,6 +1,6 @@
 """Who has which pages of the flash file."""
 
-from tmtrain.policies.shared.address_space import BestFit
+from tmtrain.policies.shared.best_fit import BestFit
 from tmtrain.runtime.tier.flash import Flash
 from tmtrain.runtime.tier.managed_storage import ManagedStorage
 from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, interior

@@ -43,18 +43,18 @@ def _send_down(s: FlashState, data_bytes: int, now: int) -> int:
 
 @compiled
 def arrive(s: FlashState, now: int) -> None:
-    """Ring for all requests of this moment, and wait for the next."""
-    asked = s.asked
+    """Ring for all requests that are due by now, and wait for the next."""
+    requests = s.requests
     i = s.count[0].arrived
     first = i if s.count[0].rung == i else -1  # -1: a doorbell is on its way
-    while i < len(asked) and asked[i].arrival <= now:
-        asked[i].doorbell = _send_down(s, s.setup.doorbell_bytes, now)
+    while i < len(requests) and requests[i].arrival <= now:
+        requests[i].doorbell = _send_down(s, s.setup.doorbell_bytes, now)
         i += 1
     s.count[0].arrived = i
     if first >= 0:
-        push_event(s, asked[first].doorbell, DOORBELL)
-    if i < len(asked):
-        push_event(s, asked[i].arrival, ARRIVAL)
+        push_event(s, requests[first].doorbell, DOORBELL)
+    if i < len(requests):
+        push_event(s, requests[i].arrival, ARRIVAL)
 
 
 @compiled
@@ -62,7 +62,7 @@ def hear_doorbell(s: FlashState, now: int) -> None:
     """Know of one more request."""
     s.count[0].rung += 1
     if s.count[0].rung < s.count[0].arrived:
-        push_event(s, s.asked[s.count[0].rung].doorbell, DOORBELL)
+        push_event(s, s.requests[s.count[0].rung].doorbell, DOORBELL)
     admit(s, now)
 
 
@@ -73,7 +73,7 @@ def admit(s: FlashState, now: int) -> None:
         request = s.count[0].admitted
         s.count[0].admitted += 1
         s.count[0].inside += 1
-        s.asked[request].admitted = now
+        s.requests[request].admitted = now
         _ask_host(s, request, FETCH_SENT, now)
 
 
@@ -95,22 +95,22 @@ def answer(s: FlashState, request: int, event: int, now: int) -> None:
         arrives = _send_down(s, s.setup.command_bytes, now)
         push_event(s, arrives, request * KINDS + COMMAND_CAME)
     else:
-        arrives = _send_down(s, s.asked[request].num_bytes, now)
+        arrives = _send_down(s, s.requests[request].num_bytes, now)
         push_event(s, arrives, request * KINDS + DATA_CAME)
 
 
 @compiled
 def end_page(s: FlashState, request: int, now: int) -> None:
     """One page of a request is done; after the last, the host is told and the next command fetched."""
-    asked = s.asked
-    asked[request].pages_left -= 1
-    if asked[request].pages_left > 0:
+    requests = s.requests
+    requests[request].pages_left -= 1
+    if requests[request].pages_left > 0:
         return
-    if asked[request].kind == READ:
-        _send_up(s, asked[request].num_bytes, now)
+    if requests[request].kind == READ:
+        _send_up(s, requests[request].num_bytes, now)
     s.count[0].inside -= 1
     s.count[0].finished += 1
     admit(s, now)
-    asked[request].done = _send_up(s, s.setup.completion_bytes, now)
-    asked[request].copies_by_then = s.count[0].copy_programs
-    asked[request].erases_by_then = s.count[0].erases
+    requests[request].done = _send_up(s, s.setup.completion_bytes, now)
+    requests[request].copies_by_then = s.count[0].copy_programs
+    requests[request].erases_by_then = s.count[0].erases

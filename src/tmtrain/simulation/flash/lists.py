@@ -18,7 +18,7 @@ def new_op(s: FlashState) -> int:
 
 @compiled
 def free_op(s: FlashState, op: int) -> None:
-    """Give a row back."""
+    """Return a row to those that are unused."""
     s.ops[op].next = s.count[0].ops_free
     s.count[0].ops_free = op
 

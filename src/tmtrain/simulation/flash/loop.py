@@ -38,13 +38,13 @@ def run(s: FlashState, filled_pages: int) -> None:
     """Work through all requests, or until one cannot be served."""
     open_all(s)
     fill(s, filled_pages)
-    if len(s.asked):
-        push_event(s, s.asked[0].arrival, ARRIVAL)
+    if len(s.requests):
+        push_event(s, s.requests[0].arrival, ARRIVAL)
     while s.count[0].heap_size > 0 and s.count[0].outcome == DONE:
         now, event = pop_event(s)
         s.count[0].clock = now
         _handle(s, event % KINDS, event // KINDS, now)
-    if s.count[0].outcome == DONE and s.count[0].finished < len(s.asked):
+    if s.count[0].outcome == DONE and s.count[0].finished < len(s.requests):
         s.count[0].outcome = FULL_UP
 
 
@@ -60,7 +60,7 @@ def _handle(s: FlashState, kind: int, of: int, now: int) -> None:
         hear_doorbell(s, now)
     elif kind in (FETCH_SENT, ASK_SENT):
         answer(s, of, kind, now)
-    elif kind == COMMAND_CAME and s.asked[of].kind == WRITE:
+    elif kind == COMMAND_CAME and s.requests[of].kind == WRITE:
         ask_for_data(s, of, now)
     elif kind in (COMMAND_CAME, DATA_CAME):
         _submit(s, of, now)
@@ -69,16 +69,16 @@ def _handle(s: FlashState, kind: int, of: int, now: int) -> None:
 @compiled
 def _submit(s: FlashState, request: int, now: int) -> None:
     """Cut a request into pages and hand them to the dies."""
-    asked, page_bytes = s.asked, s.setup.page_bytes
-    begin, end = asked[request].first_byte, asked[request].first_byte + asked[request].num_bytes
+    requests, page_bytes = s.requests, s.setup.page_bytes
+    begin, end = requests[request].first_byte, requests[request].first_byte + requests[request].num_bytes
     first, last = begin // page_bytes, (end - 1) // page_bytes
     if last >= s.setup.host_pages:
         s.count[0].outcome, s.count[0].culprit = BEYOND_CAPACITY, request
         return
-    asked[request].pages_left = last - first + 1
+    requests[request].pages_left = last - first + 1
     for lpage in range(first, last + 1):
         op = new_op(s)
-        s.ops[op].kind = _kind_of(asked[request].kind)
+        s.ops[op].kind = _kind_of(requests[request].kind)
         s.ops[op].request = request
         s.ops[op].lpage = lpage
         s.ops[op].plane = plane_of(s, lpage)

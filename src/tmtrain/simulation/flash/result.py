@@ -92,7 +92,7 @@ class FlashResult:
     """When the device took each request in; nan: never."""
     completed_s: NDArray[np.float64]
     """When the host knew that it was done; nan: never."""
-    found: NDArray[np.int32]
+    origin: NDArray[np.int32]
     """Of each read: the request that wrote its first page; -1: there from the beginning, or no read."""
     copies_by_then: NDArray[np.int64]
     """Copies programmed by the completion of each request."""

@@ -65,11 +65,11 @@ def _result(device: FlashDevice, requests: Requests, s: FlashState) -> FlashResu
         outcome=FlashOutcome(int(count.outcome)),
         message=_message(device, s),
         requests=requests,
-        admitted_s=_seconds(s.asked.admitted),
-        completed_s=_seconds(s.asked.done),
-        found=s.asked.found,
-        copies_by_then=s.asked.copies_by_then,
-        erases_by_then=s.asked.erases_by_then,
+        admitted_s=_seconds(s.requests.admitted),
+        completed_s=_seconds(s.requests.done),
+        origin=s.requests.origin,
+        copies_by_then=s.requests.copies_by_then,
+        erases_by_then=s.requests.erases_by_then,
         operations=operations,
         waiting=Waiting(
             read_for_die_s=float(wait_s[0, HOST_READ] + wait_s[0, COPY_READ]),
@@ -99,17 +99,18 @@ def _energy(device: FlashDevice, operations: Operations, end_s: float) -> dict[s
 
 
 def _message(device: FlashDevice, s: FlashState) -> str:
-    count, asked = s.count[0], s.asked
+    count, requests = s.count[0], s.requests
     outcome, culprit = FlashOutcome(int(count.outcome)), int(count.culprit)
-    done, n = int((asked.done >= 0).sum()), len(asked.done)
+    done, n = int((requests.done >= 0).sum()), len(requests.done)
     if outcome is FlashOutcome.DONE:
         return f"all {n} requests done"
     after = f"{done} of {n} requests were done"
     if outcome is FlashOutcome.BEYOND_CAPACITY:
-        end = asked[culprit].first_byte + asked[culprit].num_bytes
+        end = requests[culprit].first_byte + requests[culprit].num_bytes
         return f"beyond capacity: request {culprit} ends at byte {end}, {device.name} has {device.host_bytes}; {after}"
     if outcome is FlashOutcome.NEVER_WRITTEN:
-        return f"never written: request {culprit} reads from byte {asked[culprit].first_byte}, in part unwritten; {after}"
+        begin = requests[culprit].first_byte
+        return f"never written: request {culprit} reads from byte {begin}, in part unwritten; {after}"
     if outcome is FlashOutcome.WORN_OUT:
         written = int(count.host_programs) * device.geometry.page_bytes
         return (

@@ -28,7 +28,7 @@ DONE, BEYOND_CAPACITY, NEVER_WRITTEN, WORN_OUT, FULL_UP = range(5)
 
 _Columns: TypeAlias = list[tuple[str, type]]
 
-_ASKED: _Columns = [
+_REQUESTS: _Columns = [
     ("arrival", np.int64),
     ("doorbell", np.int64),
     ("admitted", np.int64),
@@ -39,7 +39,7 @@ _ASKED: _Columns = [
     ("erases_by_then", np.int64),
     ("pages_left", np.int32),
     ("group", np.int32),
-    ("found", np.int32),  # the request that wrote what the first page read holds
+    ("origin", np.int32),  # the request that wrote what the first page read holds
     ("kind", np.int32),
 ]
 _OPS: _Columns = [
@@ -137,7 +137,7 @@ class FlashState(NamedTuple):
     setup: Setup
     times_ps: NDArray[np.int64]
     """Of reads, programs and erases: first the array, then the command by number of planes; shape (3, planes + 1)."""
-    asked: Table
+    requests: Table
     """The requests and what became of them; times are -1 where nothing did."""
     ops: Table
     """Page operations under way; rows are reused."""
@@ -178,7 +178,7 @@ def new_state(device: FlashDevice, requests: Requests, *, queue_depth: int) -> F
     return FlashState(
         setup=setup,
         times_ps=_times(device),
-        asked=_asked(requests),
+        requests=_request_table(requests),
         ops=_table(_most_ops(device, requests, inside), _OPS),
         lists=lists,
         dies=_table(g.dies, _DIES),
@@ -246,13 +246,13 @@ def _to_ps(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.round(seconds * PS).astype(np.int64)
 
 
-def _asked(requests: Requests) -> Table:
-    asked = _table(len(requests), _ASKED)
-    asked.arrival = _to_ps(requests.arrival_s)
-    asked.first_byte, asked.num_bytes = requests.first_byte, requests.size_bytes
-    asked.group, asked.kind = requests.group, requests.kind
-    asked.admitted, asked.done, asked.found = -1, -1, -1
-    return asked
+def _request_table(requests: Requests) -> Table:
+    table = _table(len(requests), _REQUESTS)
+    table.arrival = _to_ps(requests.arrival_s)
+    table.first_byte, table.num_bytes = requests.first_byte, requests.size_bytes
+    table.group, table.kind = requests.group, requests.kind
+    table.admitted, table.done, table.origin = -1, -1, -1
+    return table
 
 
 def _most_ops(device: FlashDevice, requests: Requests, inside: int) -> int:

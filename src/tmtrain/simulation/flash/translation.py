@@ -95,8 +95,8 @@ def _queue_read(s: FlashState, op: int, now: int) -> None:
     if page < 0:
         s.count[0].outcome, s.count[0].culprit = NEVER_WRITTEN, request
         return
-    if s.ops[op].lpage == s.asked[request].first_byte // s.setup.page_bytes:
-        s.asked[request].found = s.device_pages[page].writer - 1
+    if s.ops[op].lpage == s.requests[request].first_byte // s.setup.page_bytes:
+        s.requests[request].origin = s.device_pages[page].writer - 1
     s.blocks[page // s.setup.pages_per_block].pending += 1
     s.ops[op].page = page
     _queue(s, op, now)
@@ -137,7 +137,7 @@ def _discard(s: FlashState, op: int, now: int) -> None:
 
 @compiled
 def _group_of(s: FlashState, op: int) -> int:
-    return s.asked[s.ops[op].request].group if s.setup.is_grouped else 0
+    return s.requests[s.ops[op].request].group if s.setup.is_grouped else 0
 
 
 @compiled

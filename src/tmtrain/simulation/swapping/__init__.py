@@ -9,8 +9,8 @@ from tmtrain.simulation.swapping.workload import Workload, make_workload
 
 __all__ = [
     "Copies",
-    "ServedPace",
     "Served",
+    "ServedPace",
     "Swaps",
     "Wear",
     "Workload",

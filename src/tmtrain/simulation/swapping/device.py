@@ -7,10 +7,12 @@ Note [Joined pages]
     longer. Dies, blocks, the share of spare area and all rates stay, and so do utilisation and blocks per death group.
     Channels are joined first, as consecutive pages go to different ones.
 
-    What is lost: parts of joined pages (pieces are rounded to whole ones, so that the sum stays), and some latency where
-    pages that follow one another are joined. Wear agrees to about one per cent (``benchmarks/flash_plans.md``). Time is
-    not: page by page, planes fill unevenly, and since a command takes only pages at equal offsets, fewer planes work at
-    once. Where all planes of a die are joined they always work together: that is a translation layer of superpages, as
+    What is lost: parts of joined pages (what a step moves is rounded to whole ones, so that the sum stays), and some
+    latency where pages that follow one another are joined. Wear agrees to about one per cent
+    (``benchmarks/flash_plans.md``).
+
+    Time is another: page by page, planes fill unevenly. As a command takes only pages at equal offsets, fewer planes work
+    at once. Where all planes of a die are joined they always work together: that is a translation layer of superpages, as
     append-only layers for tensors are, and it is what the rates of the machine files take for granted.
 """
 
@@ -83,35 +85,23 @@ def join(device: FlashDevice, *, pages: int) -> FlashDevice:
     >>> joined.geometry.channels, joined.geometry.planes_per_die, joined.geometry.page_bytes, joined.host_pages
     (1, 1, 16384, 192)
     """
-    g, t = device.geometry, device.timing
     if pages not in joinable(device):
         raise InputError(
             f"{pages} pages of {device.name} cannot be joined: take one of {', '.join(map(str, joinable(device)))}"
         )
-    channels = min(pages, g.channels)
-    planes = min(pages // channels, g.planes_per_die)
+    channels = min(pages, device.geometry.channels)
+    planes = min(pages // channels, device.geometry.planes_per_die)
     rows = pages // (channels * planes)
+    energies = device.energies
     return replace(
         device,
-        geometry=replace(
-            g,
-            channels=g.channels // channels,
-            planes_per_die=g.planes_per_die // planes,
-            block_bytes=g.block_bytes * channels * planes,
-            page_bytes=g.page_bytes * pages,
-        ),
-        timing=replace(
-            t,
-            read_s=t.read_s * rows,
-            program_s=t.program_s * rows,
-            channel_bytes_per_s=t.channel_bytes_per_s * channels,
-            commands=_joined_commands(t.commands, planes=planes, rows=rows),
-        ),
+        geometry=_joined_geometry(device.geometry, channels=channels, planes=planes, pages=pages),
+        timing=_joined_timing(device.timing, channels=channels, planes=planes, rows=rows),
         energies=replace(
-            device.energies,
-            read_page_j=device.energies.read_page_j * pages,
-            program_page_j=device.energies.program_page_j * pages,
-            erase_block_j=device.energies.erase_block_j * channels * planes,
+            energies,
+            read_page_j=energies.read_page_j * pages,
+            program_page_j=energies.program_page_j * pages,
+            erase_block_j=energies.erase_block_j * channels * planes,
         ),
     )
 
@@ -124,6 +114,27 @@ def joinable(device: FlashDevice) -> list[int]:
     most = g.channels * g.planes_per_die
     return (
         channels + planes + [most * n for n in range(2, g.pages_per_block + 1) if g.pages_per_block % n == 0]
+    )
+
+
+def _joined_geometry(g: Geometry, *, channels: int, planes: int, pages: int) -> Geometry:
+    return replace(
+        g,
+        channels=g.channels // channels,
+        planes_per_die=g.planes_per_die // planes,
+        block_bytes=g.block_bytes * channels * planes,
+        page_bytes=g.page_bytes * pages,
+    )
+
+
+def _joined_timing(t: Timing, *, channels: int, planes: int, rows: int) -> Timing:
+    """Channels and planes work at the same time; rows of a block, `rows` in one, take their time one after the other."""
+    return replace(
+        t,
+        read_s=t.read_s * rows,
+        program_s=t.program_s * rows,
+        channel_bytes_per_s=t.channel_bytes_per_s * channels,
+        commands=_joined_commands(t.commands, planes=planes, rows=rows),
     )
 
 

@@ -10,7 +10,7 @@ LASTING = 0
 
 
 def death_groups(copies: Copies, *, most: int, least_bytes: float) -> NDArray[np.int32]:
-    """Return the death group of each copy: by the moment in the step at which it dies, groups alike in bytes.
+    """Return the death group of each copy: by when in the step it dies, groups alike in bytes.
 
     Copies that die together are then in the same blocks, which fall free without anything to copy. More groups mix less,
     but each has an open block on every plane that may be partly dead, and small ones waste blocks.

@@ -56,43 +56,83 @@ def serve_steps(
         machine: Whose flash.
         layout: Page-mapped log with greedy collection, or static by death group.
         steps: How many.
-        fill: Share of the host's space that the places of the step's data shall take; as they are if None.
+        fill: Share of the host's space that the step's data shall take; as they are if None.
         joined_pages: Pages that are simulated as one; by default as few as make a run of about 20 seconds.
         device: Instead of the machine's own, with the layout in it.
 
     Raises:
         InputError: the machine does not say what its flash consists of, nothing goes to flash, the data do not fit.
     """
-    whole = flash_device(machine, layout=layout) if device is None else device
     _check(swaps, steps=steps, fill=fill)
-    joined = joined_pages
-    if joined is None:
-        joined = _joined_pages(whole, swaps, steps=steps, scale=_scale(whole, swaps, fill))
-    small = join(whole, pages=joined)
+    whole = flash_device(machine, layout=layout) if device is None else device
+    if joined_pages is None:
+        joined_pages = _joined_pages(whole, swaps, steps=steps, scale=_scale(whole, swaps, fill))
+    small = join(whole, pages=joined_pages)
     scale = _scale(small, swaps, fill)
     groups = _groups(swaps, small, layout=whole.translation.layout, scale=scale)
     workload = make_workload(swaps, small, steps=steps, groups=groups, scale=scale)
-    result = simulate_flash(small, workload.requests, queue_depth=QUEUE_DEPTH)
-    done = _steps_done(workload, result, steps)
-    return Served(
-        machine=machine.name,
-        layout=whole.translation.layout,
-        outcome=result.outcome.name.lower().replace("_", " "),
-        message=_message(result, done, steps),
-        steps=steps,
-        steps_done=done,
-        groups=len(np.unique(groups)),
+    run = _ServedRun(
+        swaps=swaps,
+        whole=whole,
+        joined_pages=joined_pages,
+        device=small,
         scale=scale,
-        page_bytes=small.geometry.page_bytes,
-        joined_pages=joined,
-        fill=swaps.space_bytes * scale / whole.host_bytes,
+        groups=groups,
+        workload=workload,
+        result=simulate_flash(small, workload.requests, queue_depth=QUEUE_DEPTH),
+        steps=steps,
+    )
+    return _served(run, machine=machine.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ServedRun:
+    """Many steps on the device that was simulated."""
+
+    swaps: Swaps
+    whole: FlashDevice
+    joined_pages: int
+    device: FlashDevice
+    """`whole`, with so many pages in one."""
+    scale: float
+    groups: NDArray[np.int32]
+    workload: Workload
+    result: FlashResult
+    steps: int
+
+    @property
+    def is_completed(self) -> NDArray[np.bool_]:
+        """Of each request."""
+        return ~np.isnan(self.result.completed_s)
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of which every request was completed; none where what they begin with could not be written."""
+        missing = self.workload.step[~self.is_completed]
+        return max(int(missing.min()), 0) if len(missing) else self.steps
+
+
+def _served(run: _ServedRun, *, machine: str) -> Served:
+    swaps = run.swaps
+    return Served(
+        machine=machine,
+        layout=run.whole.translation.layout,
+        outcome=_outcome(run.result),
+        message=_message(run),
+        steps=run.steps,
+        steps_done=run.steps_done,
+        groups=len(np.unique(run.groups)),
+        scale=run.scale,
+        page_bytes=run.device.geometry.page_bytes,
+        joined_pages=run.joined_pages,
+        fill=swaps.space_bytes * run.scale / run.whole.host_bytes,
         space_bytes=swaps.space_bytes,
         peak_bytes=swaps.peak_bytes,
         step_read_bytes=swaps.read_bytes,
         step_write_bytes=swaps.write_bytes,
-        wear=_wear(small, workload, result, steps=steps),
-        pace=_pace(workload, result, steps=steps),
-        energy_by_operation_j=_step_energy(small, workload, result, steps=steps),
+        wear=_wear(run),
+        pace=_pace(run),
+        energy_by_operation_j=_step_energy(run),
     )
 
 
@@ -112,8 +152,8 @@ def _scale(device: FlashDevice, swaps: Swaps, fill: float | None) -> float:
 def _joined_pages(device: FlashDevice, swaps: Swaps, *, steps: int, scale: float) -> int:
     """Return as few as the time allows."""
     pages = steps * scale * (swaps.read_bytes + swaps.write_bytes) / device.geometry.page_bytes
-    found = joinable(device)
-    return next((joined for joined in found if pages / joined <= _MOST_PAGES), found[-1])
+    choices = joinable(device)
+    return next((joined for joined in choices if pages / joined <= _MOST_PAGES), choices[-1])
 
 
 def _groups(swaps: Swaps, device: FlashDevice, *, layout: Layout, scale: float) -> NDArray[np.int32]:
@@ -128,15 +168,14 @@ def _groups(swaps: Swaps, device: FlashDevice, *, layout: Layout, scale: float) 
     return death_groups(swaps.copies, most=most, least_bytes=stripe_bytes / scale)
 
 
-def _steps_done(workload: Workload, result: FlashResult, steps: int) -> int:
-    missing = workload.step[np.isnan(result.completed_s)]
-    return int(missing.min()) if len(missing) and missing.min() > AT_START else 0 if len(missing) else steps
+def _outcome(result: FlashResult) -> str:
+    return result.outcome.name.lower().replace("_", " ")
 
 
-def _message(result: FlashResult, done: int, steps: int) -> str:
-    if result.outcome is FlashOutcome.DONE:
-        return f"{steps} steps done"
-    return f"{result.outcome.name.lower().replace('_', ' ')} after {done} steps: {result.message}"
+def _message(run: _ServedRun) -> str:
+    if run.result.outcome is FlashOutcome.DONE:
+        return f"{run.steps} steps done"
+    return f"{_outcome(run.result)} after {run.steps_done} steps: {run.result.message}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,27 +188,30 @@ class _Half:
     steps: float
 
 
-def _second_half(device: FlashDevice, workload: Workload, result: FlashResult, *, steps: int) -> _Half:
-    done = ~np.isnan(result.completed_s)
-    first = done & (workload.step < steps // 2)
-    then = done & (workload.step >= steps // 2)
-    writes = then & (workload.requests.kind == RequestKind.WRITE)
+def _second_half(run: _ServedRun) -> _Half:
+    """Return what the second half of the steps did: in the first one the device still fills up."""
+    requests, step, half = run.workload.requests, run.workload.step, run.steps // 2
+    done = run.is_completed
+    first, then = done & (step < half), done & (step >= half)
+    writes = then & (requests.kind == RequestKind.WRITE)
 
     def gained(column: NDArray[np.int64]) -> int:
+        """The counters run on, so the second half has what they gained in it."""
         return int(column[done].max(initial=0)) - int(column[first].max(initial=0)) if then.any() else 0
 
     return _Half(
-        written_pages=int(workload.requests.size_bytes[writes].sum()) // device.geometry.page_bytes,
-        copied_pages=gained(result.copies_by_then),
-        erased_blocks=gained(result.erases_by_then),
-        steps=steps - steps // 2,
+        written_pages=int(requests.size_bytes[writes].sum()) // run.device.geometry.page_bytes,
+        copied_pages=gained(run.result.copies_by_then),
+        erased_blocks=gained(run.result.erases_by_then),
+        steps=run.steps - half,
     )
 
 
-def _wear(device: FlashDevice, workload: Workload, result: FlashResult, *, steps: int) -> Wear:
-    half = _second_half(device, workload, result, steps=steps)
+def _wear(run: _ServedRun) -> Wear:
+    device, result, half = run.device, run.result, _second_half(run)
     programmed = half.written_pages + half.copied_pages
     blocks = len(result.erase_counts)
+    # While free blocks last, fewer are erased than written; later as many as are written have to be.
     erases_per_step = max(half.erased_blocks, programmed / device.geometry.pages_per_block) / half.steps
     cycles = erases_per_step / blocks
     life = device.endurance.erases / cycles if cycles else float("inf")
@@ -182,12 +224,13 @@ def _wear(device: FlashDevice, workload: Workload, result: FlashResult, *, steps
         mean_erases=float(result.erase_counts.mean()),
         cycles_per_step=cycles,
         life_steps=life,
-        life_years=life * workload.period_s / YEAR_S,
+        life_years=life * run.workload.period_s / YEAR_S,
     )
 
 
-def _pace(workload: Workload, result: FlashResult, *, steps: int) -> ServedPace:
-    kind, of_steps = workload.requests.kind, (workload.step > AT_START) & ~np.isnan(result.completed_s)
+def _pace(run: _ServedRun) -> ServedPace:
+    workload, result = run.workload, run.result
+    kind, of_steps = workload.requests.kind, (workload.step > AT_START) & run.is_completed
     device_s = float((result.completed_s[of_steps].max(initial=workload.start_s)) - workload.start_s)
     taken = {way: of_steps & (kind == way) for way in (RequestKind.READ, RequestKind.WRITE)}
     rates = {
@@ -202,20 +245,18 @@ def _pace(workload: Workload, result: FlashResult, *, steps: int) -> ServedPace:
         write_latency=_latency(latency[taken[RequestKind.WRITE]]),
         late=_latency((result.completed_s - workload.promised_s)[of_steps & ~np.isnan(workload.promised_s)]),
         device_s=device_s,
-        asked_s=steps * workload.period_s,
+        asked_s=run.steps * workload.period_s,
     )
 
 
-def _step_energy(
-    device: FlashDevice, workload: Workload, result: FlashResult, *, steps: int
-) -> dict[str, float]:
+def _step_energy(run: _ServedRun) -> dict[str, float]:
     """Return the joules of a step: of the run, less what is written at the start, and idle power while steps run."""
+    energies, workload = run.device.energies, run.workload
     at_start = workload.step == AT_START
-    pages = int(workload.requests.size_bytes[at_start].sum()) / device.geometry.page_bytes
-    pace = _pace(workload, result, steps=steps)
-    joules = result.energy_by_operation_j | {"idle": device.energies.idle_w * pace.device_s}
-    joules["program"] -= device.energies.program_page_j * pages
-    return {name: max(0.0, value) / steps for name, value in joules.items()}
+    pages = int(workload.requests.size_bytes[at_start].sum()) / run.device.geometry.page_bytes
+    joules = run.result.energy_by_operation_j | {"idle": energies.idle_w * _pace(run).device_s}
+    joules["program"] -= energies.program_page_j * pages
+    return {name: max(0.0, value) / run.steps for name, value in joules.items()}
 
 
 def _latency(seconds: NDArray[np.float64]) -> Latency | None:

@@ -1,4 +1,4 @@
-"""Served: what a flash device made of the steps that it was asked for."""
+"""Served: how a flash device did with the steps that it was asked for."""
 
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ class Served:
     joined_pages: int
     """Pages of the device in it."""
     fill: float
-    """Share of what the host sees that the step's data have their places in."""
+    """Share of what the host sees that the step's data take up."""
     space_bytes: int
     peak_bytes: int
     """Of use at once."""

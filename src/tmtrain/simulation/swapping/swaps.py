@@ -1,10 +1,10 @@
-"""Timeline x Result -> Swaps: what one steady step asks of the flash, with a place for every byte.
+"""Timeline x Result -> Swaps: what one steady step asks of the flash, with a flash address for every byte.
 
-Note [Places]
+Note [Flash addresses]
     Of an extent the front leaves and comes back (prefix rule), so chunks of one copy follow one another from the extent's
-    first byte on: a copy on flash is the front of an extent. Every extent that ever leaves has a place of its own; places
-    lie one behind the other. An allocator that let extents share places, as they are not all out at once, would need less;
-    so `Swaps.space_bytes` is what a runtime without one needs.
+    first byte on: a copy on flash is the front of an extent. Every extent that ever leaves has addresses of its own, one
+    extent behind the other. An allocator that let extents share them, as they are not all out at once, would need less.
+    So `Swaps.space_bytes` is what a runtime without one needs.
 
 Note [Deaths]
     A copy is of use until it is fetched for the last time: what is in fast memory then will be changed, or is dead. Whoever
@@ -28,7 +28,7 @@ class Copies:
 
     extent: NDArray[np.int32]
     first_byte: NDArray[np.int64]
-    """Its place."""
+    """Its flash address."""
     bytes: NDArray[np.int64]
     write_bytes: NDArray[np.int64]
     """Written per step; 0: it is only read."""
@@ -55,13 +55,13 @@ class Swaps:
     """When it was done, at the rates of the machine file."""
     is_write: NDArray[np.bool_]
     first_byte: NDArray[np.int64]
-    """In the space of all places."""
+    """A flash address."""
     bytes: NDArray[np.int64]
     copy: NDArray[np.int32]
     """Row of `copies`."""
     copies: Copies
     space_bytes: int
-    """Of all places."""
+    """Of all flash addresses."""
     peak_bytes: int
     """Most that is of use at once."""
     discards: bool
@@ -136,11 +136,12 @@ def _last_access(timeline: Timeline, result: Result, traffic: Traffic, *, among:
     slices = np.repeat(np.arange(len(timeline.slices)), np.diff(timeline.accesses.ptr))[among]
     extent = timeline.accesses.extent[among].astype(np.int64)
     ends = result.series.end_s[slices]
-    moments = np.unique(np.concatenate([ends, traffic.start_s]))
-    key = extent * len(moments) + np.searchsorted(moments, ends)
+    times = np.unique(np.concatenate([ends, traffic.start_s]))
+    # One key for (extent, time), so that a search in it finds the last access of an extent before a time.
+    key = extent * len(times) + np.searchsorted(times, ends)
     order = np.argsort(key, kind="stable")
     key, extent = key[order], extent[order]
-    begun = traffic.extent * np.int64(len(moments)) + np.searchsorted(moments, traffic.start_s)
+    begun = traffic.extent * np.int64(len(times)) + np.searchsorted(times, traffic.start_s)
     before = np.searchsorted(key, begun, side="right") - 1
     last = np.searchsorted(extent, traffic.extent, side="right") - 1
     wraps = ~_is_of(extent, before, traffic.extent)
@@ -162,9 +163,9 @@ def _followed(traffic: Traffic, last: _Last, *, is_write: bool) -> NDArray[np.in
     before = np.cumsum(size) - size
     same = (np.diff(traffic.extent[rows]) == 0) & (np.diff(last.event[rows]) == 0)
     first = np.maximum.accumulate(np.where(np.append(False, same), 0, np.arange(len(rows))))
-    found = np.zeros(len(traffic.bytes), np.int64)
-    found[rows] = before - before[first]
-    return found
+    followed = np.zeros(len(traffic.bytes), np.int64)
+    followed[rows] = before - before[first]
+    return followed
 
 
 def _copies(
@@ -186,11 +187,11 @@ def _copies(
     np.minimum.at(born, copy[write], (traffic.start_s + version.wraps * step_s)[write])
     np.maximum.at(dies, copy[read], (traffic.end_s + version.wraps * step_s)[read])
     early[copy[read & (version.wraps | (version.event < 0))]] = True
-    places = np.zeros(int(extent.max(initial=-1)) + 2, np.int64)
-    np.maximum.at(places, extent + 1, size)
+    sizes = np.zeros(int(extent.max(initial=-1)) + 2, np.int64)
+    np.maximum.at(sizes, extent + 1, size)
     return Copies(
         extent=extent.astype(np.int32),
-        first_byte=np.cumsum(places)[extent],
+        first_byte=np.cumsum(sizes)[extent],
         bytes=size,
         write_bytes=written,
         born_s=np.where(np.isinf(born), np.nan, born),
@@ -205,7 +206,9 @@ def _peak(copies: Copies, *, step_s: float) -> int:
     size, born, dies = copies.bytes[lives], copies.born_s[lives], copies.dies_s[lives]
     whole = np.floor((dies - born) / step_s)
     begin, end = born % step_s, dies % step_s
+    # A copy that lives longer than a step has one copy of itself alive all the time for each whole step.
     always = int(copies.bytes[~lives].sum()) + int((size * whole).sum()) + int(size[end < begin].sum())
-    moments = np.concatenate([begin, end])
-    change = np.concatenate([size, -size])[np.lexsort((np.repeat([1, 0], len(size)), moments))]
+    times = np.concatenate([begin, end])
+    # At equal times what dies goes first: its addresses are free by then.
+    change = np.concatenate([size, -size])[np.lexsort((np.repeat([1, 0], len(size)), times))]
     return always + int(np.cumsum(change).max(initial=0))

@@ -35,8 +35,8 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _PlacedPieces:
-    """Rows of one kind, in bytes that are not yet pages."""
+class _Parts:
+    """Parts of copies, of one kind of request, in bytes that are not yet pages."""
 
     kind: RequestKind
     start_s: NDArray[np.float64]
@@ -49,7 +49,7 @@ class _PlacedPieces:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _PageRequests:
     """Columns of requests, in pages."""
 
     time_s: NDArray[np.float64]
@@ -62,9 +62,9 @@ class _Asked:
     def __len__(self) -> int:
         return len(self.time_s)
 
-    def take(self, rows: NDArray[np.intp], *, later_s: float | NDArray[np.float64] = 0.0) -> "_Asked":
+    def take(self, rows: NDArray[np.intp], *, later_s: float | NDArray[np.float64] = 0.0) -> "_PageRequests":
         """Return some rows, put off."""
-        return _Asked(
+        return _PageRequests(
             time_s=self.time_s[rows] + later_s,
             promised_s=self.promised_s[rows] + later_s,
             kind=self.kind[rows],
@@ -73,13 +73,23 @@ class _Asked:
             group=self.group[rows],
         )
 
+    def in_bytes(self, page: int) -> Requests:
+        """Return them as a device of pages of that size takes them."""
+        return Requests(
+            arrival_s=self.time_s,
+            kind=self.kind,
+            first_byte=self.first_page * page,
+            size_bytes=self.pages * page,
+            group=self.group,
+        )
+
 
 def make_workload(
     swaps: Swaps, device: FlashDevice, *, steps: int, groups: NDArray[np.int32], scale: float = 1.0
 ) -> Workload:
     """Repeat a step on a device.
 
-    What a step finds on flash is written first. Pieces are rounded to whole pages at both ends alike, so that neighbours
+    What a step finds on flash is written first. Parts are rounded to whole pages at both ends alike, so that neighbours
     neither overlap nor leave pages out, and the sum is right; what falls between two pages vanishes.
 
     Args:
@@ -95,25 +105,20 @@ def make_workload(
     """
     _check_fits(swaps, device, scale=scale)
     page, period_s = device.geometry.page_bytes, swaps.step_s * scale
-    found = _asked([_at_start(swaps, groups)], page, scale)
-    once = _asked(_one_step(swaps, groups), page, scale)
-    write_s = _HEAD_START * int(found.pages.sum()) * page / estimate_flash(device).write_bytes_per_s
+    at_start = _page_requests([_at_start(swaps, groups)], page, scale)
+    write_s = _HEAD_START * int(at_start.pages.sum()) * page / estimate_flash(device).write_bytes_per_s
+    once = _page_requests(_one_step(swaps, groups), page, scale)
     step = np.repeat(np.arange(steps, dtype=np.int32), len(once))
-    asked = once.take(
+    repeated = once.take(
         np.tile(np.arange(len(once)), steps), later_s=write_s + period_s * step.astype(np.float64)
     )
-    order = np.argsort(asked.time_s, kind="stable")
-    asked = _concatenate([found, asked.take(order)])
+    # A chunk may start in the step before its own, so the steps overlap.
+    order = np.argsort(repeated.time_s, kind="stable")
+    together = _concatenate([at_start, repeated.take(order)])
     return Workload(
-        requests=Requests(
-            arrival_s=asked.time_s,
-            kind=asked.kind,
-            first_byte=asked.first_page * page,
-            size_bytes=asked.pages * page,
-            group=asked.group,
-        ),
-        step=np.concatenate([np.full(len(found), AT_START, np.int32), step[order]]),
-        promised_s=asked.promised_s,
+        requests=together.in_bytes(page),
+        step=np.concatenate([np.full(len(at_start), AT_START, np.int32), step[order]]),
+        promised_s=together.promised_s,
         start_s=write_s + _early_s(swaps) * scale,
         period_s=period_s,
     )
@@ -123,7 +128,7 @@ def _check_fits(swaps: Swaps, device: FlashDevice, *, scale: float) -> None:
     needed = swaps.space_bytes * scale
     if round(needed / device.geometry.page_bytes) > device.host_pages:
         raise InputError(
-            f"beyond capacity: the step needs {format_bytes(needed)} of places on flash, and {device.name} has "
+            f"beyond capacity: the step needs {format_bytes(needed)} on flash, and {device.name} has "
             f"{format_bytes(device.host_bytes)} for the host ({format_bytes(device.geometry.capacity_bytes)} less "
             f"{device.translation.over_provisioning:.0%} over-provisioning): give more flash, or more fast memory"
         )
@@ -134,10 +139,10 @@ def _early_s(swaps: Swaps) -> float:
     return max(0.0, -float(swaps.start_s.min(initial=0.0)))
 
 
-def _at_start(swaps: Swaps, groups: NDArray[np.int32]) -> _PlacedPieces:
+def _at_start(swaps: Swaps, groups: NDArray[np.int32]) -> _Parts:
     """Write what the first step finds there."""
     copies, there = swaps.copies, swaps.copies.is_there_at_start
-    return _PlacedPieces(
+    return _Parts(
         kind=RequestKind.WRITE,
         start_s=np.zeros(int(there.sum())),
         end_s=np.zeros(int(there.sum())),
@@ -148,11 +153,11 @@ def _at_start(swaps: Swaps, groups: NDArray[np.int32]) -> _PlacedPieces:
     )
 
 
-def _one_step(swaps: Swaps, groups: NDArray[np.int32]) -> list[_PlacedPieces]:
+def _one_step(swaps: Swaps, groups: NDArray[np.int32]) -> list[_Parts]:
     """Return what a step asks, from its first chunk on."""
     early_s = _early_s(swaps)
-    pieces = [
-        _PlacedPieces(
+    parts = [
+        _Parts(
             kind=kind,
             start_s=swaps.start_s[rows] + early_s,
             end_s=swaps.end_s[rows] + early_s,
@@ -163,14 +168,14 @@ def _one_step(swaps: Swaps, groups: NDArray[np.int32]) -> list[_PlacedPieces]:
         )
         for kind, rows in ((RequestKind.WRITE, swaps.is_write), (RequestKind.READ, ~swaps.is_write))
     ]
-    return [*pieces, _discards(swaps, groups)] if swaps.discards else pieces
+    return [*parts, _discards(swaps, groups)] if swaps.discards else parts
 
 
-def _discards(swaps: Swaps, groups: NDArray[np.int32]) -> _PlacedPieces:
+def _discards(swaps: Swaps, groups: NDArray[np.int32]) -> _Parts:
     copies = swaps.copies
     dying = ~np.isnan(copies.dies_s)
     time_s = copies.dies_s[dying] % swaps.step_s + _early_s(swaps)
-    return _PlacedPieces(
+    return _Parts(
         kind=RequestKind.DISCARD,
         start_s=time_s,
         end_s=time_s,
@@ -181,22 +186,23 @@ def _discards(swaps: Swaps, groups: NDArray[np.int32]) -> _PlacedPieces:
     )
 
 
-def _asked(parts: list[_PlacedPieces], page: int, scale: float) -> _Asked:
-    """Return pieces in order of time as requests for whole pages."""
+def _page_requests(parts: list[_Parts], page: int, scale: float) -> _PageRequests:
+    """Return parts in order of time as requests for whole pages."""
     cut = _concatenate([_cut(part, page, scale) for part in parts])
     rows = np.flatnonzero(cut.pages > 0)
     return cut.take(rows[np.argsort(cut.time_s[rows], kind="stable")])
 
 
-def _concatenate(parts: list[_Asked]) -> _Asked:
-    return _Asked(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _Asked.__slots__}
+def _concatenate(parts: list[_PageRequests]) -> _PageRequests:
+    return _PageRequests(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _PageRequests.__slots__}
     )
 
 
-def _cut(part: _PlacedPieces, page: int, scale: float) -> _Asked:
+def _cut(part: _Parts, page: int, scale: float) -> _PageRequests:
     """Round to pages, and cut what is larger than a request may be."""
     most = _LARGEST_PAGES[part.kind]
+    # Both ends are rounded, not the size: neighbours then meet, and their pages add up.
     first = np.round(part.first_byte * scale / page).astype(np.int64)
     pages = np.round((part.first_byte + part.bytes) * scale / page).astype(np.int64) - first
     count = np.maximum(1, -(-pages // most))
@@ -205,7 +211,7 @@ def _cut(part: _PlacedPieces, page: int, scale: float) -> _Asked:
     until = np.minimum(done + most, pages[row])
     pace = ((part.end_s - part.start_s) / np.maximum(pages, 1))[row]
     start = part.start_s[row]
-    return _Asked(
+    return _PageRequests(
         time_s=(start + done * pace) * scale,
         promised_s=(start + until * pace) * scale if part.is_promised else np.full(len(row), np.nan),
         kind=np.full(len(row), part.kind, np.int8),

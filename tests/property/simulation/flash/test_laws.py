@@ -101,7 +101,7 @@ def test_a_read_finds_the_latest_version(layout: str, seed: int, n: int) -> None
     latest = np.full(FILLED, -1)
     for request in range(n):
         if kind[request] == READ:
-            assert result.found[request] == latest[pages[request]]
+            assert result.origin[request] == latest[pages[request]]
         else:
             latest[pages[request]] = request
 

@@ -108,9 +108,14 @@ def test_the_queue_depth_admits_in_order() -> None:
 def test_the_link_has_a_protocol() -> None:
     # A packet of 128 bytes carries 28 more; 1 ns a byte.
     link = HostLink(
-        bytes_per_s=1e9, packet_bytes=128, packet_overhead_bytes=28, doorbell_bytes=4, fetch_bytes=4, command_bytes=72,
+        bytes_per_s=1e9,
+        packet_bytes=128,
+        packet_overhead_bytes=28,
+        doorbell_bytes=4,
+        fetch_bytes=4,
+        command_bytes=72,
         completion_bytes=16,
-    )  # fmt: skip
+    )
     device = replace(DEVICE, link=link)
     ns = 32 + 32 + 100 + 20_000 + 32 * 156 + 44
     assert _us(device, _pages(READ, 0)) == [pytest.approx(ns / 1000)]
@@ -162,8 +167,8 @@ def test_a_worn_out_device_says_so() -> None:
     done = ~np.isnan(result.completed_s)
     assert 0 < done.sum() < 20_000
     durable = replace(device, endurance=replace(device.endurance, retention_factor=2))
-    longer = simulate_flash(durable, _random_overwrites(20_000), filled_bytes=768 * PAGE)
-    assert longer.operations.host_programs > 1.5 * result.operations.host_programs
+    longer_run = simulate_flash(durable, _random_overwrites(20_000), filled_bytes=768 * PAGE)
+    assert longer_run.operations.host_programs > 1.5 * result.operations.host_programs
 
 
 def test_a_request_beyond_the_capacity_ends_the_run() -> None:

@@ -196,7 +196,7 @@ def test_data_beyond_the_capacity_are_refused_before_anything_runs() -> None:
     swaps = replace(_one_copy(), space_bytes=769 * PAGE)
     with pytest.raises(
         InputError,
-        match=r"beyond capacity: the step needs 3.00 MiB of places on flash, and example has 3.00 MiB for",
+        match=r"beyond capacity: the step needs 3.00 MiB on flash, and example has 3.00 MiB for",
     ):
         serve_steps(swaps, machine=MACHINE, device=DEVICE)
 

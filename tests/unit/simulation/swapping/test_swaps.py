@@ -43,9 +43,15 @@ def test_places_copies_and_deaths_by_hand() -> None:
     # a is written (2 pages, then 1 more), fetched for slice 2; its second content is written once and fetched for slice 5.
     # b is written after slice 1 changed it, fetched for slice 4, and again for slice 1 of the next step.
     rows = [
-        (0.0, False, 2, B), (1.0, True, 2, A), (1.5, True, 1, A), (1.9, False, 3, A), (2.0, True, 2, B),
-        (3.0, False, 2, B), (4.0, True, 1, A), (4.5, False, 1, A),
-    ]  # fmt: skip
+        (0.0, False, 2, B),
+        (1.0, True, 2, A),
+        (1.5, True, 1, A),
+        (1.9, False, 3, A),
+        (2.0, True, 2, B),
+        (3.0, False, 2, B),
+        (4.0, True, 1, A),
+        (4.5, False, 1, A),
+    ]
     swaps = swaps_of(TIMELINE, _result(rows))
     assert (swaps.first_byte // PAGE).tolist() == [3, 0, 2, 0, 3, 3, 0, 0]
     assert swaps.space_bytes == 5 * PAGE

@@ -7,11 +7,12 @@ more. Short-lived tensors (one layer at most) stay in a reserved pool of RS byte
 with the tensors of an interval fitting beside the pool, the one with the least (S - RS) / BW - T(MIL), S being the fast
 memory and T the time of an interval: the longest that fits.
 
-Simplified: layers are those of `tmtrain.policies.shared.layers`, slices in the place of operators. Late prefetches are waited
-for, as in the paper's version for GPUs ("test-and-trial" needs a processor that reads slow memory). Granularity: extents.
-False sharing, which the paper avoids by packing tensors of equal lifetime into pages, cannot occur here: each storage has
-pages of its own. Packing would save the unused ends of small tensors' pages: in GPT-2, BERT-large, ResNet-152 and GPT-3
-less than 0.1 % of the footprint.
+Simplified: layers are those of `tmtrain.policies.shared.layers`, and slices stand for operators. Late prefetches are
+waited for, as in the paper's version for GPUs ("test-and-trial" needs a processor that reads slow memory).
+
+Granularity: extents. False sharing, which the paper avoids by packing tensors of equal lifetime into pages, cannot occur
+here: each storage has pages of its own. Packing would save the unused ends of small tensors' pages: in GPT-2, BERT-large,
+ResNet-152 and GPT-3 less than 0.1 % of the footprint.
 
 In its favour: lifetimes are exact, dead tensors leave for free; a tensor that the next interval uses too stays; what is
 issued is served in order of need; prefetches leave the room that the rest of the interval will need; where room is short,
@@ -25,14 +26,13 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.intervals import interval_schedule
-from tmtrain.policies.shared.layers import layer_of_slice
-from tmtrain.policies.shared.scheduled import FetchSchedule, ScheduledPager
+from tmtrain.policies.shared.layers import interval_schedule, layer_of_slice
+from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager
 
 MOST_LENGTHS = 100
 """So many lengths of the interval are searched, in geometric steps."""
 STRETCHES = (1, 4, 16, 64)
-"""Multiples of the length found that are tried."""
+"""Multiples of that length that are tried."""
 
 
 class Sentinel(Policy):
@@ -51,7 +51,7 @@ class Sentinel(Policy):
         return Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, pager=pager)
 
     def variants(self) -> tuple[Policy, ...]:
-        """Longer intervals than its formula finds."""
+        """Longer intervals than that of its formula."""
         return tuple(Sentinel(stretch=stretch) for stretch in STRETCHES)
 
 
@@ -74,7 +74,7 @@ def sentinel_schedule(timeline: Timeline, *, layers: int) -> FetchSchedule:
 
 
 def _short_lived(timeline: Timeline, layer: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Extents that are made in the step and used in one layer, or in two that follow one another."""
+    """Return the extents that are born in the step and used in one layer, or in two that follow one another."""
     access = timeline.accesses
     first, last = np.full(len(timeline.extents), len(layer)), np.full(len(timeline.extents), -1)
     at = layer[slice_of_access(timeline)]
@@ -84,7 +84,7 @@ def _short_lived(timeline: Timeline, layer: NDArray[np.int64]) -> NDArray[np.boo
 
 
 def _most_pages(timeline: Timeline, interval: NDArray[np.int64], is_short: NDArray[np.bool_]) -> int:
-    """Pages of the long-lived extents that the greatest interval uses."""
+    """Return the pages of the long-lived extents that the greatest interval uses."""
     extent, at = timeline.accesses.extent, interval[slice_of_access(timeline)]
     long = ~is_short[extent]
     key = np.unique(at[long] * len(timeline.extents) + extent[long])
@@ -93,7 +93,7 @@ def _most_pages(timeline: Timeline, interval: NDArray[np.int64], is_short: NDArr
 
 
 def _pool_pages(timeline: Timeline, is_short: NDArray[np.bool_]) -> int:
-    """The most pages that short-lived extents hold at once, from their first to their last use."""
+    """Return the most pages that short-lived extents hold at once, from their first to their last use."""
     T, access, at = len(timeline.slices), timeline.accesses, slice_of_access(timeline)
     first, last = np.full(len(timeline.extents), T), np.full(len(timeline.extents), -1)
     np.minimum.at(first, access.extent, at)

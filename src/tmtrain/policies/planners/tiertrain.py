@@ -2,7 +2,9 @@
 
 Source: TierTrain (ISMM 2025), after its public daemon: when forward reaches layer l + 1 the activations saved in layer l
 are moved to slow memory; when backward is at layer l those of layer l - 1 are fetched; the last layer's stay. Nothing else
-moves, however much room there is or is not. Inputs: the layers (`tmtrain.policies.shared.layers`), and which tensors are saved.
+moves, however much room there is or is not.
+
+Inputs: the layers (`tmtrain.policies.shared.layers`), and which tensors are saved.
 
 Granularity: extents. In its favour: where parameters and optimizer state do not fit beside the activations, on demand what
 is used furthest in the future goes; what dies leaves for free.
@@ -15,7 +17,7 @@ from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.layers import layer_of_slice
-from tmtrain.policies.shared.scheduled import FetchSchedule, ScheduledPager, empty_schedule
+from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager, empty_schedule
 from tmtrain.trace import Phase
 
 
@@ -32,7 +34,7 @@ class TierTrain(Policy):
 
 
 def tiertrain_schedule(timeline: Timeline) -> FetchSchedule:
-    """Return what moves when: whatever is made in the step, last used in forward or loss, and read in backward next."""
+    """Return what moves when: whatever is born in the step, last used in forward or loss, and read in backward next."""
     access, at, layer = timeline.accesses, slice_of_access(timeline), layer_of_slice(timeline)
     begins = np.searchsorted(layer, np.arange(layer[-1] + 2))
     is_forward = np.isin(timeline.slices.phase, (Phase.FORWARD, Phase.LOSS))

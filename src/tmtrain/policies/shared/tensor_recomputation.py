@@ -1,7 +1,7 @@
 """Which tensors can be recomputed at the end of an inactive period, and the step in which they are.
 
-What planners of whole tensors with recomputation share: a producer (`tmtrain.lowering.producers`) runs again right before a
-tensor's next use in backward, where what it reads is there.
+Planners of whole tensors with recomputation share this. A producer (`tmtrain.lowering.producers`) runs again right before a
+tensor's next use in backward. What it reads has to be there.
 """
 
 from bisect import bisect_left
@@ -19,34 +19,35 @@ from tmtrain.trace import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorRecompute:
-    """A producer that can run again before a slice."""
+class TensorRecomputation:
+    """A producer that runs again before a slice."""
 
     producer: int
     before: int
     makes: tuple[int, ...]
     """Periods of its results that end there, or are cut short there."""
     needs: tuple[int, ...]
-    """Periods of its inputs that last longer: they must not be spent away."""
+    """Periods of its inputs that last longer: over these the inputs must not be away."""
 
 
-def find_recomputes(tensors: Tensors) -> list[TensorRecompute]:
-    """Return which producers can make which results again at the end of an inactive period in backward."""
+def find_recomputations(tensors: Tensors) -> list[TensorRecomputation]:
+    """Return which producers can run again at the end of an inactive period in backward, in order of those ends."""
     periods, T = tensors.periods, tensors.num_slices
-    kitchen = Kitchen(tensors)
-    found: dict[tuple[int, int], TensorRecompute] = {}
+    producers = TensorProducers(tensors)
+    possible: dict[tuple[int, int], TensorRecomputation] = {}
     in_backward = (periods.end < T) & (tensors.timeline.slices.phase[periods.end % T] == Phase.BACKWARD)
     for p in np.flatnonzero(in_backward).tolist():
-        producer, before = kitchen.maker.get(int(periods.storage[p]), -1), int(periods.end[p])
-        if producer >= 0 and (producer, before) not in found:
-            recompute = kitchen.recompute(producer, before)
-            if recompute is not None:
-                found[producer, before] = recompute
-    return sorted(found.values(), key=lambda recompute: (recompute.before, recompute.producer))
+        producer, before = producers.of_storage.get(int(periods.storage[p])), int(periods.end[p])
+        # One run gives all results back, so their periods lead to the same recomputation.
+        if producer is not None and (producer, before) not in possible:
+            recomputation = producers.recompute(producer, before)
+            if recomputation is not None:
+                possible[producer, before] = recomputation
+    return sorted(possible.values(), key=lambda each: (each.before, each.producer))
 
 
-class Kitchen:
-    """Producers, and which storages are there when one is to run again."""
+class TensorProducers:
+    """The producers of a step, and what is there when one of them is to run again."""
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
@@ -55,15 +56,15 @@ class Kitchen:
         self._periods_of: dict[int, list[int]] = {}
         for p, storage in enumerate(tensors.periods.storage.tolist()):
             self._periods_of.setdefault(storage, []).append(p)
-        self.maker = {
+        self.of_storage = {
             storage: producer
             for producer in range(len(self._producers))
             for storage in self._touched(producer, writes=True)
         }
         """The producer of each storage that has one."""
 
-    def recompute(self, producer: int, before: int) -> TensorRecompute | None:
-        """Return what running `producer` before that slice means; None where inputs are gone or results are still in use."""
+    def recompute(self, producer: int, before: int) -> TensorRecomputation | None:
+        """Return the run of `producer` before that slice; None where inputs are gone or results are still in use."""
         if self._producers.valid_until_op[producer] <= self._tensors.timeline.slices.op[before]:
             return None
         results = self._touched(producer, writes=True)
@@ -72,24 +73,25 @@ class Kitchen:
             return None
         periods = self._tensors.periods
         makes = [p for storage in results for p in self._periods_at(storage, before, ends=True)]
+        # The run overwrites all of its results: what of them is alive has to be inactive until this slice.
         alive = sum(self._contents.pages_at(storage, before) for storage in results)
         if sum(int(periods.pages[p]) for p in makes) != alive:
             return None
         whole = {int(periods.storage[p]) for p in makes}
         if not all(self._contents.are_whole(storage, before) for storage in whole):
             return None
-        return TensorRecompute(
+        return TensorRecomputation(
             producer=producer, before=before, makes=tuple(makes), needs=self._needs(inputs, before)
         )
 
-    def earlier(self, recompute: TensorRecompute, before: int) -> TensorRecompute | None:
-        """Return the recompute run at an earlier slice, its results being there from then on; None if they are in use then."""
-        starts = self._tensors.periods.start[list(recompute.makes)]
+    def earlier(self, recomputation: TensorRecomputation, before: int) -> TensorRecomputation | None:
+        """Return the recomputation at an earlier slice, its results there from then on; None if they are in use then."""
+        starts = self._tensors.periods.start[list(recomputation.makes)]
         if (starts >= before).any():
             return None
-        results = self._touched(recompute.producer, writes=True)
-        inputs = self._touched(recompute.producer, writes=False) - results
-        return replace(recompute, before=before, needs=self._needs(inputs, before))
+        results = self._touched(recomputation.producer, writes=True)
+        inputs = self._touched(recomputation.producer, writes=False) - results
+        return replace(recomputation, before=before, needs=self._needs(inputs, before))
 
     def _needs(self, inputs: set[int], before: int) -> tuple[int, ...]:
         return tuple(p for storage in inputs for p in self._periods_at(storage, before, ends=False))
@@ -97,10 +99,11 @@ class Kitchen:
     def _periods_at(self, storage: int, t: int, *, ends: bool) -> list[int]:
         """Return the periods of a storage that end at slice t, or those that it lies inside of."""
         periods, T = self._tensors.periods, self._tensors.num_slices
-        mine = self._periods_of.get(storage, [])
+        candidates = self._periods_of.get(storage, [])
         if ends:
-            return [p for p in mine if periods.end[p] == t]
-        return [p for p in mine if any(periods.start[p] < u < periods.end[p] for u in (t, t + T))]
+            return [p for p in candidates if periods.end[p] == t]
+        # A period that began in the step before counts its slices on from there, hence t + T.
+        return [p for p in candidates if any(periods.start[p] < u < periods.end[p] for u in (t, t + T))]
 
     def _touched(self, producer: int, *, writes: bool) -> set[int]:
         """Return the storages that a producer makes, or reads."""
@@ -141,6 +144,7 @@ class _Contents:
         return bool(extents) and all(self._is_alive(e, t) for e in extents)
 
     def _is_alive(self, extent: int, t: int) -> bool:
+        """Whether the last use before slice t, or before the end of the step before, has another one at t or later."""
         uses, T = self._uses[extent], self._num_slices
         before = bisect_left(uses, (t, -1)) - 1
         at, following = uses[before]
@@ -151,57 +155,62 @@ class _Contents:
 
 
 def sum_over_producers(
-    of_slice: NDArray[np.float64], recomputes: list[TensorRecompute], timeline: Timeline
+    of_slice: NDArray[np.float64], recomputations: list[TensorRecomputation], timeline: Timeline
 ) -> NDArray[np.float64]:
-    """Return what each recompute takes of something that slices take, say seconds; shape (recomputes,)."""
+    """Return what each recomputation takes of something that slices take, say seconds; shape (recomputations,)."""
     producers = timeline.producers
     of_operator = np.bincount(timeline.slices.op, weights=of_slice)
-    ranges = [slice(producers.op_ptr[r.producer], producers.op_ptr[r.producer + 1]) for r in recomputes]
+    ranges = [slice(producers.op_ptr[r.producer], producers.op_ptr[r.producer + 1]) for r in recomputations]
     return np.array([of_operator[producers.op[ops]].sum() for ops in ranges], np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recomputed:
+class RecomputedStep:
     """The step with recomputations in it."""
 
     tensors: Tensors
     recomputations: Recomputations
     moved: NDArray[np.bool_]
-    """Its gaps that are spent on flash, shape (gaps,)."""
+    """Its access gaps that are spent on flash, shape (gaps,)."""
 
 
-def carry_out(tensors: Tensors, moved: NDArray[np.bool_], made: list[TensorRecompute]) -> Recomputed:
-    """Put recomputations into the step and find the gaps that are spent on flash again in it.
+def recompute_tensors(
+    tensors: Tensors, moved: NDArray[np.bool_], chosen: list[TensorRecomputation]
+) -> RecomputedStep:
+    """Put recomputations into the step, and find in it the access gaps that are spent on flash.
 
-    A gap in which a recomputation reads the tensor ends there.
+    An access gap in which a recomputation reads the tensor ends there.
 
     Args:
         tensors: The step without recomputations.
-        moved: Its gaps that are spent on flash, shape (gaps,).
-        made: In order of `TensorRecompute.before`.
+        moved: Its access gaps that are spent on flash, shape (gaps,).
+        chosen: In order of `TensorRecomputation.before`.
     """
     timeline, machine = tensors.timeline, tensors.machine
-    rows = timeline.producers.rows[[recompute.producer for recompute in made]]
+    producer = [recomputation.producer for recomputation in chosen]
+    rows = timeline.producers.rows[producer]
     recomputations = Recomputations(
-        producer=np.array([recompute.producer for recompute in made], np.int32),
-        before_slice=np.array([recompute.before for recompute in made], np.int32),
-        first_row=np.zeros(len(made), np.int64),
+        producer=np.array(producer, np.int32),
+        before_slice=np.array([recomputation.before for recomputation in chosen], np.int32),
+        first_row=np.zeros(len(chosen), np.int64),
         end_row=rows,
         rows=rows,
     )
-    longer = find_tensors(insert_recomputations(timeline, recomputations, machine=machine), machine=machine)
-    place = positions_of_slices(longer.timeline, of=timeline)
-    gaps, there = tensors.problem.gaps.of(moved), longer.problem.gaps
-    wanted = set(zip(gaps.extent.tolist(), place[gaps.start].tolist(), strict=True))
-    keys = zip(_parents(longer.timeline, timeline)[there.extent].tolist(), there.start.tolist(), strict=True)
-    return Recomputed(
-        tensors=longer, recomputations=recomputations, moved=np.array([key in wanted for key in keys], bool)
+    step = find_tensors(insert_recomputations(timeline, recomputations, machine=machine), machine=machine)
+    # Slices are renumbered and extents are cut, but where a gap begins its extent was used in both steps.
+    slices = positions_of_slices(step.timeline, of=timeline)
+    gaps, longer_gaps = tensors.problem.gaps.of(moved), step.problem.gaps
+    begun = set(zip(gaps.extent.tolist(), slices[gaps.start].tolist(), strict=True))
+    parents = _parents(step.timeline, timeline)[longer_gaps.extent]
+    keys = zip(parents.tolist(), longer_gaps.start.tolist(), strict=True)
+    return RecomputedStep(
+        tensors=step, recomputations=recomputations, moved=np.array([key in begun for key in keys], bool)
     )
 
 
-def _parents(longer: Timeline, timeline: Timeline) -> NDArray[np.int64]:
-    """Return the extent of `timeline` that each extent of `longer` is a piece of."""
-    old, new = timeline.extents, longer.extents
+def _parents(longer_step: Timeline, timeline: Timeline) -> NDArray[np.int64]:
+    """Return the extent of `timeline` that each extent of `longer_step` is a part of."""
+    old, new = timeline.extents, longer_step.extents
     stride = int((old.first_page + old.pages).max(initial=0)) + 1
     axis = old.storage.astype(np.int64) * stride + old.first_page
     return np.searchsorted(axis, new.storage.astype(np.int64) * stride + new.first_page, side="right") - 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.policies.policy import FastMemory, Prefetcher
-from tmtrain.policies.shared.belady_pager import BeladyPager
+from tmtrain.policies.shared.eviction import BeladyPager
 
 MOST_PASSED_OVER = 16
 """So many fetches for which there is no room are passed over for others, before all wait."""

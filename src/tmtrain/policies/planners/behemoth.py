@@ -5,8 +5,8 @@ whose tensors all live in flash; a layer's inputs are streamed in, its outputs o
 is kept beyond. So: what a layer needs is fetched while the layer before runs, and leaves (written if it has changed) after
 its last use in the layer. Its flash (SLC mode, relaxed retention, streaming translation) is the machine's affair here.
 
-Inputs: the order of layers (`tmtrain.policies.shared.layers`). Granularity: extents. In its favour: what dies within a layer is
-never written, what the next layer needs too stays, and where room is short the furthest next use goes.
+Inputs: the order of layers (`tmtrain.policies.shared.layers`). Granularity: extents. In its favour: what dies within a
+layer is never written, what the next layer needs too stays, and where room is short the furthest next use goes.
 """
 
 import numpy as np
@@ -14,9 +14,8 @@ import numpy as np
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.intervals import interval_schedule
-from tmtrain.policies.shared.layers import layer_of_slice
-from tmtrain.policies.shared.scheduled import ScheduledPager
+from tmtrain.policies.shared.layers import interval_schedule, layer_of_slice
+from tmtrain.policies.shared.schedules import ScheduledPager
 
 
 class Behemoth(Policy):
