@@ -44,7 +44,7 @@ def test_plans_that_keep_and_move(make: Callable[[int], Timeline]) -> None:
         timeline, machine = make(seed), narrow_machine(seed)
         objective = random.Random(seed).choice(OBJECTIVES)
         made, walked, found = plan(timeline, machine=machine, objective=objective), walk(timeline), Findings()
-        moved = follow_transfers(timeline, walked, made.transfers, findings=findings)
+        moved = follow_transfers(timeline, walked, made.transfers, findings=found)
         assert not found.violations, seed
         assert moved.pages_in * timeline.page_bytes == made.prediction.bytes_in
         assert moved.pages_out * timeline.page_bytes == made.prediction.bytes_out
