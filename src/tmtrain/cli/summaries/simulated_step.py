@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedStep:
-    """What the simulator says of a planned step on the measured drive."""
+    """What the simulator says of a route on the measured drive."""
 
     step_time_s: float
     bytes_in: int
     bytes_out: int
-    """With what is written of dead content, because the program still holds it."""
+    """With what dead content writes that the program still holds."""
 
 
 def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
@@ -28,8 +28,8 @@ def simulated_step(planned_step: "PlannedStep") -> SimulatedStep:
     decision = follow(planned_step.plan, planned_step.timeline, machine=planned_step.machine)
     result = simulate(decision, machine=planned_step.machine, policy="tmtrain")
     taken = result.series.resident_bytes.sum(axis=1) + result.series.in_flight_bytes
-    positions = places_of_slices(decision.timeline, of=planned_step.timeline)
-    held = held_bytes_out(planned_step, taken_bytes=taken[positions])
+    place = places_of_slices(decision.timeline, of=planned_step.timeline)
+    held = held_bytes_out(planned_step, taken_bytes=taken[place])
     return SimulatedStep(
         step_time_s=result.step_time_s, bytes_in=result.bytes_in, bytes_out=result.bytes_out + held
     )

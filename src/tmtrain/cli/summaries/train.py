@@ -1,4 +1,4 @@
-"""What ``tmtrain train`` does and says: what is foreseen, and what was measured beside what was predicted."""
+"""What ``tmtrain train`` does and tells: what is foreseen, and what was measured beside what was predicted."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -152,15 +152,9 @@ def run_summary(
 
     job = find_function(target).make_job(samples=1)
     with train(
-        job.model,
-        job.optimizer,
-        job.step,
-        budget_bytes=budget_bytes,
-        flash=flash,
-        machine=machine,
-        restores=False,
+        job.model, job.optimizer, job.step, budget_bytes=budget_bytes, flash=flash, machine=machine, restores=False,
         objective=objective,
-    ) as training:
+    ) as training:  # fmt: skip
         if checkpoint is not None and checkpoint.exists():
             tell(f"{target}: go on from {checkpoint}")
             training.load(checkpoint)
@@ -174,14 +168,10 @@ def run_summary(
         measured, planned_step = training.result, training.planned_step
     if planned_step is None or not measured.steady:
         return RunSummary(
-            foreseen=foreseen,
-            measured=measured,
-            simulated_step_time_s=None,
-            simulated_bytes_in=None,
-            simulated_bytes_out=None,
-            written_bytes_per_day=None,
-            drive_life_s=None,
-        )
+            foreseen=foreseen, measured=measured,
+            simulated_step_time_s=None, simulated_bytes_in=None, simulated_bytes_out=None,
+            written_bytes_per_day=None, drive_life_s=None,
+        )  # fmt: skip
     simulated, per_day = simulated_step(planned_step), measured.written_bytes_per_day
     return RunSummary(
         foreseen=foreseen,
