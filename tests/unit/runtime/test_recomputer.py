@@ -103,6 +103,22 @@ def test_a_source_outlives_its_name(residency: ResidencyMode) -> None:
         assert len(_tier(residency)) == managed_storages - 1  # the product is gone now
 
 
+def test_a_nameless_source_may_be_discarded_too_and_then_dies(residency: ResidencyMode) -> None:
+    start = torch.randn(SIDE, SIDE)
+    with residency:
+        near = start.sin()
+        far = near.exp()
+        expected = far.clone()
+        assert _discard(residency, far)
+        key = storage_key(near.untyped_storage())
+        del near
+        assert key in _tier(residency)  # kept for its heir
+        assert residency.recomputer.discard(key)
+        assert key not in _tier(residency)
+        assert not residency.recomputer.is_discarded(key)
+        assert torch.equal(far, expected)
+
+
 def test_of_a_chain_all_may_be_discarded_in_any_order(residency: ResidencyMode) -> None:
     start = torch.randn(SIDE, SIDE)
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)):

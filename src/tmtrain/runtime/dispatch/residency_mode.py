@@ -26,7 +26,7 @@ from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
 from tmtrain.runtime.dispatch.recomputer import Recomputer
-from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, scope
+from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
 from tmtrain.runtime.tier.tier import NOWHERE, Tier
 
@@ -107,16 +107,6 @@ class ResidencyMode(TorchDispatchMode):
             return func(*args, **kwargs)  # touches no byte
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
-        return self._run(func, signature, facts, args, kwargs)
-
-    def _run(
-        self,
-        func: OpOverload,
-        signature: Signature,
-        facts: "_Facts",
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
         op = self.operators - self._step_began
         into = list(written_arguments(signature, args, kwargs))
         written = storages_in(into)
@@ -180,11 +170,12 @@ class ResidencyMode(TorchDispatchMode):
             # The plan's recomputations share producer calls; what it has not asked for comes one operator at a time.
             self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
             self.recomputer.before(keys, writes=written)
-        with scope(BRING_IN):
-            self._tier.begin(self.operators, keys, ranges=ranges, what=signature.name)
+        bring_in, make_room = self._tier.begin, self._tier.reserve
+        if is_profiled():  # asked once for both: this runs for every operator
+            bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
+        bring_in(self.operators, keys, ranges=ranges, what=signature.name)
         self._adopt_all(new)
-        with scope(MAKE_ROOM):
-            self._tier.reserve(makes)
+        make_room(makes)
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)

@@ -136,9 +136,10 @@ class PlanExecutor(StepObserver):
             for name in self.planned_step.schedule.discards.get(op, ()):
                 if name in self._key_of:
                     key = self._key_of[name]
-                    # It may refuse: then the content stays, and moves like any other.
+                    # It may refuse: then the content stays, and moves like any other. Or nobody but the recomputer
+                    # kept the storage, for an heir that has other sources now: then it has died of it.
                     was_discarded = self._recomputer.discard(key)
-                    assert not was_discarded or self._recomputer.is_discarded(key)
+                    assert not was_discarded or self._recomputer.is_discarded(key) or key not in self._tier
         self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
 
     def died(self, key: int) -> None:
