@@ -50,9 +50,13 @@ def _priced(timeline: Timeline, machine: Machine, objective: str, *, recompute: 
     model = build_model(problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates)
     solution = model.programme.solve()
     prices = Alternatives(
-        problem, timeline=timeline, machine=machine, objective=goal, candidates=candidates,
+        problem,
+        timeline=timeline,
+        machine=machine,
+        objective=goal,
+        candidates=candidates,
         bound=bound_of(model, solution.y),
-    )  # fmt: skip
+    )
     x, columns = solution.x, model.programme.columns
     for gap, moved in zip(model.gaps.tolist(), x[columns["moved"]].tolist(), strict=True):
         share = moved * model.page_unit / int(problem.gaps.pages[gap])
@@ -102,22 +106,23 @@ def test_the_same_without_recomputation(objective: str, seed: int) -> None:
 def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
     """What is moved or recomputed is away somewhere in its gap; all of it together is more than any slice lacks."""
     timeline, machine = _step(seed)
-    made, problem = plan(timeline, machine=machine), build_problem(timeline)
-    fates = find_fates(made, timeline, problem, machine=machine)
+    result, problem = plan(timeline, machine=machine), build_problem(timeline)
+    fates = find_fates(result, timeline, problem, machine=machine)
     assert (fates.kept >= 0).all()
     assert (fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all()
     assert (problem.absent_pages(fates.moved + fates.recomputed) >= problem.over_pages).all()
     assert (
-        bool(fates.recomputed.any()) == bool(len(made.recomputations)) or not made.recomputations.rows.any()
+        bool(fates.recomputed.any()) == bool(len(result.recomputations))
+        or not result.recomputations.rows.any()
     )
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) -> None:
     timeline, machine = _step(seed)
-    made = plan(timeline, machine=machine)
-    longer = insert_recomputations(timeline, made.recomputations, machine=machine)
-    places = positions_of_slices(longer, of=timeline)
-    assert len(places) == len(timeline.slices)
-    assert np.array_equal(longer.slices.op[places], timeline.slices.op)
-    assert np.array_equal(longer.slices.phase[places], timeline.slices.phase)
+    result = plan(timeline, machine=machine)
+    longer_step = insert_recomputations(timeline, result.recomputations, machine=machine)
+    positions = positions_of_slices(longer_step, of=timeline)
+    assert len(positions) == len(timeline.slices)
+    assert np.array_equal(longer_step.slices.op[positions], timeline.slices.op)
+    assert np.array_equal(longer_step.slices.phase[positions], timeline.slices.phase)

@@ -26,7 +26,7 @@ def test_a_page_that_waits_for_a_whole_round_is_counted(monkeypatch: pytest.Monk
     monkeypatch.setitem(bins, "bin_edges", lambda step, over: np.arange(0, len(step.slices) + 1, 6))
     decision = make_policy("tmtrain-move", objective="time").decide(timeline, machine=machine)
     achieved = simulate(decision, machine=machine, policy="tmtrain-move").step_time_s
-    made = plan(timeline, machine=machine, objective="time", recompute=False)
-    assert made.certificate is not None
-    assert int(made.certificate.bound.edges[1]) == 6
-    assert proved_bound(timeline, walk(timeline), made.certificate, machine=machine) <= achieved
+    result = plan(timeline, machine=machine, objective="time", recompute=False)
+    assert result.certificate is not None
+    assert int(result.certificate.bound.edges[1]) == 6
+    assert proved_bound(timeline, walk(timeline), result.certificate, machine=machine) <= achieved
