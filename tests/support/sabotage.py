@@ -78,12 +78,19 @@ def dirty_transfer(plan: Plan, timeline: Timeline, machine: Machine) -> int:
 
 def leaving_after_a_recomputation(plan: Plan, timeline: Timeline, machine: Machine) -> Plan:
     """Return the plan in which a page recomputed leaves once more before it is used."""
-    longer = insert_recomputations(timeline, plan.recomputations, machine=machine)
-    recomputations = set(range(len(longer.slices))) - set(positions_of_slices(longer, of=timeline).tolist())
-    for extent, accesses in enumerate(walk(longer).accesses):
-        for made, used in pairwise(accesses):
-            if made.slice in recomputations and made.writes and used.needs and used.slice > made.slice + 1:
-                times = dict.fromkeys(("write_slice", "written_slice", "leave_slice"), made.slice + 1)
+    longer_step = insert_recomputations(timeline, plan.recomputations, machine=machine)
+    recomputations = set(range(len(longer_step.slices))) - set(
+        positions_of_slices(longer_step, of=timeline).tolist()
+    )
+    for extent, accesses in enumerate(walk(longer_step).accesses):
+        for written, used in pairwise(accesses):
+            if (
+                written.slice in recomputations
+                and written.writes
+                and used.needs
+                and used.slice > written.slice + 1
+            ):
+                times = dict.fromkeys(("write_slice", "written_slice", "leave_slice"), written.slice + 1)
                 more = {"extent": extent, "first_page": 0, "pages": 1} | times
                 more |= dict.fromkeys(("fetch_slice", "return_slice"), used.slice)
                 moves = plan.transfers
@@ -96,13 +103,13 @@ def leaving_after_a_recomputation(plan: Plan, timeline: Timeline, machine: Machi
 
 
 def chained_recomputations(plan: Plan, timeline: Timeline) -> tuple[int, int]:
-    """Return two recomputations of one moment and the same rows, of which the second reads what the first makes."""
+    """Return two recomputations at one recompute point, of the same rows; the second reads what the first makes."""
     producers, recomputations = timeline.producers, plan.recomputations
     for second in range(1, len(recomputations)):
         for first in range(second):
-            made = _touched(timeline, int(recomputations.producer[first]), producers.touch_writes)
+            written = _touched(timeline, int(recomputations.producer[first]), producers.touch_writes)
             read = _touched(timeline, int(recomputations.producer[second]), producers.touch_reads)
-            if made & read and _same(recomputations, first, second):
+            if written & read and _same(recomputations, first, second):
                 return first, second
     raise AssertionError("no chain of recomputations in this plan")
 

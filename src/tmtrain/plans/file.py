@@ -167,9 +167,8 @@ def check_plan_fits(plan: Plan, timeline: Timeline) -> None:
             f"the plan was made for a step of {len(proof.bound.capacity_price)} slices, this one is cut into "
             f"{len(timeline.slices)}: plan it anew, or lower it with the same slice share"
         )
-    strange = (recomputations.producer >= len(timeline.producers)) | (
-        recomputations.before_slice >= len(timeline.slices)
-    )
+    strange = recomputations.producer >= len(timeline.producers)
+    strange |= recomputations.before_slice >= len(timeline.slices)
     if strange.any():
         row = int(np.flatnonzero(strange)[0])
         runs = f"producer {recomputations.producer[row]} before slice {recomputations.before_slice[row]}"

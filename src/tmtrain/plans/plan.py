@@ -12,8 +12,8 @@ from tmtrain.lowering.recomputation import Recomputations
 class Transfers:
     """One row per absence of a piece of an extent, between one access and the next.
 
-    Pages ``first_page .. first_page + pages - 1`` leave. What leaves an extent in one access gap is its front, so the pieces
-    of a gap follow one another from page 0 on, and the last one comes back first.
+    Pages ``first_page .. first_page + pages - 1`` leave. What leaves an extent in one access gap is its front, so the
+    pieces of a gap follow one another from page 0 on, and the last one comes back first.
 
     If flash has no valid copy, they are written: from before slice `write_slice` on, at best before slice `written_slice`.
     They may leave before slice `leave_slice`, and go as soon as they are written. They are fetched from before slice

@@ -30,11 +30,11 @@ def test_plans_with_recomputations(objective: str) -> None:
     for seed in seeds(30):
         step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
         timeline = lowered(step, machine=machine, spare_pages=seed % 4)
-        made = plan(timeline, machine=machine, objective=objective)
-        report = check_plan(trace_of(step), made, machine=machine, slice_share=1.0)
+        result = plan(timeline, machine=machine, objective=objective)
+        report = check_plan(trace_of(step), result, machine=machine, slice_share=1.0)
         assert report.ok, (seed, report.violations)
         assert report.bound == pytest.approx(report.stored_bound, rel=1e-9, abs=1e-9)
-        recomputed += len(made.recomputations) > 0
+        recomputed += len(result.recomputations) > 0
     assert recomputed > (len(seeds(30)) // 6 if objective != "time" else 0)
 
 
@@ -43,15 +43,19 @@ def test_plans_that_keep_and_move(make: Callable[[int], Timeline]) -> None:
     for seed in seeds(20):
         timeline, machine = make(seed), narrow_machine(seed)
         objective = random.Random(seed).choice(OBJECTIVES)
-        made, walked, found = plan(timeline, machine=machine, objective=objective), walk(timeline), Findings()
-        moved = follow_transfers(timeline, walked, made.transfers, findings=found)
-        assert not found.violations, seed
-        assert moved.pages_in * timeline.page_bytes == made.prediction.bytes_in
-        assert moved.pages_out * timeline.page_bytes == made.prediction.bytes_out
+        result, walked, findings = (
+            plan(timeline, machine=machine, objective=objective),
+            walk(timeline),
+            Findings(),
+        )
+        moved = follow_transfers(timeline, walked, result.transfers, findings=findings)
+        assert not findings.violations, seed
+        assert moved.pages_in * timeline.page_bytes == result.prediction.bytes_in
+        assert moved.pages_out * timeline.page_bytes == result.prediction.bytes_out
         assert moved.peak_pages <= timeline.fast_pages
-        assert made.certificate is not None
-        bound = proved_bound(timeline, walked, made.certificate, machine=machine)
-        assert bound == pytest.approx(made.certificate.bound.value, rel=1e-9, abs=1e-9)
+        assert result.certificate is not None
+        bound = proved_bound(timeline, walked, result.certificate, machine=machine)
+        assert bound == pytest.approx(result.certificate.bound.value, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("recompute", [True, False])
@@ -59,8 +63,8 @@ def test_plans_that_keep_and_move(make: Callable[[int], Timeline]) -> None:
 def test_plans_of_captured_steps(name: str, recompute: bool) -> None:
     trace, machine = tiny_trace(name), load_machine("znvme-g10")
     fast = parse_fast("50%").of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
-    made = plan(lower(trace, machine=machine, fast_bytes=fast), machine=machine, recompute=recompute)
-    report = check_plan(trace, made, machine=machine)
+    result = plan(lower(trace, machine=machine, fast_bytes=fast), machine=machine, recompute=recompute)
+    report = check_plan(trace, result, machine=machine)
     assert report.ok, report.violations
     assert report.bound == pytest.approx(report.stored_bound, rel=1e-9)
 
@@ -71,6 +75,6 @@ def test_a_whole_recompute_of_a_batch_norm_reads_its_statistics(share: str) -> N
     trace, machine = tiny_trace("resnet"), load_machine("v4-slc")
     fast = parse_fast(share).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast)
-    made = plan(timeline, machine=machine, objective="bytes")
-    assert len(made.recomputations)
-    assert not check_plan(trace, made, machine=machine).violations
+    result = plan(timeline, machine=machine, objective="bytes")
+    assert len(result.recomputations)
+    assert not check_plan(trace, result, machine=machine).violations

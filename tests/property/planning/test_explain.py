@@ -107,21 +107,22 @@ def test_the_same_without_recomputation(objective: str, seed: int) -> None:
 def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
     """What is moved or recomputed is away somewhere in its gap; all of it together is more than any slice lacks."""
     timeline, machine = _step(seed)
-    ours, problem = plan(timeline, machine=machine), build_problem(timeline)
-    fates = find_fates(ours, timeline, problem, machine=machine)
+    result, problem = plan(timeline, machine=machine), build_problem(timeline)
+    fates = find_fates(result, timeline, problem, machine=machine)
     assert (fates.kept >= 0).all()
     assert (fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all()
     assert (problem.absent_pages(fates.moved + fates.recomputed) >= problem.over_pages).all()
     assert (
-        bool(fates.recomputed.any()) == bool(len(ours.recomputations)) or not ours.recomputations.rows.any()
+        bool(fates.recomputed.any()) == bool(len(result.recomputations))
+        or not result.recomputations.rows.any()
     )
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) -> None:
     timeline, machine = _step(seed)
-    ours = plan(timeline, machine=machine)
-    longer_step = insert_recomputations(timeline, ours.recomputations, machine=machine)
+    result = plan(timeline, machine=machine)
+    longer_step = insert_recomputations(timeline, result.recomputations, machine=machine)
     positions = positions_of_slices(longer_step, of=timeline)
     assert len(positions) == len(timeline.slices)
     assert np.array_equal(longer_step.slices.op[positions], timeline.slices.op)

@@ -36,13 +36,16 @@ B, C = 0, 1
 """Producers, by what they make; C in two operators. There is none for a, which backward works on."""
 
 
-def found(*recomputations: tuple[int, int, int, int, int]) -> list[str]:
+def broken_rules(*recomputations: tuple[int, int, int, int, int]) -> list[str]:
     """Check recomputations (producer, before slice, first row, end row, rows); return the rules they break."""
     columns = np.array(recomputations, np.int64).reshape(-1, 5).T
     table = Recomputations(
-        producer=columns[0].astype(np.int32), before_slice=columns[1].astype(np.int32),
-        first_row=columns[2], end_row=columns[3], rows=columns[4],
-    )  # fmt: skip
+        producer=columns[0].astype(np.int32),
+        before_slice=columns[1].astype(np.int32),
+        first_row=columns[2],
+        end_row=columns[3],
+        rows=columns[4],
+    )
     findings = Findings()
     sound = sound_recomputations(TIMELINE, table, findings=findings)
     book = read_producers(TRACE, TIMELINE)
@@ -72,20 +75,25 @@ def test_the_producers_are_these() -> None:
 def test_recomputations_that_find_what_they_need(
     recomputations: list[tuple[int, int, int, int, int]],
 ) -> None:
-    assert found(*recomputations) == []
+    assert broken_rules(*recomputations) == []
 
 
 def test_what_was_overwritten_meanwhile_is_no_input() -> None:
-    assert found((B, 7, 0, 4, 4)) == ["recomputation-input"]
+    assert broken_rules((B, 7, 0, 4, 4)) == ["recomputation-input"]
 
 
-def test_nothing_is_made_again_before_it_was_made() -> None:
-    assert set(found((B, 0, 0, 4, 4))) == {"recomputation-input"}
-    assert set(found((C, 3, 0, 4, 4))) == {"recomputation-input"}
+def test_nothing_is_recomputed_before_its_first_run() -> None:
+    assert set(broken_rules((B, 0, 0, 4, 4))) == {"recomputation-input"}
+    assert set(broken_rules((C, 3, 0, 4, 4))) == {"recomputation-input"}
 
 
 def test_rows_that_do_not_fit_the_producer_are_none() -> None:
-    assert found((B, 5, 0, 2, 3)) == found((B, 5, 2, 2, 4)) == found((7, 5, 0, 4, 4)) == ["recomputation"]
+    assert (
+        broken_rules((B, 5, 0, 2, 3))
+        == broken_rules((B, 5, 2, 2, 4))
+        == broken_rules((7, 5, 0, 4, 4))
+        == ["recomputation"]
+    )
 
 
 def test_row_versions_split_and_join() -> None:

@@ -27,12 +27,12 @@ ALL_TIMES = dict.fromkeys(
 )
 
 
-def checked(made: Plan) -> CheckReport:
-    return check_plan(TRACE, made, machine=MACHINE, slice_share=1.0)
+def checked(sabotaged: Plan) -> CheckReport:
+    return check_plan(TRACE, sabotaged, machine=MACHINE, slice_share=1.0)
 
 
-def rules(made: Plan) -> set[Rule]:
-    return {violation.rule for violation in checked(made).violations}
+def rules(sabotaged: Plan) -> set[Rule]:
+    return {violation.rule for violation in checked(sabotaged).violations}
 
 
 def test_the_plan_as_it_was_passes() -> None:
@@ -63,9 +63,11 @@ def _transfers() -> Iterator[tuple[str, Rule, Plan]]:
         do.change(GOOD, "transfers", DIRTY, fetch_slice=-STEP_SLICES),
     )
     yield "written before it is final", "stale-write", _written_a_step_before()
-    yield "away for more than a step", "cycle", do.change(
-        GOOD, "transfers", DIRTY, return_slice=STEP_SLICES, fetch_slice=STEP_SLICES
-    )  # fmt: skip
+    yield (
+        "away for more than a step",
+        "cycle",
+        do.change(GOOD, "transfers", DIRTY, return_slice=STEP_SLICES, fetch_slice=STEP_SLICES),
+    )
     yield "one page too many", "capacity", _one_page_too_many()
     yield (
         "away again after its recomputation",
@@ -84,9 +86,9 @@ def _one_page_too_many() -> Plan:
     """Fetch a piece of one page a slice earlier, when the fast tier is full."""
     moves = GOOD.transfers
     for row in np.flatnonzero((moves.fetch_slice > moves.leave_slice) & (moves.pages == 1)).tolist():
-        made = do.change(GOOD, "transfers", row, fetch_slice=-1)
-        if [(v.rule, v.amount) for v in checked(made).violations] == [("capacity", 1.0)]:
-            return made
+        sabotaged = do.change(GOOD, "transfers", row, fetch_slice=-1)
+        if [(v.rule, v.amount) for v in checked(sabotaged).violations] == [("capacity", 1.0)]:
+            return sabotaged
     raise AssertionError("the fast tier is never full")
 
 
@@ -100,9 +102,11 @@ def _the_back_leaves() -> Plan:
 
 def _recomputations() -> Iterator[tuple[str, Rule, Plan]]:
     yield "one removed", "capacity", do.without(GOOD, "recomputations", FIRST)
-    yield "moved before its input is there", "recomputation-input", do.change(
-        GOOD, "recomputations", 0, before_slice=-int(GOOD.recomputations.before_slice[0])
-    )  # fmt: skip
+    yield (
+        "moved before its input is there",
+        "recomputation-input",
+        do.change(GOOD, "recomputations", 0, before_slice=-int(GOOD.recomputations.before_slice[0])),
+    )
     yield "one row less", "prediction", do.change(GOOD, "recomputations", FIRST, end_row=-1)
     yield "the order of two swapped", "capacity", do.swapped(GOOD, "recomputations", FIRST, SECOND)
     yield "rows that are not there", "recomputation", do.change(GOOD, "recomputations", FIRST, end_row=1)
@@ -138,9 +142,11 @@ def _claims() -> Iterator[tuple[str, Rule, Plan]]:
     yield "no multipliers", "bound", do.bounded(GOOD, multipliers={})
     yield "a multiplier that is no number", "multipliers", do.bounded(GOOD, multipliers=nan)
     yield "multipliers of fewer rows", "multipliers", do.bounded(GOOD, multipliers=unpaired)
-    yield "a family of tomorrow", "multipliers", do.bounded(
-        GOOD, multipliers=bound.multipliers | {"hope": np.ones(1)}
-    )  # fmt: skip
+    yield (
+        "a family of tomorrow",
+        "multipliers",
+        do.bounded(GOOD, multipliers=bound.multipliers | {"hope": np.ones(1)}),
+    )
     yield "bins that are none", "multipliers", do.bounded(GOOD, edges=bound.edges[::-1])
     yield "other slices", "fit", do.bounded(GOOD, capacity_price=bound.capacity_price[1:])
     yield "value lowered", "value", do.certified(GOOD, value=proof.value * (1 - 1e-6))
@@ -156,9 +162,11 @@ def _claims() -> Iterator[tuple[str, Rule, Plan]]:
 CASES = [*_transfers(), *_recomputations(), *_claims()]
 
 
-@pytest.mark.parametrize(("rule", "made"), [pytest.param(rule, made, id=name) for name, rule, made in CASES])
-def test_a_sabotaged_plan_is_rejected_by_the_right_rule(rule: Rule, made: Plan) -> None:
-    assert rule in rules(made)
+@pytest.mark.parametrize(
+    ("rule", "sabotaged"), [pytest.param(rule, sabotaged, id=name) for name, rule, sabotaged in CASES]
+)
+def test_a_sabotaged_plan_is_rejected_by_the_right_rule(rule: Rule, sabotaged: Plan) -> None:
+    assert rule in rules(sabotaged)
 
 
 def test_weaker_claims_are_no_lies() -> None:

@@ -23,16 +23,19 @@ STEP = RowStep(
 TIMELINE = lowered(STEP, machine=row_machine(), spare_pages=8)
 
 
-def found(pieces: list[tuple[int, int, int]]) -> list[str]:
+def broken_rules(pieces: list[tuple[int, int, int]]) -> list[str]:
     """Check recomputations (producer, first row, end row) of 8 rows before backward, where a page holds two rows."""
     table = np.array(pieces, np.int64).reshape(-1, 3).T
     producers = replace(TIMELINE.producers, rows=TIMELINE.producers.rows * 2)
     timeline, findings = replace(TIMELINE, producers=producers), Findings()
     count = len(pieces)
     recomputations = Recomputations(
-        producer=table[0].astype(np.int32), before_slice=np.full(count, 2, np.int32),
-        first_row=table[1], end_row=table[2], rows=np.full(count, 8),
-    )  # fmt: skip
+        producer=table[0].astype(np.int32),
+        before_slice=np.full(count, 2, np.int32),
+        first_row=table[1],
+        end_row=table[2],
+        rows=np.full(count, 8),
+    )
     trace = trace_of(STEP)
     sound = sound_recomputations(timeline, recomputations, findings=findings)
     check_content(trace, timeline, walk(timeline), read_producers(trace, timeline), sound, findings=findings)
@@ -40,10 +43,10 @@ def found(pieces: list[tuple[int, int, int]]) -> list[str]:
 
 
 def test_what_was_made_may_be_read() -> None:
-    assert found([(0, 0, 4), (1, 0, 4)]) == []
-    assert found([(0, 0, 4), (0, 4, 8), (1, 0, 8)]) == []
+    assert broken_rules([(0, 0, 4), (1, 0, 4)]) == []
+    assert broken_rules([(0, 0, 4), (0, 4, 8), (1, 0, 8)]) == []
 
 
 def test_the_other_rows_are_lost() -> None:
     """As when a mask is made in pieces, and read whole between the first piece and the rest."""
-    assert found([(0, 0, 4), (1, 0, 8), (0, 4, 8)]) == ["recomputation-input"]
+    assert broken_rules([(0, 0, 4), (1, 0, 8), (0, 4, 8)]) == ["recomputation-input"]

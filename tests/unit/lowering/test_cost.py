@@ -122,9 +122,12 @@ def test_an_update_in_place_crosses_fast_memory_twice_and_a_broadcast_once() -> 
 
 @examples(40)
 @given(
-    m=st.sampled_from([64, 100, 256, 1000]), n=st.sampled_from([64, 256]), k=st.sampled_from([64, 256, 1000]),
-    batch=st.sampled_from([1, 8]), share=st.sampled_from([1.0, 0.5, 0.1, 0.02]),
-)  # fmt: skip
+    m=st.sampled_from([64, 100, 256, 1000]),
+    n=st.sampled_from([64, 256]),
+    k=st.sampled_from([64, 256, 1000]),
+    batch=st.sampled_from([1, 8]),
+    share=st.sampled_from([1.0, 0.5, 0.1, 0.02]),
+)
 def test_cutting_never_makes_a_product_cheaper(m: int, n: int, k: int, batch: int, share: float) -> None:
     """Its slices do the same FLOPs and bytes, and together take at least the time of the whole and of the roofline."""
     trace = product(m, n, k, batch=batch)
@@ -172,8 +175,10 @@ def test_no_slice_beats_the_roofline(name: str) -> None:
 
 @examples(60)
 @given(
-    small=st.tuples(*[st.integers(1, 600)] * 3), more=st.tuples(*[st.integers(0, 600)] * 3), batch=st.integers(2, 9)
-)  # fmt: skip
+    small=st.tuples(*[st.integers(1, 600)] * 3),
+    more=st.tuples(*[st.integers(0, 600)] * 3),
+    batch=st.integers(2, 9),
+)
 def test_a_larger_product_never_costs_less(
     small: tuple[int, int, int], more: tuple[int, int, int], batch: int
 ) -> None:

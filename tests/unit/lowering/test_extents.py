@@ -178,8 +178,8 @@ def test_overwriting_a_part_of_a_page_needs_the_page(
     timeline = lower(trace, machine=load_machine("v4-slc"), fast_bytes=64 * PAGE)
     rows = timeline.extents.storage[timeline.accesses.extent] == 1
     pages = timeline.extents.pages[timeline.accesses.extent[rows]]
-    found = np.repeat(timeline.accesses.needs_content[rows], pages)
-    assert found.tolist() == needs
+    flags = np.repeat(timeline.accesses.needs_content[rows], pages)
+    assert flags.tolist() == needs
 
 
 def test_a_strided_result_keeps_what_lies_between() -> None:

@@ -28,7 +28,7 @@ def saved(trace: Trace) -> list[int]:
 
 
 def with_reader(trace: Trace, *, op: int, storage: str) -> Trace:
-    """Let operator `op` read a storage in place of its first argument."""
+    """Let operator `op` read a storage instead of its first argument."""
     operands = trace.operands
     at = trace.storages.name.index(storage)
     row = int(np.flatnonzero((operands.op == op) & operands.reads)[0])
@@ -101,6 +101,6 @@ def test_what_is_saved_is_taken_off_the_bytes_of_the_operators(name: str) -> Non
 def test_a_plan_with_recomputations_of_fused_operators_passes_the_checker(name: str, objective: str) -> None:
     trace, machine = tiny_trace(name), fusing()
     timeline = lower(trace, machine=machine, fast_bytes=int(0.4 * trace.footprint_bytes))
-    made = plan(timeline, machine=machine, objective=objective)
-    assert len(made.recomputations) > 0
-    assert check_plan(trace, made, machine=machine).ok
+    result = plan(timeline, machine=machine, objective=objective)
+    assert len(result.recomputations) > 0
+    assert check_plan(trace, result, machine=machine).ok

@@ -40,9 +40,13 @@ def product_trace(
 
 @examples(120)
 @given(
-    m=sides, n=sides, k=sides, transposed=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    limit=st.integers(1, 40), bias=st.booleans(),
-)  # fmt: skip
+    m=sides,
+    n=sides,
+    k=sides,
+    transposed=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    limit=st.integers(1, 40),
+    bias=st.booleans(),
+)
 def test_the_slices_of_a_matrix_product_compute_it(
     m: int, n: int, k: int, transposed: tuple[bool, bool, bool], limit: int, bias: bool
 ) -> None:
@@ -147,8 +151,10 @@ def test_the_slices_of_an_embedding_compute_it(
     """As many positions as rows of the table included: which is which is told by the schema, not by the shape."""
     entries = positions if square else entries
     tensors = [
-        Tensor(shape=(entries, 8)), Tensor(shape=(positions,)), Tensor(shape=(positions, 8), result=True),
-    ]  # fmt: skip
+        Tensor(shape=(entries, 8)),
+        Tensor(shape=(positions,)),
+        Tensor(shape=(positions, 8), result=True),
+    ]
     trace = one_operator("embedding", tensors, itemsize=ITEM)
     index = np.random.default_rng(seed).integers(0, entries, positions)
     table = np.random.default_rng(seed).integers(-9, 10, (entries, 8))
@@ -171,8 +177,10 @@ def test_the_slices_of_an_embedding_backward_accumulate(
     positions: int, entries: int, limit: int, seed: int
 ) -> None:
     tensors = [
-        Tensor(shape=(positions, 8)), Tensor(shape=(positions,)), Tensor(shape=(entries, 8), result=True),
-    ]  # fmt: skip
+        Tensor(shape=(positions, 8)),
+        Tensor(shape=(positions,)),
+        Tensor(shape=(entries, 8), result=True),
+    ]
     trace = one_operator("embedding_dense_backward", tensors, itemsize=ITEM)
     index = np.random.default_rng(seed).integers(0, entries, positions)
     gradient = np.random.default_rng(seed).integers(-9, 10, (positions, 8))
@@ -243,9 +251,11 @@ def test_the_slices_of_a_pointwise_operator_compute_it(
     other = tuple(1 if flat else size for flat, size in zip(broadcast, shape, strict=True))
     stride = (1, other[0], other[0] * other[1]) if permuted else None
     tensors = [
-        Tensor(shape=shape), Tensor(shape=other, stride=stride), Tensor(shape=(shape[2],)),
+        Tensor(shape=shape),
+        Tensor(shape=other, stride=stride),
+        Tensor(shape=(shape[2],)),
         Tensor(shape=shape, result=True),
-    ]  # fmt: skip
+    ]
     trace = one_operator("add", tensors, pointwise=True, itemsize=ITEM)
     memory = paged(trace, page_bytes=8 * ITEM)
     expected = memory.tensor(0) + memory.tensor(1) + memory.tensor(2)

@@ -55,21 +55,21 @@ def working(trace: Trace) -> list[int]:
 
 def operand_pages(trace: Trace, rows: range, page_bytes: int) -> Pages:
     o = trace.operands
-    found: Pages = set()
+    pages: Pages = set()
     for row in rows:
         if (o.reads[row] or o.writes[row]) and o.span_bytes[row]:
             first, last = o.offset_bytes[row], o.offset_bytes[row] + o.span_bytes[row] - 1
-            found |= {(int(o.storage[row]), p) for p in range(first // page_bytes, last // page_bytes + 1)}
-    return found
+            pages |= {(int(o.storage[row]), p) for p in range(first // page_bytes, last // page_bytes + 1)}
+    return pages
 
 
 def touched_pages(timeline: Timeline, slice_: int) -> Pages:
-    e, found = timeline.extents, set[tuple[int, int]]()
+    e, pages = timeline.extents, set[tuple[int, int]]()
     for row in range(timeline.accesses.ptr[slice_], timeline.accesses.ptr[slice_ + 1]):
         extent = timeline.accesses.extent[row]
         first = int(e.first_page[extent])
-        found |= {(int(e.storage[extent]), p) for p in range(first, first + int(e.pages[extent]))}
-    return found
+        pages |= {(int(e.storage[extent]), p) for p in range(first, first + int(e.pages[extent]))}
+    return pages
 
 
 @cases
@@ -124,8 +124,8 @@ def test_pieces_of_an_operand_tile_it(name: str, limit_pages: int) -> None:
             for touch in piece.touches:
                 runs.setdefault(touch.row, set()).add((touch.first_page, touch.end_page))
         assert share == pytest.approx(1.0)
-        for row, found in runs.items():
-            ordered = sorted(found)
+        for row, pages in runs.items():
+            ordered = sorted(pages)
             start, span = int(operands.offset_bytes[row]), int(operands.span_bytes[row])
             if span:
                 assert (ordered[0][0], ordered[-1][1]) == (start // 4096, -(-(start + span) // 4096))

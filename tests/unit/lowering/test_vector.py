@@ -22,8 +22,15 @@ def slow_machine() -> Machine:
 
 @pytest.mark.parametrize(
     ("name", "ops_per_s"),
-    [("add", 1e9), ("relu", 1e9), ("gelu", 0.25e9), ("exp_", 0.25e9), ("_softmax", 0.25e9), ("native_layer_norm", 0.5e9)],
-)  # fmt: skip
+    [
+        ("add", 1e9),
+        ("relu", 1e9),
+        ("gelu", 0.25e9),
+        ("exp_", 0.25e9),
+        ("_softmax", 0.25e9),
+        ("native_layer_norm", 0.5e9),
+    ],
+)
 def test_each_class_has_a_rate(name: str, ops_per_s: float) -> None:
     tensors = [Tensor(shape=(1024, 1024)), Tensor(shape=(1024, 1024), result=True)]
     slices = lower(one_operator(name, tensors), machine=slow_machine(), fast_bytes=1 << 30).slices

@@ -31,15 +31,15 @@ def test_a_write_budget_is_kept_and_its_bound_is_higher() -> None:
     free, fewest = (plan(timeline, machine=machine, objective=name) for name in ("energy", "writes"))
     budget = (free.prediction.bytes_out + fewest.prediction.bytes_out) / 2
     assert fewest.prediction.bytes_out < budget < free.prediction.bytes_out
-    made = plan(timeline, machine=machine, write_budget_bytes=budget)
-    assert made.prediction.bytes_out <= budget
-    assert made.certificate is not None
+    result = plan(timeline, machine=machine, write_budget_bytes=budget)
+    assert result.prediction.bytes_out <= budget
+    assert result.certificate is not None
     assert free.certificate is not None
-    assert made.certificate.write_budget_bytes == budget
+    assert result.certificate.write_budget_bytes == budget
     assert (
         free.certificate.bound.value
-        <= made.certificate.bound.value
-        <= made.certificate.value * (1 + ROUNDING)
+        <= result.certificate.bound.value
+        <= result.certificate.value * (1 + ROUNDING)
     )
 
 
@@ -48,9 +48,9 @@ def test_the_fewest_writes_that_were_found_are_a_budget_that_can_be_kept(seed: i
     """However rounding turns out: the plan of fewest writes is one of the class."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
     fewest = plan(timeline, machine=machine, objective="writes").prediction.bytes_out
-    made = plan(timeline, machine=machine, write_budget_bytes=fewest)
-    assert made.prediction.bytes_out <= fewest
-    assert made.objective == "energy"
+    result = plan(timeline, machine=machine, write_budget_bytes=fewest)
+    assert result.prediction.bytes_out <= fewest
+    assert result.objective == "energy"
 
 
 def test_a_write_budget_that_is_too_small_says_what_would_do() -> None:
@@ -100,15 +100,15 @@ def test_without_any_time_there_is_still_a_plan_and_its_gap_is_true(monkeypatch:
     timeline, machine = middle_timeline(1), narrow_machine(1)
     solved = plan(timeline, machine=machine)
     _Clock(monkeypatch, after=0)
-    made = plan(timeline, machine=machine, time_limit_s=1e-9)
-    assert made.certificate is not None
+    result = plan(timeline, machine=machine, time_limit_s=1e-9)
+    assert result.certificate is not None
     assert solved.certificate is not None
-    assert not made.certificate.recomputes
-    assert len(made.recomputations) == 0
-    assert made.certificate.bound.value <= solved.certificate.bound.value
-    assert made.certificate.value >= solved.certificate.value
-    assert made.certificate.value > made.certificate.bound.value
-    assert made.certificate.bound.value == pytest.approx(_of_computation(timeline, machine), rel=1e-9)
+    assert not result.certificate.recomputes
+    assert len(result.recomputations) == 0
+    assert result.certificate.bound.value <= solved.certificate.bound.value
+    assert result.certificate.value >= solved.certificate.value
+    assert result.certificate.value > result.certificate.bound.value
+    assert result.certificate.bound.value == pytest.approx(_of_computation(timeline, machine), rel=1e-9)
 
 
 def _of_computation(timeline: Timeline, machine: Machine) -> float:
@@ -120,11 +120,11 @@ def test_a_bound_that_was_solved_stays_when_the_time_is_over_later(monkeypatch: 
     timeline, machine = middle_timeline(1), narrow_machine(1)
     solved = plan(timeline, machine=machine)
     _Clock(monkeypatch, after=1)
-    made = plan(timeline, machine=machine, time_limit_s=1.0)
-    assert made.certificate is not None
+    result = plan(timeline, machine=machine, time_limit_s=1.0)
+    assert result.certificate is not None
     assert solved.certificate is not None
-    assert made.certificate.bound.value == solved.certificate.bound.value
-    assert made.certificate.value >= solved.certificate.value
+    assert result.certificate.bound.value == solved.certificate.bound.value
+    assert result.certificate.value >= solved.certificate.value
 
 
 def test_a_solver_that_really_has_no_time_says_so() -> None:
@@ -137,10 +137,12 @@ def test_a_solver_that_really_has_no_time_says_so() -> None:
 def _task() -> PlanningTask:
     timeline, machine = middle_timeline(0, extents=120), narrow_machine(0)
     return PlanningTask(
-        timeline=timeline, machine=machine, problem=build_problem(timeline),
+        timeline=timeline,
+        machine=machine,
+        problem=build_problem(timeline),
         objective=make_objective("energy", timeline=timeline, machine=machine),
         limits=Limits(time_limit_s=1e-6),
-    )  # fmt: skip
+    )
 
 
 def test_a_life_and_its_budget_are_each_others_inverse() -> None:
@@ -158,5 +160,5 @@ def test_a_drive_kept_by_a_budget_lasts_at_least_as_long() -> None:
         machine, write_bytes=free.prediction.bytes_out, step_time_s=timeline.compute_s
     )
     budget = write_budget_of_life(machine, life_s=life_s, step_time_s=timeline.compute_s)
-    made = plan(timeline, machine=machine, write_budget_bytes=budget).prediction
-    assert life_of_writes(machine, write_bytes=made.bytes_out, step_time_s=made.step_time_s) >= life_s
+    result = plan(timeline, machine=machine, write_budget_bytes=budget).prediction
+    assert life_of_writes(machine, write_bytes=result.bytes_out, step_time_s=result.step_time_s) >= life_s

@@ -75,10 +75,10 @@ def _watch(
 
     def steer(seen: Observation) -> Plan:
         step, expected = next(numbers), monitor._drift.timeline
-        made = monitor.next_plan(seen)
+        new_plan = monitor.next_plan(seen)
         if monitor._drift.timeline is not expected:
             drifts.append(step)
-        return made
+        return new_plan
 
     met = _conditions(timeline, machine, disturbances, seed)
     records = list(run_steps(met, timeline=timeline, plan=monitor.plan, steer=steer))
@@ -91,9 +91,9 @@ def _perfect_stall_s(
     """Mean stall over four steps of the plan that knows the regime of step `first`, in force from the beginning."""
     regime = regime_of(first, timeline=timeline, machine=machine, disturbances=disturbances)
     known = replace(timeline, slices=replace(timeline.slices, duration_s=regime.duration_s))
-    made = plan(known, machine=regime.machine, objective="time")
+    new_plan = plan(known, machine=regime.machine, objective="time")
     records = list(
-        run_steps(_conditions(timeline, machine, disturbances, seed), timeline=timeline, plan=made)
+        run_steps(_conditions(timeline, machine, disturbances, seed), timeline=timeline, plan=new_plan)
     )
     return float(np.mean([record.stall_s for record in records[first : first + 4]]))
 
@@ -116,9 +116,10 @@ def _large(seed: int) -> tuple[Timeline, Machine]:
     return middle_timeline(seed, extents=120), machine
 
 
-HIDDEN = step(
-    ["a:r", "", "t:new", "", "", ""], pages={"a": 1, "t": 1}, fast_pages=1, frees={2: "t"}
-), pages_per_second()  # fmt: skip
+HIDDEN = (
+    step(["a:r", "", "t:new", "", "", ""], pages={"a": 1, "t": 1}, fast_pages=1, frees={2: "t"}),
+    pages_per_second(),
+)
 """A step without a stall: nothing is worth a trial."""
 
 
@@ -178,8 +179,12 @@ def test_wrong_estimates_are_mended_from_the_first_steps_on() -> None:
 
 def test_slices_that_take_no_time_are_no_drift_and_stay_so() -> None:
     timeline = step(
-        ["a:r", "a:r", "t:new", "", ""], pages={"a": 1, "t": 1}, fast_pages=1, frees={2: "t"}, duration_s=[0, 0, 1, 0, 3]
-    )  # fmt: skip
+        ["a:r", "a:r", "t:new", "", ""],
+        pages={"a": 1, "t": 1},
+        fast_pages=1,
+        frees={2: "t"},
+        duration_s=[0, 0, 1, 0, 3],
+    )
     watched = _watch(timeline, pages_per_second(), RateDrift(first_step=10, factor=1.3))
     assert watched.drifts == [13]
     assert watched.monitor._drift.timeline.slices.duration_s.tolist() == pytest.approx([0, 0, 1.3, 0, 3.9])
@@ -222,7 +227,7 @@ def test_a_static_plan_does_not() -> None:
 
 
 def test_steering_finds_what_the_programme_does_not_see() -> None:
-    # Without any disturbance: the bytes are the same to the programme, the moments at which they are due are not.
+    # Without any disturbance: the bytes are the same to the programme, when they are due is not.
     timeline, machine = _large(2)
     watched = _watch(timeline, machine)
     static = _perfect_stall_s(timeline, machine, first=30)
@@ -237,12 +242,14 @@ def test_a_steered_plan_that_does_not_pay_returns() -> None:
     assert watched.stall_s(30) <= 1.001 * _perfect_stall_s(timeline, machine, first=30)
 
 
-def test_the_latest_gap_gives_back_and_the_earliest_takes_over() -> None:
+def test_the_latest_gap_keeps_more_and_the_earliest_takes_over() -> None:
     # Two of the three pages of a, b, c have to be away in slice 1.
     timeline = step(
         ["a:r b:r c:r", "t:new", "a:r", "b:r", "c:r"],
-        pages={"a": 2, "b": 2, "c": 2, "t": 4}, fast_pages=8, frees={1: "t"},
-    )  # fmt: skip
+        pages={"a": 2, "b": 2, "c": 2, "t": 4},
+        fast_pages=8,
+        frees={1: "t"},
+    )
     problem = build_problem(timeline)
     at = {int(e): g for g, e in enumerate(problem.gaps.extent) if problem.gaps.start[g] == 0}
     moved, slack = np.zeros(len(problem.gaps), np.int64), np.zeros(len(problem.gaps))
@@ -253,7 +260,7 @@ def test_the_latest_gap_gives_back_and_the_earliest_takes_over() -> None:
     assert exchange(problem, moved, slack, share=0.0).tolist() == moved.tolist()
 
 
-def test_what_the_placement_has_to_spare_is_given_back_for_nothing() -> None:
+def test_what_the_placement_has_to_spare_stays_for_nothing() -> None:
     timeline = step(["a:r", "t:new", "a:r"], pages={"a": 3, "t": 1}, fast_pages=3, frees={1: "t"})
     problem = build_problem(timeline)
     late = np.where(problem.gaps.start == 0, -1.0, 0.0)

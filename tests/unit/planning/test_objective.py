@@ -38,12 +38,14 @@ def test_the_bound_of_a_mix_is_no_less_than_the_mix_of_bounds_and_no_more_than_a
     assert mixed.certificate is not None
     pure = {name: plan(timeline, machine=machine, objective=name) for name in ("energy", "time", "writes")}
     bounds = {
-        name: made.certificate.bound.value for name, made in pure.items() if made.certificate is not None
+        name: result.certificate.bound.value
+        for name, result in pure.items()
+        if result.certificate is not None
     }
     parts = sum(term.factor * bounds[term.name] for term in goal.terms)
     assert mixed.certificate.bound.value >= parts - 1e-4 * abs(parts)
-    for made in (*pure.values(), mixed):
-        seen = made.prediction
+    for result in (*pure.values(), mixed):
+        seen = result.prediction
         value = goal.measured(
             energy_j=seen.energy_j,
             step_time_s=seen.step_time_s,
@@ -93,10 +95,10 @@ def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
 def test_where_time_is_free_nobody_waits_for_nothing(name: str, seed: int) -> None:
     """The stall of the programme is not the largest that is allowed, and the bound of bytes is no less than zero."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
-    made = plan(timeline, machine=machine, objective=name)
-    assert made.certificate is not None
-    assert made.certificate.bound.value >= 0
-    moved_s = (made.prediction.bytes_in + made.prediction.bytes_out) / machine.shared_bytes_per_s
-    worst = timeline.compute_s + 2 * max(moved_s, made.prediction.bytes_in / machine.read_bytes_per_s)
-    assert made.prediction.step_time_s <= worst
-    assert np.isfinite(made.prediction.energy_j)
+    result = plan(timeline, machine=machine, objective=name)
+    assert result.certificate is not None
+    assert result.certificate.bound.value >= 0
+    moved_s = (result.prediction.bytes_in + result.prediction.bytes_out) / machine.shared_bytes_per_s
+    worst = timeline.compute_s + 2 * max(moved_s, result.prediction.bytes_in / machine.read_bytes_per_s)
+    assert result.prediction.step_time_s <= worst
+    assert np.isfinite(result.prediction.energy_j)

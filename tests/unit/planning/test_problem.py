@@ -21,9 +21,9 @@ def check_problem(timeline: Timeline) -> None:
     problem, walked = build_problem(timeline), walk_gaps(timeline)
     gaps = problem.gaps
     columns = (gaps.extent, gaps.start, gaps.end, gaps.pages, gaps.last_write)
-    found = zip(*(column.tolist() for column in columns), strict=True)
+    gaps = zip(*(column.tolist() for column in columns), strict=True)
     expected = [(g.extent, g.start, g.end, g.pages, -1 if g.made_by is None else g.made_by) for g in walked]
-    assert sorted(found) == sorted(expected)
+    assert sorted(gaps) == sorted(expected)
     np.testing.assert_array_equal(problem.over_pages, lacking(timeline, walked))
     made_by = {(g.extent, g.start): g.made_by for g in walked}
     epochs: dict[int, set[tuple[int, int | None]]] = {}
@@ -99,16 +99,22 @@ def test_a_prediction_worked_out_by_hand() -> None:
         page_bytes=8,
     )
     machine = toy_machine(
-        read_bytes_per_s=4.0, write_bytes_per_s=2.0, shared_bytes_per_s=5.0, read_j_per_byte=1.0,
-        write_j_per_byte=10.0, static_power_w=100.0,
-    )  # fmt: skip
+        read_bytes_per_s=4.0,
+        write_bytes_per_s=2.0,
+        shared_bytes_per_s=5.0,
+        read_j_per_byte=1.0,
+        write_j_per_byte=10.0,
+        static_power_w=100.0,
+    )
     problem = build_problem(timeline)
     gaps = problem.gaps
     moved = np.where(gaps.extent == 0, np.where(gaps.start == 0, 3, 2), np.where(gaps.extent == 1, 2, 0))
-    made = predict(problem, moved, timeline=timeline, machine=machine)
-    assert (made.bytes_in, made.bytes_out) == (8 * 7, 8 * 3)
-    assert made.step_time_s == 16.0 == 80 / 5, "the shared channel is the busiest: 14, 12 and 16 seconds"
-    assert made.energy_j == 100 * 16 + 56 + 240
+    prediction = predict(problem, moved, timeline=timeline, machine=machine)
+    assert (prediction.bytes_in, prediction.bytes_out) == (8 * 7, 8 * 3)
+    assert prediction.step_time_s == 16.0 == 80 / 5, (
+        "the shared channel is the busiest: 14, 12 and 16 seconds"
+    )
+    assert prediction.energy_j == 100 * 16 + 56 + 240
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def _meets(trace: Trace, machine: Machine, limit: Limit, fast_bytes: int) -> boo
         timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
     except InfeasibleError:
         return False
-    made = plan(timeline, machine=machine, objective=limit.objective)
-    return predicted(made, timeline, limit.objective, machine=machine) <= limit.value
+    result = plan(timeline, machine=machine, objective=limit.objective)
+    return predicted(result, timeline, limit.objective, machine=machine) <= limit.value
 
 
 def _limits(trace: Trace, machine: Machine) -> list[Limit]:
@@ -91,20 +91,20 @@ def _limits(trace: Trace, machine: Machine) -> list[Limit]:
 def test_the_answer_is_an_interval_that_holds(make: object, number: int) -> None:
     trace, machine = make()  # pyright: ignore[reportCallIssue]
     limit = _limits(trace, machine)[number]
-    found = min_fast(trace, machine=machine, limit=limit)
-    assert found.impossible_bytes < found.achieved.fast_bytes
-    assert _meets(trace, machine, limit, found.achieved.fast_bytes)
+    least = min_fast(trace, machine=machine, limit=limit)
+    assert least.impossible_bytes < least.achieved.fast_bytes
+    assert _meets(trace, machine, limit, least.achieved.fast_bytes)
     page = machine.slow.page_bytes
-    enough = found.achieved.fast_bytes
-    below = [p for p in found.probes if enough - max(0.02 * enough, page) <= p.fast_bytes < enough]
+    enough = least.achieved.fast_bytes
+    below = [p for p in least.probes if enough - max(0.02 * enough, page) <= p.fast_bytes < enough]
     assert enough <= page or below, "minimal to the tolerance: the next one down was tried"
     assert all(probe.value > limit.value for probe in below)
-    for probe in found.probes:
+    for probe in least.probes:
         assert probe.bound <= probe.value * (1 + ROUNDING)
-        if probe.fast_bytes <= found.impossible_bytes:
+        if probe.fast_bytes <= least.impossible_bytes:
             assert probe.bound > limit.value
-    if found.impossible_bytes and found.probes[0].plan is not None:
-        timeline = lower(trace, machine=machine, fast_bytes=found.impossible_bytes)
+    if least.impossible_bytes and least.probes[0].plan is not None:
+        timeline = lower(trace, machine=machine, fast_bytes=least.impossible_bytes)
         assert bound_of(timeline, machine=machine, objective=limit.objective).value > limit.value
 
 
@@ -122,9 +122,13 @@ def test_a_judge_that_finds_plans_worse_asks_for_more_memory(
     limit = slowdown_limit(trace, machine=machine, slowdown=2.0)
     easy = min_fast(trace, machine=machine, limit=limit)
     hard = min_fast(
-        trace, machine=machine, limit=limit,
-        judge=lambda made, timeline, objective: 1.5 * predicted(made, timeline, objective, machine=machine),
-    )  # fmt: skip
+        trace,
+        machine=machine,
+        limit=limit,
+        judge=lambda result, timeline, objective: (
+            1.5 * predicted(result, timeline, objective, machine=machine)
+        ),
+    )
     assert hard.achieved.fast_bytes >= easy.achieved.fast_bytes
 
 

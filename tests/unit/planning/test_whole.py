@@ -11,8 +11,11 @@ from tmtrain.planning.whole import plan_whole, to_whole_tensors
 MACHINE = pages_per_second()
 
 ONE_PAGE_SHORT = step(
-    ["w/0:r w/1:r", "t:new", "", "w/0:r w/1:r"], pages={"w/0": 2, "w/1": 2, "t": 3}, fast_pages=6, frees={1: "t"}
-)  # fmt: skip
+    ["w/0:r w/1:r", "t:new", "", "w/0:r w/1:r"],
+    pages={"w/0": 2, "w/1": 2, "t": 3},
+    fast_pages=6,
+    frees={1: "t"},
+)
 """A page of w has to be away in slice 1; w has four, in two extents."""
 
 

@@ -43,11 +43,11 @@ def recomputing_plan() -> Plan:
 
 
 def test_a_plan_with_recomputations_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    made = recomputing_plan()
-    assert len(made.recomputations) > 1
-    assert (made.transfers.first_page > 0).any()
-    save_plan(made, tmp_path / "a.plan")
-    assert same(load_plan(tmp_path / "a.plan"), made)
+    original = recomputing_plan()
+    assert len(original.recomputations) > 1
+    assert (original.transfers.first_page > 0).any()
+    save_plan(original, tmp_path / "a.plan")
+    assert same(load_plan(tmp_path / "a.plan"), original)
 
 
 @pytest.fixture
@@ -67,18 +67,19 @@ def rewrite(
 
 @pytest.mark.parametrize("objective", ["energy", "time", "bytes", "writes"])
 def test_a_plan_comes_back_bit_for_bit(tmp_path: Path, objective: str) -> None:
-    made = plan(middle_timeline(7), machine=narrow_machine(7), objective=objective)
-    assert len(made.transfers) > 20
-    save_plan(made, tmp_path / "a.plan")
-    assert same(load_plan(tmp_path / "a.plan"), made)
+    original = plan(middle_timeline(7), machine=narrow_machine(7), objective=objective)
+    assert len(original.transfers) > 20
+    save_plan(original, tmp_path / "a.plan")
+    assert same(load_plan(tmp_path / "a.plan"), original)
 
 
 def test_a_plan_without_certificate_and_without_transfers_comes_back(tmp_path: Path) -> None:
-    made = example_plan()
+    original = example_plan()
     none = replace(
-        made.transfers, **{f.name: getattr(made.transfers, f.name)[:0] for f in fields(made.transfers)}
+        original.transfers,
+        **{f.name: getattr(original.transfers, f.name)[:0] for f in fields(original.transfers)},
     )
-    bare = replace(made, certificate=None, transfers=none)
+    bare = replace(original, certificate=None, transfers=none)
     save_plan(bare, tmp_path / "a.plan")
     assert same(load_plan(tmp_path / "a.plan"), bare)
     assert not (tmp_path / "a.plan" / "prices.parquet").exists()
@@ -161,11 +162,12 @@ def test_a_plan_without_one_of_its_tables_is_refused(saved: Path, table: str) ->
     ],
 )
 def test_a_recompute_that_makes_no_sense_is_refused(tmp_path: Path, column: str, value: int) -> None:
-    made = recomputing_plan()
-    values = getattr(made.recomputations, column).copy()
+    original = recomputing_plan()
+    values = getattr(original.recomputations, column).copy()
     values[0] = value
     save_plan(
-        replace(made, recomputations=replace(made.recomputations, **{column: values})), tmp_path / "a.plan"
+        replace(original, recomputations=replace(original.recomputations, **{column: values})),
+        tmp_path / "a.plan",
     )
     with pytest.raises(FileFormatError, match="recomputation 0 is none"):
         load_plan(tmp_path / "a.plan")
@@ -198,27 +200,35 @@ def differing(**changes: object) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("original", "message"),
     [
-        pytest.param(differing(trace_fingerprint="f" * 64), r"made for trace f{12}\.\.\., the step is trace", id="trace"),
-        pytest.param(differing(machine="abacus"), "machine 'abacus', the step runs on 'v4-slc'", id="machine"),
-        pytest.param(differing(machine_fingerprint="f" * 64), "with other constants", id="constants of the machine"),
+        pytest.param(
+            differing(trace_fingerprint="f" * 64),
+            r"made for trace f{12}\.\.\., the step is trace",
+            id="trace",
+        ),
+        pytest.param(
+            differing(machine="abacus"), "machine 'abacus', the step runs on 'v4-slc'", id="machine"
+        ),
+        pytest.param(
+            differing(machine_fingerprint="f" * 64), "with other constants", id="constants of the machine"
+        ),
         pytest.param(differing(fast_bytes=4096), r"4\.00 KiB .*20\.00 KiB", id="capacity"),
     ],
-)  # fmt: skip
-def test_a_plan_for_something_else_is_refused_with_what_differs(made: Plan, message: str) -> None:
+)
+def test_a_plan_for_something_else_is_refused_with_what_differs(original: Plan, message: str) -> None:
     check_plan_fits(example_plan(), example_timeline())
     with pytest.raises(InputError, match=message):
-        check_plan_fits(made, example_timeline())
+        check_plan_fits(original, example_timeline())
 
 
 def test_a_plan_of_another_slicing_is_refused() -> None:
-    made = example_plan()
-    assert made.certificate is not None
-    bound = made.certificate.bound
-    shorter = replace(made.certificate, bound=replace(bound, capacity_price=bound.capacity_price[:-1]))
+    original = example_plan()
+    assert original.certificate is not None
+    bound = original.certificate.bound
+    shorter = replace(original.certificate, bound=replace(bound, capacity_price=bound.capacity_price[:-1]))
     with pytest.raises(InputError, match="8 slices, this one is cut into 9"):
-        check_plan_fits(replace(made, certificate=shorter), example_timeline())
+        check_plan_fits(replace(original, certificate=shorter), example_timeline())
 
 
 def test_recomputations_of_another_step_are_refused() -> None:
@@ -229,10 +239,10 @@ def test_recomputations_of_another_step_are_refused() -> None:
 
 @pytest.mark.parametrize(("column", "value"), [("extent", 99), ("pages", 2), ("first_page", 1)])
 def test_a_plan_that_moves_what_the_step_does_not_have_is_refused(column: str, value: int) -> None:
-    made = example_plan()
-    values = getattr(made.transfers, column).copy()
+    original = example_plan()
+    values = getattr(original.transfers, column).copy()
     values[0] = value
     with pytest.raises(InputError, match="transfer 0 of the plan moves"):
         check_transfers_fit(
-            replace(made, transfers=replace(made.transfers, **{column: values})), example_timeline()
+            replace(original, transfers=replace(original.transfers, **{column: values})), example_timeline()
         )
