@@ -100,8 +100,12 @@ def _measure(source: str) -> Iterator[Speed]:
             result = simulate(decision, machine=machine, policy=policy)
             best, steps = min(best, time.perf_counter() - begin), result.warm_up_steps + 1
         yield Speed(
-            model=trace.model, policy=policy, steps=steps, page_accesses=steps * _page_accesses(timeline), seconds=best
-        )  # fmt: skip
+            model=trace.model,
+            policy=policy,
+            steps=steps,
+            page_accesses=steps * _page_accesses(timeline),
+            seconds=best,
+        )
 
 
 def _page_accesses(timeline: Timeline) -> int:
@@ -117,9 +121,12 @@ def _artifact() -> Iterator[Speed]:
         rows = {row["policy"]: row for row in csv.DictReader(recorded)}
     for policy in ARTIFACT_POLICIES:
         yield Speed(
-            model=trace.model, policy=policy, steps=ARTIFACT_STEPS,
-            page_accesses=ARTIFACT_STEPS * _page_accesses(timeline), seconds=float(rows[policy]["wall_s"]),
-        )  # fmt: skip
+            model=trace.model,
+            policy=policy,
+            steps=ARTIFACT_STEPS,
+            page_accesses=ARTIFACT_STEPS * _page_accesses(timeline),
+            seconds=float(rows[policy]["wall_s"]),
+        )
 
 
 if __name__ == "__main__":

@@ -120,10 +120,21 @@ def _print_wear(cases: list[Case], machine: Machine) -> None:
     )
     _table(
         (
-            "model", "writes of", "places, GB", "of the device", "written a step, GB", "log", "grouped", "log, device full",
-            "log, full, no discards", "grouped, device full", "erases of a block, full, log", "grouped", "life, years",
+            "model",
+            "writes of",
+            "space, GB",
+            "of the device",
+            "written a step, GB",
+            "log",
+            "grouped",
+            "log, device full",
+            "log, full, no discards",
+            "grouped, device full",
+            "erases of a block, full, log",
+            "grouped",
+            "life, years",
         )
-    )  # fmt: skip
+    )
     for case in cases:
         _wear_row(case.model, "the plan", case.swaps, machine)
         if case.model in RIVALS_MODELS:
@@ -170,9 +181,19 @@ def _print_times(cases: list[Case], machine: Machine) -> None:
         "asked at their pace. Pages joined by 256 always move a whole die: a translation layer of superpages."
     )
     _table(
-        ("model", "joined", "stated, GB/s", "at once, GB/s", "share", "late, median, us", "late, 99 %, us",
-         "late, most, us", "read, median, us", "write, median, us")
-    )  # fmt: skip
+        (
+            "model",
+            "joined",
+            "stated, GB/s",
+            "at once, GB/s",
+            "share",
+            "late, median, us",
+            "late, 99 %, us",
+            "late, most, us",
+            "read, median, us",
+            "write, median, us",
+        )
+    )
     stated = machine.shared_bytes_per_s
     for case in cases:
         for joined in (1, 256) if case.model in RIVALS_MODELS else (256,):
@@ -216,9 +237,18 @@ def _print_hour(case: Case, machine: Machine) -> None:
         f"\n# One hour of {case.model}\n\n{steps} steps of {case.swaps.step_s:.1f} s, on one core, compilation aside."
     )
     _table(
-        ("layout", "joined", "seconds of the processor", "on the clock", "device time, s", "write amplification",
-         "erases of a block", "cycles per step", "life, years")
-    )  # fmt: skip
+        (
+            "layout",
+            "joined",
+            "seconds of the processor",
+            "on the clock",
+            "device time, s",
+            "write amplification",
+            "erases of a block",
+            "cycles per step",
+            "life, years",
+        )
+    )
     for joined in (1024, 4096):
         for layout in ("log", "grouped"):
             cpu, clock = time.process_time(), time.perf_counter()
@@ -245,10 +275,16 @@ def _print_closed_form(case: Case, machine: Machine) -> None:
     cycles = case.swaps.write_bytes / device.geometry.capacity_bytes
     write = estimate_flash(device).write_bytes_per_s
     _row(
-        "closed forms", "", "0", "0", f"writes take {case.swaps.write_bytes / write:.1f} s a step",
-        f"{estimate_flash(device).write_amplification:.4f}", "", f"{cycles:.5f}",
+        "closed forms",
+        "",
+        "0",
+        "0",
+        f"writes take {case.swaps.write_bytes / write:.1f} s a step",
+        f"{estimate_flash(device).write_amplification:.4f}",
+        "",
+        f"{cycles:.5f}",
         f"{device.endurance.erases / cycles * case.swaps.step_s / (365 * 86400):.4f}",
-    )  # fmt: skip
+    )
 
 
 def _print_joined(case: Case, machine: Machine) -> None:
@@ -259,9 +295,20 @@ def _print_joined(case: Case, machine: Machine) -> None:
         "cent. Time does not: page by page, planes drift apart and fewer work in one command."
     )
     _table(
-        ("layout", "joined", "outcome", "write amplification", "GB erased", "erases of a block", "device time, s",
-         "read, mean, us", "write, mean, us", "late, mean, us", "seconds of the processor")
-    )  # fmt: skip
+        (
+            "layout",
+            "joined",
+            "outcome",
+            "write amplification",
+            "GB erased",
+            "erases of a block",
+            "device time, s",
+            "read, mean, us",
+            "write, mean, us",
+            "late, mean, us",
+            "seconds of the processor",
+        )
+    )
     for layout in ("log", "grouped"):
         for joined in (1, 16, 256, 1024):
             _joined_row(case.swaps, machine, flash_device(machine, layout=layout), device, joined)

@@ -45,7 +45,7 @@ REASONS = """\
   the same: here a page takes its room when the victim has gone, and its slice begins when the last page is there; there
   both moves happen at once, and a kernel runs while its pages arrive.
 * **deepUM.** No tensor's death is told there, either: what is dead takes up memory until it is evicted, though it is
-  then dropped. Where the dead stay, ours brings in 53 GB, too, for 8 kernels ahead. (Ours then writes the dead, which
+  then freed. Where the dead stay, ours brings in 53 GB, too, for 8 kernels ahead. (Ours then writes the dead, which
   the artifact does not, so the time of that row says nothing.) Told of deaths it moves a fifth and stalls less than a
   quarter as long.
 * **FlashNeuron.** The artifact's plan of 103 tensors (our rule finds one of 23 % fewer bytes in) takes as long as ours
@@ -126,6 +126,30 @@ def _lines(folder: Path) -> Iterator[str]:
         yield f"| {label}, {setting.machine.name} | {rule} | {_figure(result).cells()} |"
     yield ""
     yield REASONS
+
+
+def _ours(figures: dict[tuple[str, str], Figure | str], settings: dict[str, Setting]) -> Iterator[str]:
+    yield "| policy | `g10-host`: time | in | out | `g10-ssd`: time | in | out |"
+    yield "|---|---|---|---|---|---|---|"
+    for policy in POLICIES:
+        cells = [figures[name, policy] for name in MACHINES]
+        yield f"| {policy} | " + " | ".join(c if isinstance(c, str) else c.cells() for c in cells) + " |"
+    bounds = [settings[name].bounds for name in MACHINES]
+    ideal_s = settings[MACHINES[0]].timeline.compute_s
+    least = [
+        f"{(b.time_s or 0) / ideal_s:.4f} | {(b.traffic_bytes or 0) / 1e9:.2f} both ways |" for b in bounds
+    ]
+    yield f"| lower bound | {least[0]} | {least[1]} |"
+
+
+def _beside(figures: dict[tuple[str, str], Figure | str], theirs: dict[str, Figure]) -> Iterator[str]:
+    yield "| artifact | time | in | out | ours, on | time | in | out | difference in time |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, policy, machine in COUNTERPARTS:
+        ours = figures[machine, policy]
+        assert isinstance(ours, Figure)
+        change = ours.times_ideal / theirs[name].times_ideal - 1
+        yield f"| {name} | {theirs[name].cells()} | {policy}, {machine} | {ours.cells()} | {change:+.1%} |"
 
 
 def _try(setting: Setting, policy: str) -> Figure | str:

@@ -56,8 +56,8 @@ def compare(trace: Trace, *, machine: Machine, shares: tuple[float, ...]) -> Ite
         yield f"{head} {_cells(split, whole)} |"
 
 
-def _simulate(made: Plan, timeline: Timeline, machine: Machine) -> Result:
-    return simulate(follow(made, timeline, machine=machine), machine=machine, policy="tmtrain-move")
+def _simulate(plan: Plan, timeline: Timeline, machine: Machine) -> Result:
+    return simulate(follow(plan, timeline, machine=machine), machine=machine, policy="tmtrain-move")
 
 
 def _cells(split: Result, whole: Result) -> str:

@@ -1,4 +1,4 @@
-"""Our recomputation of the artifact's seven policies beside what the artifact itself reports."""
+"""Our re-implementation of the artifact's seven policies beside what the artifact itself reports."""
 
 import csv
 import time
@@ -23,7 +23,7 @@ class Fidelity:
 
     policy: str
     artifact_cycles: int
-    recompute_cycles: float
+    our_cycles: float
     is_exact: bool
     """Equal to the last digit that the artifact prints: all of them at page level, six at tensor level."""
     first_difference: str | None
@@ -36,7 +36,7 @@ class Fidelity:
     @property
     def error(self) -> float:
         """Of the total, relative."""
-        return self.recompute_cycles / self.artifact_cycles - 1
+        return self.our_cycles / self.artifact_cycles - 1
 
 
 def compare_policies(folder: Path) -> Iterator[Fidelity]:
@@ -51,7 +51,7 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
         rows = {row["policy"]: row for row in csv.DictReader(recorded)}
     for policy in POLICIES:
         begin = time.perf_counter()
-        run = _RECOMPUTATIONS[policy](folder, workload)
+        run = _RUNS[policy](folder, workload)
         seconds = time.perf_counter() - begin
         moved = run.moved_bytes if isinstance(run, TensorRun) else (run.moved_pages[1] * 4096).tolist()
         row = rows[policy]
@@ -60,7 +60,7 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
         yield Fidelity(
             policy=policy,
             artifact_cycles=total,
-            recompute_cycles=run.total_cycles,
+            our_cycles=run.total_cycles,
             is_exact=run.total_cycles == total if is_page_run else _to_six_digits(run, workload) == total,
             first_difference=_first_difference(folder, policy, run) if is_page_run else None,
             are_bytes_equal=list(moved) == [int(row[name]) for name in _MOVED],
@@ -70,15 +70,15 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
 
 
 def _planned(policy: str) -> Callable[[Path, G10Workload], TensorRun]:
-    def recomputation(folder: Path, workload: G10Workload) -> TensorRun:
+    def run(folder: Path, workload: G10Workload) -> TensorRun:
         return run_tensors(
             workload, planned_hints(folder, workload, policy), is_flashneuron=policy == "FlashNeuron"
         )
 
-    return recomputation
+    return run
 
 
-_RECOMPUTATIONS: dict[str, Callable[[Path, G10Workload], PageRun | TensorRun]] = {
+_RUNS: dict[str, Callable[[Path, G10Workload], PageRun | TensorRun]] = {
     "ideal": lambda _, w: run_pages(w, no_hints(w), all_resident=True),
     "lru": lambda _, w: run_pages(w, no_hints(w)),
     "deepUM": lambda _, w: run_pages(w, correlation_hints(w), is_deepum=True),

@@ -40,7 +40,7 @@ from g10_rules.page_state import (
     SSD_IN,
     SSD_OUT,
     State,
-)  # fmt: skip
+)
 from tmtrain.simulation.flash.compiled import compiled
 
 

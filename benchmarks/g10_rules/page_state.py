@@ -8,16 +8,35 @@ from numpy.typing import NDArray
 from g10_rules.hints import Hints, operands_of
 from tmtrain.importing import G10Workload
 
-# Places of a page, and its queues; a page is in one queue at most.
+# Where a page is, and its queues; a page is in one queue at most.
 NONE, SSD, HOST, GPU = range(4)
 FAULT_SSD, FAULT_HOST, FAULT_ALLOC, FETCH_SSD, FETCH_HOST, PREALLOC, EVICT_SSD, EVICT_HOST = range(8)
 QUEUES = 8
-# Per tick: 50 pages each way, 10 of them of the SSD; 3899 pages given room.
+# Per tick: 50 pages each way, 10 of them of the SSD; 3899 pages get room.
 TICK_CYCLES = 15599
 MOST_MOVES, MOST_SSD, MOST_ALLOC = 50, 10, 3899
 # Scalars in `State.count`.
-(KERNEL, GPU_PAGES, HOST_PAGES, AWAITED, POINTER, FIRST, LAST, IN, IN_SSD, OUT, OUT_SSD, ALLOC, GPU_ROOM, HOST_ROOM,
- IS_DEEPUM, SSD_IN, SSD_OUT, HOST_IN, HOST_OUT) = range(19)  # fmt: skip
+(
+    KERNEL,
+    GPU_PAGES,
+    HOST_PAGES,
+    AWAITED,
+    POINTER,
+    FIRST,
+    LAST,
+    IN,
+    IN_SSD,
+    OUT,
+    OUT_SSD,
+    ALLOC,
+    GPU_ROOM,
+    HOST_ROOM,
+    IS_DEEPUM,
+    SSD_IN,
+    SSD_OUT,
+    HOST_IN,
+    HOST_OUT,
+) = range(19)
 COUNTS = 19
 
 
@@ -65,9 +84,7 @@ def new_state(workload: G10Workload, hints: Hints, *, is_deepum: bool, all_resid
     tensors, kernels, machine = workload.tensors, workload.kernels, workload.machine
     pages = tensors.bytes // machine.page_bytes
     total = int((tensors.start_page + pages).max())
-    owner = np.zeros(total, np.int16)
-    for number, (start, length) in enumerate(zip(tensors.start_page.tolist(), pages.tolist(), strict=True)):
-        owner[start : start + length] = number
+    owner = _owners(tensors.start_page, pages, total=total)
     operands = [operands_of(workload, kernel) for kernel in range(len(kernels))]
     count = np.zeros(COUNTS, np.int64)
     count[[KERNEL, POINTER, FIRST, LAST]] = -1
@@ -102,3 +119,11 @@ def new_state(workload: G10Workload, hints: Hints, *, is_deepum: bool, all_resid
         tail=np.full(QUEUES, -1, np.int64),
         count=count,
     )
+
+
+def _owners(first: NDArray[np.int64], pages: NDArray[np.int64], *, total: int) -> NDArray[np.int16]:
+    """Return the tensor of each page."""
+    owner = np.zeros(total, np.int16)
+    for number, (start, length) in enumerate(zip(first.tolist(), pages.tolist(), strict=True)):
+        owner[start : start + length] = number
+    return owner

@@ -36,7 +36,7 @@ from g10_rules.page_state import (
     TICK_CYCLES,
     State,
     new_state,
-)  # fmt: skip
+)
 from g10_rules.page_state import EVICT_SSD as EVICT_SSD_QUEUE
 from tmtrain.importing import G10Workload
 from tmtrain.simulation.flash.compiled import compiled, entry
@@ -63,7 +63,7 @@ class PageRun:
 def run_pages(
     workload: G10Workload, hints: Hints, *, is_deepum: bool = False, all_resident: bool = False
 ) -> PageRun:
-    """Recomputation two iterations of `workload`.
+    """Run two iterations of `workload`.
 
     Args:
         workload: As imported.
@@ -166,8 +166,15 @@ def _fault(s: State, kernel: int) -> int:
 
 @compiled
 def _fault_cycles(
-    s: State, kernel: int, size_in: int, size_out: int, faulted_in: int, faulted_out: int, ssd_in: int, ssd_out: int
-) -> int:  # fmt: skip
+    s: State,
+    kernel: int,
+    size_in: int,
+    size_out: int,
+    faulted_in: int,
+    faulted_out: int,
+    ssd_in: int,
+    ssd_out: int,
+) -> int:
     # The artifact divides whole numbers here: milliseconds are lost below one second (quirk 1).
     page, second, clock = 4096.0, 1000.0, 1_200_000_000
     t00 = second * (s.pf_cycles[kernel] // clock)
@@ -206,14 +213,8 @@ def _run(s: State, ends: NDArray[np.int64], moved: NDArray[np.int64]) -> None:
             _book(s, moved, iteration - 1)
             if iteration == iterations:
                 return
-        if is_new:
-            _become_current(s, kernel)
-        set_pointer(s)
-        if is_first:
-            _give_hints(s, kernels)
-        if is_new:
-            _give_hints(s, kernel)
-            is_new = False
+        _prepare(s, kernel, is_first, is_new)
+        is_new = False
         if not _is_ready(s, kernel):
             cycles = _fault(s, kernel)
             if not is_waiting:
@@ -228,6 +229,18 @@ def _run(s: State, ends: NDArray[np.int64], moved: NDArray[np.int64]) -> None:
         kernel += 1
         if kernel == kernels:
             kernel, iteration = 0, iteration + 1
+
+
+@compiled
+def _prepare(s: State, kernel: int, is_first: bool, is_new: bool) -> None:
+    """Do what the artifact does at the beginning of a kernel, before it knows whether it can run."""
+    if is_new:
+        _become_current(s, kernel)
+    set_pointer(s)
+    if is_first:
+        _give_hints(s, len(s.exec_cycles))
+    if is_new:
+        _give_hints(s, kernel)
 
 
 @compiled

@@ -39,27 +39,27 @@ class TensorRun:
 
 
 def run_tensors(workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> TensorRun:
-    """Recomputation one iteration of `workload` under the plan in `hints`."""
-    recomputation = _Recomputation(workload, hints, is_flashneuron=is_flashneuron)
+    """Run one iteration of `workload` under the plan in `hints`."""
+    run = _TensorLevel(workload, hints, is_flashneuron=is_flashneuron)
     for kernel in range(len(workload.kernels)):
-        recomputation.run_kernel(kernel)
-    ssd_in, ssd_out, host_in, host_out = (channel.moved_bytes for channel in recomputation.channels)
+        run.run_kernel(kernel)
+    ssd_in, ssd_out, host_in, host_out = (channel.moved_bytes for channel in run.channels)
     clock_per_ms = workload.machine.gpu.clock_hz / 1e3
-    return TensorRun(
-        total_cycles=recomputation.now_ms * clock_per_ms, moved_bytes=(ssd_in, ssd_out, host_in, host_out)
-    )
+    return TensorRun(total_cycles=run.now_ms * clock_per_ms, moved_bytes=(ssd_in, ssd_out, host_in, host_out))
 
 
-class _Recomputation:
-    """One run; the steps of a kernel are numbered as in the README."""
+class _TensorLevel:
+    """The tensor-level simulator in one run; the steps of a kernel are numbered as in the README."""
 
     def __init__(self, workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> None:
         tensors, kernels, machine = workload.tensors, workload.kernels, workload.machine
         self.now_ms = 0.0
         self.channels = (
-            _Channel(SSD_BYTES_PER_MS, is_out=False), _Channel(SSD_BYTES_PER_MS, is_out=True),
-            _Channel(HOST_BYTES_PER_MS, is_out=False), _Channel(HOST_BYTES_PER_MS, is_out=True),
-        )  # fmt: skip
+            _Channel(SSD_BYTES_PER_MS, is_out=False),
+            _Channel(SSD_BYTES_PER_MS, is_out=True),
+            _Channel(HOST_BYTES_PER_MS, is_out=False),
+            _Channel(HOST_BYTES_PER_MS, is_out=True),
+        )
         self._ssd_in, self._ssd_out, self._host_in, self._host_out = self.channels
         self._hints, self._is_flashneuron = hints, is_flashneuron
         self._bytes: list[int] = tensors.bytes.tolist()

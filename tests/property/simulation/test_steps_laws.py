@@ -153,7 +153,7 @@ def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -
 def test_a_whole_plan_moves_whole_extents_and_fits(timeline: Timeline, machine: Machine) -> None:
     whole = plan_whole(timeline, machine=machine)
     moves = whole.transfers
-    last = moves.first_page + moves.pages  # of the pieces of an extent one ends where the extent does
+    last = moves.first_page + moves.pages  # of the parts of an extent one ends where the extent does
     for extent in set(moves.extent.tolist()):
         assert last[moves.extent == extent].max() == timeline.extents.pages[extent]
     result = simulate(

@@ -56,9 +56,9 @@ def test_best_fit_is_the_best_fit(orders: Orders) -> None:
 
 def test_the_smallest_hole_that_fits_is_taken_and_the_rest_stays_free() -> None:
     space = BestFit()
-    places = [space.take(pages) for pages in (4, 1, 2, 1)]
-    space.give(places[0], 4)
-    space.give(places[2], 2)
+    starts = [space.take(pages) for pages in (4, 1, 2, 1)]
+    space.give(starts[0], 4)
+    space.give(starts[2], 2)
     assert (space.take(1), space.take(3), space.take(1)) == (
         5,
         0,

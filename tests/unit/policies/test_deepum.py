@@ -26,8 +26,8 @@ def test_uses_know_how_long_ago_the_last_one_was() -> None:
 
 
 def test_what_the_next_kernel_needs_comes_while_this_one_runs() -> None:
-    # A loop one page too long. After each slice the extent that the next two do not use is given up, and the third comes in
-    # its place behind the next slice. LRU waits for every one of them.
+    # A loop one page too long. After each slice the extent that the next two do not use is given up, and the third takes
+    # its room behind the next slice. LRU waits for every one of them.
     timeline = step(["a:r", "b:r", "c:r"], pages={"a": 1, "b": 1, "c": 1}, fast_pages=2)
     assert _steady_step(timeline, pages_per_second()) == SteadyStep(
         pages_in=3, pages_out=0, step_s=3, stall_s=0
@@ -86,7 +86,7 @@ def test_what_is_expected_leaves_for_a_fault_only() -> None:
     )
 
 
-def test_inactive_blocks_are_dropped() -> None:
+def test_inactive_blocks_are_freed() -> None:
     # x dies in slice 0 and is made anew in the next step: neither written nor fetched. v (clean) makes room for it, and
     # faults back: 1 s.
     timeline = step(["x:new w:r", "v:r w:r"], pages={"x": 1, "w": 1, "v": 1}, fast_pages=2, frees={0: "x"})

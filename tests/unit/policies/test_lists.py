@@ -28,7 +28,7 @@ def test_fifo_spares_the_slice_at_hand() -> None:
 def test_what_comes_back_has_arrived_anew() -> None:
     # a (2 pages), b, c, d (1 each) in 4 pages. d evicts a page of a, which is then the newest: slice 0 fetches it for b's.
     # Slice 1 fetches b for c's, slice 2 c for d's, slice 3 d for a page of a. Were a still the oldest, it would lose a page
-    # to b at once, and b's place would never be asked for.
+    # to b at once, and b's room would never be asked for.
     timeline = step(["a:r", "b:r", "c:r", "d:r"], pages={"a": 2, "b": 1, "c": 1, "d": 1}, fast_pages=4)
     assert steady_step("fifo", timeline, pages_per_second()) == SteadyStep(
         pages_in=4, pages_out=0, step_s=8, stall_s=4
@@ -63,7 +63,7 @@ def test_lists_spare_the_slice_at_hand() -> None:
     )
 
 
-def test_both_write_dirty_pages_and_drop_dead_ones() -> None:
+def test_both_write_dirty_pages_and_free_dead_ones() -> None:
     # x is made and dies in slice 0: free. d is updated in slice 1, written for y's room (1 s), and comes back (1 s).
     timeline = step(
         ["x:new", "d:rw", "y:new"], pages={"x": 1, "d": 1, "y": 1}, fast_pages=1, frees={0: "x", 2: "y"}

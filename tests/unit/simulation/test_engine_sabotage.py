@@ -67,7 +67,7 @@ def test_too_many_pages_kept_leave_no_room() -> None:
     decision = decided("tmtrain", timeline, MACHINE)
     assert decision.plan is not None
     assert in_pages(_run(decision)).pages_in == 2
-    moves = decision.plan.transfers  # two pieces of one page, the second page first
+    moves = decision.plan.transfers  # two parts of one page, the second page first
     front = replace(moves, **{name: getattr(moves, name)[1:] for name in moves.__slots__})
     with pytest.raises(PlanRefutedError, match=r"slice 1 .* can never start"):
         _run(replace(decision, plan=replace(decision.plan, transfers=front)))

@@ -38,7 +38,7 @@ class HardwarePaging(Policy):
 
 
 def by_address(timeline: Timeline) -> Timeline:
-    """Return the same step with runs of addresses in the place of extents, all alive all the time.
+    """Return the same step with runs of addresses instead of extents, all alive all the time.
 
     The allocator starts with everything that outlives the step in place and serves one step, whose addresses repeat.
     """

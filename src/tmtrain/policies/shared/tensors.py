@@ -96,7 +96,7 @@ class Tensors:
         return absent - self.problem.over_pages
 
     def gaps_of(self, period: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the gaps of all of the periods, and for each gap the place of its period among them."""
+        """Return the gaps of all of the periods, and for each gap the position of its period among them."""
         order = np.argsort(self.period_of_gap, kind="stable")
         bounds = np.searchsorted(self.period_of_gap[order], np.arange(len(self.periods) + 1))
         which, offset = lay_flat(np.diff(bounds)[period])

@@ -31,18 +31,18 @@ DEVICE = example_device(translation=GROUPED)
 def _swaps(
     chunks: list[tuple[float, bool, int]],
     *,
-    places: list[tuple[int, int]],
+    addresses: list[tuple[int, int]],
     pages: int = 8,
     step_s: float = 1.0,
 ) -> Swaps:
     """Return a step of chunks (start, is it a write, copy) of so many pages each, a hundredth of a second long.
 
-    Chunks of a copy follow one another from its place (first page, pages) on, in either direction.
+    Chunks of a copy follow one another from its flash address (first page, pages) on, in either direction.
     """
     done = {(copy, way): 0 for _, way, copy in chunks}
     first = []
     for _, way, copy in chunks:
-        first.append((places[copy][0] + done[copy, way]) * PAGE)
+        first.append((addresses[copy][0] + done[copy, way]) * PAGE)
         done[copy, way] += pages
     start = np.array([chunk[0] for chunk in chunks])
     writes, copy = (
@@ -58,15 +58,17 @@ def _swaps(
         bytes=np.full(len(chunks), pages * PAGE),
         copy=copy,
         copies=Copies(
-            extent=np.arange(len(places), dtype=np.int32),
-            first_byte=np.array([place[0] for place in places]) * PAGE,
-            bytes=np.array([place[1] for place in places]) * PAGE,
-            write_bytes=np.array([place[1] for place in places]) * PAGE,
-            born_s=np.array([start[writes & (copy == i)].min() for i in range(len(places))]),
-            dies_s=np.array([start[~writes & (copy == i)].max() + 0.01 * step_s for i in range(len(places))]),
-            is_there_at_start=np.zeros(len(places), bool),
+            extent=np.arange(len(addresses), dtype=np.int32),
+            first_byte=np.array([address[0] for address in addresses]) * PAGE,
+            bytes=np.array([address[1] for address in addresses]) * PAGE,
+            write_bytes=np.array([address[1] for address in addresses]) * PAGE,
+            born_s=np.array([start[writes & (copy == i)].min() for i in range(len(addresses))]),
+            dies_s=np.array(
+                [start[~writes & (copy == i)].max() + 0.01 * step_s for i in range(len(addresses))]
+            ),
+            is_there_at_start=np.zeros(len(addresses), bool),
         ),
-        space_bytes=max(sum(place) for place in places) * PAGE,
+        space_bytes=max(sum(address) for address in addresses) * PAGE,
         peak_bytes=0,
         discards=True,
     )
@@ -75,18 +77,18 @@ def _swaps(
 def _one_copy() -> Swaps:
     """Write 512 pages in 64 chunks, fetch them: half of the device in each step."""
     writes = [(0.002 * i, True, 0) for i in range(64)]
-    return _swaps(writes + [(0.5 + 0.002 * i, False, 0) for i in range(64)], places=[(0, 512)])
+    return _swaps(writes + [(0.5 + 0.002 * i, False, 0) for i in range(64)], addresses=[(0, 512)])
 
 
 def _short_and_long_lived() -> Swaps:
-    """Write copies of 320 pages by turns: one dies at once and is followed by another in its place, the other lasts."""
+    """Write copies of 320 pages by turns: one dies at once and is followed by another at its address, the other lasts."""
     turns = [(0.002 * i, True, i % 2) for i in range(80)]
     read = [(0.30 + 0.002 * i, False, 0) for i in range(40)]
     again = [(0.50 + 0.002 * i, True, 2) for i in range(40)] + [
         (0.70 + 0.002 * i, False, 2) for i in range(40)
     ]
     last = [(0.85 + 0.002 * i, False, 1) for i in range(40)]
-    return _swaps(turns + read + again + last, places=[(0, 320), (320, 320), (0, 320)])
+    return _swaps(turns + read + again + last, addresses=[(0, 320), (320, 320), (0, 320)])
 
 
 def test_cycles_lifetime_and_energy_by_hand() -> None:
@@ -131,7 +133,7 @@ def test_what_dies_apart_is_copied_in_the_log_and_not_by_groups() -> None:
 
 
 def test_there_are_no_more_groups_than_the_spare_area_allows() -> None:
-    # Of 16 blocks on a plane, places take 10; the 6 that are left, less 2, are two groups' worth. 15 % less: only one.
+    # Of 16 blocks on a plane, the data take 10; the 6 that are left, less 2, are two groups' worth. 15 % less: only one.
     swaps = _short_and_long_lived()
     assert serve_steps(swaps, machine=MACHINE, device=DEVICE, steps=1, joined_pages=1).groups == 2
     assert serve_steps(swaps, machine=MACHINE, device=DEVICE, steps=1, joined_pages=1, fill=1.0).groups == 1
@@ -180,7 +182,7 @@ def test_a_step_that_is_scaled_fills_the_device_as_told_at_the_same_rates() -> N
 
 def test_pieces_of_pages_are_rounded_so_that_the_sum_stays() -> None:
     # 16 chunks of 8 pages, joined by 32: 4 of these, whichever chunk they come with.
-    swaps = _swaps([(0.05 * i, i < 16, 0) for i in range(17)], places=[(0, 128)])
+    swaps = _swaps([(0.05 * i, i < 16, 0) for i in range(17)], addresses=[(0, 128)])
     joined = join(DEVICE, pages=32)
     work = make_workload(swaps, joined, steps=3, groups=np.zeros(1, np.int32))
     asked = work.requests

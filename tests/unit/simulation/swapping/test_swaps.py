@@ -1,4 +1,4 @@
-"""What a step asks of the flash: every byte has a place, is there when it is fetched, and dies after the last fetch."""
+"""What a step asks of the flash: every byte has an address, is there when it is fetched, and dies after the last fetch."""
 
 from dataclasses import replace
 
@@ -97,7 +97,7 @@ def test_groups_are_of_copies_that_die_one_after_another() -> None:
 
 
 class _Flash:
-    """Places, byte by byte of a page, with the number of the copy that lies there."""
+    """Flash addresses, byte by byte of a page, with the number of the copy that lies there."""
 
     def __init__(self) -> None:
         self.at: dict[int, int] = {}
@@ -115,7 +115,7 @@ class _Flash:
 
 
 def _recomputation(swaps: Swaps, steps: int) -> int:
-    """Run steps on a flash of places, in which a fetch must find its own copy; return the most pages that were there."""
+    """Run steps on a flash of addresses, in which a fetch must find its own copy; return the most pages that were there."""
     flash, copies, most = _Flash(), swaps.copies, 0
     for copy in np.flatnonzero(copies.is_there_at_start).tolist():
         flash.write(int(copies.first_byte[copy]), int(copies.bytes[copy]), copy)
