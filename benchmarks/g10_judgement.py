@@ -2,9 +2,9 @@
 
     python benchmarks/g10_judgement.py [--folder FOLDER] [--out FILE]
 
-The artifact's own rules, to the last digit, are `g10_fidelity.py`'s business. Here the rules are ours. Where that makes a
-difference of more than 10 %, the artifact's rule is put into our engine (`g10_in_our_engine.py`) to see whether it is the
-reason.
+The artifact's own rules, to the last digit, are `g10_fidelity.py`'s business. Here the rules are ours, and where that
+makes a difference of more than 10 %, the artifact's rule is put into our engine (`g10_rules.py`) to see whether it is
+the one.
 """
 
 import argparse
@@ -88,34 +88,17 @@ def _lines(folder: Path) -> Iterator[str]:
         name: make_setting(trace, machine=load_machine(name), fast=parse_fast(FAST), objective="time")
         for name in MACHINES
     }
-    outcomes = {
+    figures = {
         (name, policy): _try(setting, policy) for name, setting in settings.items() for policy in POLICIES
     }
     yield "BERT_Base, batch 256, of the G10 artifact (MICRO 2023) by the rules of our engine, with its 40 GiB."
     yield "Times of a step are over the ideal one, GB are 10^9 bytes."
     yield ""
-    yield "| policy | `g10-host`: time | in | out | `g10-ssd`: time | in | out |"
-    yield "|---|---|---|---|---|---|---|"
-    for policy in POLICIES:
-        cells = [outcomes[name, policy] for name in MACHINES]
-        yield f"| {policy} | " + " | ".join(c if isinstance(c, str) else c.cells() for c in cells) + " |"
-    bounds = [settings[name].bounds for name in MACHINES]
-    ideal_s = settings[MACHINES[0]].timeline.compute_s
-    least = [
-        f"{(b.time_s or 0) / ideal_s:.4f} | {(b.traffic_bytes or 0) / 1e9:.2f} both ways |" for b in bounds
-    ]
-    yield f"| lower bound | {least[0]} | {least[1]} |"
+    yield from _ours(figures, settings)
     yield ""
     yield "Beside the artifact, each of its policies with the nearest of ours:"
     yield ""
-    yield "| artifact | time | in | out | ours, on | time | in | out | difference in time |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    theirs = _artifact(folder)
-    for name, policy, machine in COUNTERPARTS:
-        ours = outcomes[machine, policy]
-        assert isinstance(ours, Figure)
-        change = ours.times_ideal / theirs[name].times_ideal - 1
-        yield f"| {name} | {theirs[name].cells()} | {policy}, {machine} | {ours.cells()} | {change:+.1%} |"
+    yield from _beside(figures, _artifact(folder))
     yield ""
     yield "With rules of the artifact in our engine, one at a time:"
     yield ""
@@ -183,11 +166,11 @@ def _artifact(folder: Path) -> dict[str, Figure]:
 def _experiments(folder: Path, settings: dict[str, Setting]) -> Iterator[tuple[str, str, Setting, Decision]]:
     """Yield what is run: policy, the rule of the artifact that it runs by, where, and the decision."""
     host, ssd = settings["g10-host"], settings["g10-ssd"]
-    variants = ((dead_stay, "the dead stay until they are evicted"), (dead_move, "and are read back, too"))
-    for change, rule in variants:
+    rules = ((dead_stay, "the dead stay until they are evicted"), (dead_move, "and are read back, too"))
+    for change, rule in rules:
         step = change(host.timeline)
         yield "fifo", rule, host, never_told(Fifo().decide(step, machine=host.machine))
-    stay, rule = variants[0]
+    stay, rule = rules[0]
     deepum = DeepUm(kernels_ahead=8).decide(stay(host.timeline), machine=host.machine)
     yield "deepum, N = 8", rule, host, never_told(deepum)
     plans = (("flashneuron", "FlashNeuron", ssd), ("g10", "G10GDSSSD", ssd), ("g10", "prefetch_lru", host))
