@@ -99,9 +99,15 @@ def _memory(axes: Axes, result: Result, *, roles: list[Role]) -> None:
     moved = quantity(result.traffic_bytes, "B")
     axes.set_title(f"{result.policy}", pad=3, fontsize=9)
     axes.annotate(
-        f"{quantity(result.step_time_s, 's')}, {moved}", (1, 1), (0, 4), xycoords="axes fraction",
-        textcoords="offset points", ha="right", fontsize=8, color="#444444",
-    )  # fmt: skip
+        f"{quantity(result.step_time_s, 's')}, {moved}",
+        (1, 1),
+        (0, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color="#444444",
+    )
     _bare(axes, result)
 
 
@@ -109,8 +115,9 @@ def _transfers(axes: Axes, result: Result, *, machine: Machine) -> None:
     """Draw reads upwards and writes downwards, as shares of what each direction carries alone."""
     traffic, edges = result.traffic, _edges(result)
     for is_write, colour, rate in (
-        (False, READ_COLOUR, machine.read_bytes_per_s), (True, WRITE_COLOUR, -machine.write_bytes_per_s),
-    ):  # fmt: skip
+        (False, READ_COLOUR, machine.read_bytes_per_s),
+        (True, WRITE_COLOUR, -machine.write_bytes_per_s),
+    ):
         rows = traffic.is_write == is_write
         flow = mean_rate(
             traffic.start_s[rows],

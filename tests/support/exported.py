@@ -32,8 +32,15 @@ def gpt2() -> Training:
 
     torch.manual_seed(0)
     config = GPT2Config(
-        n_layer=LAYERS, n_embd=64, n_head=4, n_positions=64, vocab_size=128, use_cache=False, bos_token_id=0, eos_token_id=0
-    )  # fmt: skip
+        n_layer=LAYERS,
+        n_embd=64,
+        n_head=4,
+        n_positions=64,
+        vocab_size=128,
+        use_cache=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     config.loss_type = "ForCausalLM"
     model = GPT2LMHeadModel(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), foreach=False)

@@ -1,10 +1,10 @@
 """The joint problem by complete enumeration: every way to keep, move or recompute one row, and any mixture of them.
 
-A *pattern* gives every storage of forward that backward (or a recomputation) wants again one fate, and says which operators run
-again at their moment. A pattern is allowed if every recomputation finds its inputs. The rows of the batch may follow different
-patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other gaps, under the
-capacity at each slice. Nothing in it knows nested shares. It takes the class of plans from the certificate: the cuts and
-the moments are given.
+A *pattern* gives every storage of forward that backward (or a recomputation) wants again one fate, and says which operators
+run again at their recompute point. A pattern is allowed if every recomputation finds its inputs. The rows of the batch may
+follow different patterns in any proportion: a linear programme over all allowed patterns and the pages that move in other
+gaps, under the capacity at each slice. Nothing in it knows nested shares. It takes the class of plans from the certificate:
+the cuts and the recompute points are given.
 """
 
 from dataclasses import dataclass
@@ -152,9 +152,7 @@ class Patterns:
 
     def _runs(self, fates: dict[str, Fate]) -> frozenset[int] | None:
         """The producers that have to run again, None if one of them cannot."""
-        pending = [
-            w.maker for w in self.wanted if fates[w.name].recomputed and w.maker is not None
-        ]  # fmt: skip
+        pending = [w.maker for w in self.wanted if fates[w.name].recomputed and w.maker is not None]
         running: set[int] = set()
         while pending:
             producer = pending.pop()

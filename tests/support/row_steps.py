@@ -105,10 +105,20 @@ def trace_of(step: RowStep) -> Trace:
             results += new
             rows.append(
                 OperandRow(
-                    number, place, 0, names.index(name), not new, new or name in op.updates, new, 0,
-                    step.pages[name] * PAGE, _ITEM, (step.rows, columns), (columns, 1),
+                    number,
+                    place,
+                    0,
+                    names.index(name),
+                    not new,
+                    new or name in op.updates,
+                    new,
+                    0,
+                    step.pages[name] * PAGE,
+                    _ITEM,
+                    (step.rows, columns),
+                    (columns, 1),
                 )
-            )  # fmt: skip
+            )
     count, zeros = len(step.ops), np.zeros(len(step.ops), np.int64)
     inputs = [name in step.inputs for name in names]
     births = [0 if outside else step.uses(name)[0] for name, outside in zip(names, inputs, strict=True)]
@@ -116,34 +126,50 @@ def trace_of(step: RowStep) -> Trace:
         count if outside else step.uses(name)[-1] + 1 for name, outside in zip(names, inputs, strict=True)
     ]
     return Trace(
-        model="rows", samples=step.rows, options={},
+        model="rows",
+        samples=step.rows,
+        options={},
         storages=Storages(
-            name=tuple(names), bytes=np.array([step.pages[n] * PAGE for n in names], np.int64),
+            name=tuple(names),
+            bytes=np.array([step.pages[n] * PAGE for n in names], np.int64),
             dtype=("float32",) * len(names),
             role=np.array([Role.INPUT if outside else Role.ACTIVATION for outside in inputs], np.int8),
-            persistent=np.array(inputs), birth_op=np.array(births, np.int32), death_op=np.array(deaths, np.int32),
+            persistent=np.array(inputs),
+            birth_op=np.array(births, np.int32),
+            death_op=np.array(deaths, np.int32),
             module=("",) * len(names),
         ),
         operators=Operators(
-            name=tuple("aten.native_dropout.default" if op.random else "aten._softmax.default" for op in step.ops),
-            module=("",) * count, phase=np.array([op.phase for op in step.ops], np.int8),
-            flops=zeros, batch=zeros, m=zeros, n=zeros, k=zeros,
-            is_view=np.zeros(count, bool), is_pointwise=np.zeros(count, bool),
+            name=tuple(
+                "aten.native_dropout.default" if op.random else "aten._softmax.default" for op in step.ops
+            ),
+            module=("",) * count,
+            phase=np.array([op.phase for op in step.ops], np.int8),
+            flops=zeros,
+            batch=zeros,
+            m=zeros,
+            n=zeros,
+            k=zeros,
+            is_view=np.zeros(count, bool),
+            is_pointwise=np.zeros(count, bool),
             is_random=np.array([op.random for op in step.ops]),
         ),
         operands=operands_from_rows(rows),
-    )  # fmt: skip
+    )
 
 
 def row_machine(*, seed: int = 0, pages_per_s: float = 1e9) -> Machine:
     """Make a machine on which a page takes about a second to compute on, and moving and computing cost alike."""
     rng = np.random.default_rng(seed)
     machine = toy_machine(
-        read_bytes_per_s=pages_per_s * PAGE, write_bytes_per_s=pages_per_s * PAGE * rng.uniform(0.3, 1),
+        read_bytes_per_s=pages_per_s * PAGE,
+        write_bytes_per_s=pages_per_s * PAGE * rng.uniform(0.3, 1),
         shared_bytes_per_s=pages_per_s * PAGE * rng.uniform(1, 1.3),
-        read_j_per_byte=rng.uniform(0.3, 1) / PAGE, write_j_per_byte=rng.uniform(0.3, 3) / PAGE,
-        static_power_w=rng.uniform(0, 0.5), page_bytes=PAGE,
-    )  # fmt: skip
+        read_j_per_byte=rng.uniform(0.3, 1) / PAGE,
+        write_j_per_byte=rng.uniform(0.3, 3) / PAGE,
+        static_power_w=rng.uniform(0, 0.5),
+        page_bytes=PAGE,
+    )
     compute = replace(
         machine.compute,
         vector_ops_per_s=PAGE / _ITEM,

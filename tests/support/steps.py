@@ -63,8 +63,14 @@ def links(draw: st.DrawFn) -> Machine:
     both = draw(st.sampled_from([max(read, write), read + write]))
     latency = draw(st.sampled_from([0.0, 0.25]))
     machine = toy_machine(
-        read_bytes_per_s=read, write_bytes_per_s=write, shared_bytes_per_s=both, page_bytes=PAGE,
-        read_j_per_byte=0.5, write_j_per_byte=2.0, static_power_w=30.0,
-        read_latency_s=latency, write_latency_s=2 * latency,
-    )  # fmt: skip
+        read_bytes_per_s=read,
+        write_bytes_per_s=write,
+        shared_bytes_per_s=both,
+        page_bytes=PAGE,
+        read_j_per_byte=0.5,
+        write_j_per_byte=2.0,
+        static_power_w=30.0,
+        read_latency_s=latency,
+        write_latency_s=2 * latency,
+    )
     return replace(machine, paging=Paging(fault_latency_s=latency, fault_batch_pages=2))

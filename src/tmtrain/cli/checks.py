@@ -28,7 +28,7 @@ class Check:
     ok: bool
     needed: bool
     """tmtrain does not work without it; otherwise one part of it does not."""
-    found: str
+    finding: str
     remedy: str
     """What to do if it is not ok; "" if it is."""
 
@@ -73,10 +73,10 @@ def check_package(name: str) -> Check:
     """
     try:
         import_module(name)
-        return Check(name=name, ok=True, needed=True, found=metadata.version(name), remedy="")
+        return Check(name=name, ok=True, needed=True, finding=metadata.version(name), remedy="")
     except Exception as error:  # a broken binary package raises anything when it is imported
-        found = f"cannot be imported: {type(error).__name__}: {error}"
-        return Check(name=name, ok=False, needed=True, found=found, remedy=f"pip install {name}")
+        finding = f"cannot be imported: {type(error).__name__}: {error}"
+        return Check(name=name, ok=False, needed=True, finding=finding, remedy=f"pip install {name}")
 
 
 def _python() -> Check:
@@ -86,7 +86,7 @@ def _python() -> Check:
         name="python",
         ok=ok,
         needed=True,
-        found=f"{platform.python_version()}, {sys.executable}",
+        finding=f"{platform.python_version()}, {sys.executable}",
         remedy=remedy,
     )
 
@@ -99,14 +99,14 @@ def _fake_tensors() -> Check:
 
         with FakeTensorMode():
             shape = tuple((torch.empty(2, 3) @ torch.empty(3, 4)).shape)
-        return Check(name="fake tensors", ok=shape == (2, 4), needed=True, found="work", remedy="")
+        return Check(name="fake tensors", ok=shape == (2, 4), needed=True, finding="work", remedy="")
     except Exception as error:
         remedy = "install the tested torch: pip install -c constraints.txt torch"
         return Check(
             name="fake tensors",
             ok=False,
             needed=True,
-            found=f"{type(error).__name__}: {error}",
+            finding=f"{type(error).__name__}: {error}",
             remedy=remedy,
         )
 
@@ -114,7 +114,9 @@ def _fake_tensors() -> Check:
 def _browser() -> Check:
     path = next(filter(None, map(shutil.which, _BROWSERS)), None)
     remedy = "" if path else "only one test needs it: apt-get install chromium"
-    return Check(name="chromium", ok=path is not None, needed=False, found=path or "not found", remedy=remedy)
+    return Check(
+        name="chromium", ok=path is not None, needed=False, finding=path or "not finding", remedy=remedy
+    )
 
 
 def _ram_bytes() -> int:
@@ -123,8 +125,8 @@ def _ram_bytes() -> int:
 
 def _space(name: str, size: int, *, least: int, remedy: str) -> Check:
     ok = size >= least
-    return Check(name=name, ok=ok, needed=False, found=format_bytes(size), remedy="" if ok else remedy)
+    return Check(name=name, ok=ok, needed=False, finding=format_bytes(size), remedy="" if ok else remedy)
 
 
-def _note(name: str, found: str) -> Check:
-    return Check(name=name, ok=True, needed=False, found=found, remedy="")
+def _note(name: str, finding: str) -> Check:
+    return Check(name=name, ok=True, needed=False, finding=finding, remedy="")

@@ -298,7 +298,8 @@ def _check_recomputations(source: str, recomputations: Recomputations) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise FileFormatError(
-            f"{source}: recomputation {row} is none (a negative number, rows out of range, or not in order of slices): plan again",
+            f"{source}: recomputation {row} is none (a negative number, rows out of range, or not in order of slices): "
+            "plan again",
             path=source,
             field="recomputations",
             row=row,

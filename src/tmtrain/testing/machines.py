@@ -2,6 +2,16 @@
 
 from tmtrain.machine import Compute, FastTier, Link, Machine, Paging, Price, SlowTier
 
+_FAST = FastTier(
+    capacity_bytes=1 << 40,
+    bandwidth_bytes_per_s=1e18,
+    efficiency=1.0,
+    latency_s=0.0,
+    energy_j_per_byte=0.0,
+    background_w_per_byte=0.0,
+)
+"""As good as free: only flash takes time and energy."""
+
 
 def toy_machine(
     *,
@@ -24,14 +34,7 @@ def toy_machine(
         name="toy",
         description="round numbers for tests",
         compute=_compute(static_power_w=static_power_w),
-        fast=FastTier(
-            capacity_bytes=1 << 40,
-            bandwidth_bytes_per_s=1e18,
-            efficiency=1.0,
-            latency_s=0.0,
-            energy_j_per_byte=0.0,
-            background_w_per_byte=0.0,
-        ),
+        fast=_FAST,
         slow=SlowTier(
             capacity_bytes=1 << 50,
             page_bytes=page_bytes,

@@ -80,8 +80,6 @@ def add_units(
     programme.put(order, later, 1.0)
     programme.put(order, later - 1, -1.0)
     whole = _WholeUnits(start=start[is_needed], end=end[is_needed], size=sizes[is_needed])
-    due_whole = np.zeros(scale.num_slices)
-    np.add.at(due_whole, whole.end, whole.size)
     # Due at each recompute point is what is there more than before, and at the end the rest.
     at_point = layout.begins[~is_stay]
     return UnitFamily(
@@ -94,9 +92,16 @@ def add_units(
             DueColumns(slices=at_point, columns=later - 1, sign=-1.0),
             DueColumns(slices=whole.end, columns=columns[is_last][is_needed], sign=-1.0),
         ),
-        due_whole=due_whole,
+        due_whole=_due_whole(scale, whole),
         absent_whole=_absent_whole(scale, gaps, whole, candidates.free_gaps),
     )
+
+
+def _due_whole(scale: ModelScale, whole: _WholeUnits) -> NDArray[np.float64]:
+    """Return what is due at each slice where all that the step needs is fetched."""
+    due = np.zeros(scale.num_slices)
+    np.add.at(due, whole.end, whole.size)
+    return due
 
 
 def _fetch_costs(
