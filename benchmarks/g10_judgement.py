@@ -3,8 +3,8 @@
     python benchmarks/g10_judgement.py [--folder FOLDER] [--out FILE]
 
 The artifact's own rules, to the last digit, are `g10_fidelity.py`'s business. Here the rules are ours, and where that
-makes a difference of more than 10 %, the artifact's rule is put into our engine (`g10_in_our_engine.py`) to see whether it is
-the one.
+makes a difference of more than 10 %, the artifact's rule is put into our engine (`g10_in_our_engine.py`) to see whether it
+is the one.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from tmtrain.runtime import train as train_in_budget
 from tmtrain.units import FastCapacity, format_seconds, parse_fast
 
 if TYPE_CHECKING:
-    from tmtrain.runtime.training import Training
+    from tmtrain.runtime.training.training import Training
 
 
 def train(
