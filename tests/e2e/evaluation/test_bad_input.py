@@ -19,7 +19,11 @@ from tmtrain.simulation import load_result, save_result
 from tmtrain.units import FastCapacity
 
 STUDY = Study(
-    models=("gpt2-tiny",), fasts=(FastCapacity(fraction=0.5),), policies=("lru", "tmtrain"), sensitivity=False
+    models=("gpt2-tiny",),
+    fasts=(FastCapacity(fraction=0.5),),
+    policies=("lru", "tmtrain"),
+    sensitivity=False,
+    bounded=(),
 )
 
 
