@@ -59,7 +59,7 @@ def test_a_package_that_breaks_when_imported_is_a_finding(monkeypatch: pytest.Mo
     monkeypatch.setattr("tmtrain.cli.checks.import_module", explode)
     check = check_package("numpy")
     assert (check.ok, check.needed) == (False, True)
-    assert "built for another machine" in check.found
+    assert "built for another machine" in check.finding
 
 
 def test_without_a_browser_only_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

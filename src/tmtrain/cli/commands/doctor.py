@@ -24,5 +24,5 @@ def doctor(*, json: Flag = False) -> int:
 
 def _told(check: Check) -> str:
     if check.ok:
-        return check.found
-    return f"{'MISSING' if check.needed else 'note'}: {check.found}; {check.remedy}"
+        return check.finding
+    return f"{'MISSING' if check.needed else 'note'}: {check.finding}; {check.remedy}"
