@@ -21,9 +21,9 @@ def check_problem(timeline: Timeline) -> None:
     problem, walked = build_problem(timeline), walk_gaps(timeline)
     gaps = problem.gaps
     columns = (gaps.extent, gaps.start, gaps.end, gaps.pages, gaps.last_write)
-    gaps = zip(*(column.tolist() for column in columns), strict=True)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     expected = [(g.extent, g.start, g.end, g.pages, -1 if g.made_by is None else g.made_by) for g in walked]
-    assert sorted(gaps) == sorted(expected)
+    assert sorted(rows) == sorted(expected)
     np.testing.assert_array_equal(problem.over_pages, lacking(timeline, walked))
     made_by = {(g.extent, g.start): g.made_by for g in walked}
     epochs: dict[int, set[tuple[int, int | None]]] = {}
