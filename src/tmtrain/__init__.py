@@ -22,9 +22,12 @@ if TYPE_CHECKING:
         FlashError,
         InfeasibleError,
         InputError,
+        InternalError,
         MachineError,
         PlanRefutedError,
+        PolicyError,
         SolverError,
+        TimeLimitError,
         TmtrainError,
     )
     from tmtrain.evaluation import Results, Row, Study, evaluate, trace_of
@@ -59,12 +62,14 @@ __all__ = [
     "FlashError",
     "InfeasibleError",
     "InputError",
+    "InternalError",
     "Machine",
     "MachineError",
     "Phase",
     "Plan",
     "PlanRefutedError",
     "Policy",
+    "PolicyError",
     "Prediction",
     "Result",
     "Results",
@@ -75,6 +80,7 @@ __all__ = [
     "StepMeasure",
     "StepOptions",
     "Study",
+    "TimeLimitError",
     "Timeline",
     "TmtrainError",
     "Trace",
@@ -119,7 +125,8 @@ _NAMES_BY_HOME = {
     "capturing": "ZOO StepOptions capture capture_function capture_model",
     "checking": "CheckReport Violation check_plan",
     "errors": (
-        "CaptureError FileFormatError FlashError InfeasibleError InputError MachineError PlanRefutedError SolverError "
+        "CaptureError FileFormatError FlashError InfeasibleError InputError InternalError MachineError PlanRefutedError "
+        "PolicyError SolverError TimeLimitError "
         "TmtrainError"
     ),
     "evaluation": "Results Row Study evaluate trace_of",

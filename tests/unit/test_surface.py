@@ -20,8 +20,8 @@ TYPES = (
     "Result Results Role Row RunResult StepMeasure StepOptions Study Timeline Trace Violation"
 )
 ERRORS = (
-    "CaptureError FileFormatError FlashError InfeasibleError InputError MachineError "
-    "PlanRefutedError SolverError TmtrainError"
+    "CaptureError FileFormatError FlashError InfeasibleError InputError InternalError MachineError "
+    "PlanRefutedError PolicyError SolverError TimeLimitError TmtrainError"
 )
 
 
