@@ -1,5 +1,6 @@
 """`tmtrain.train` keeps what the user has, knows steps again, and refuses what it cannot do, with the reason."""
 
+import gc
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -319,3 +320,19 @@ def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path) -> None:
         drive.mend()
     assert rates[-1] <= 100 * MIB
     assert [step.how for step in training.result.steps[-3:]] == ["planned"] * 3
+
+
+def test_memory_that_was_left_closed_is_open_when_it_is_freed(tmp_path: Path) -> None:
+    """Whoever gets the memory next would die of it, long after the training."""
+    kept = small_training("gpt2")
+    with train(
+        kept.model, kept.optimizer, kept.step, budget_bytes=5 * MIB, flash=tmp_path, restores=False
+    ) as training:
+        training.step(kept.batches(0))
+    tier = training._session.tier  # pyright: ignore[reportPrivateUsage, reportOptionalMemberAccess]
+    assert tier.away_bytes > 0
+    del training
+    gc.collect()
+    del kept
+    gc.collect()
+    assert len(tier) == 0

@@ -37,6 +37,9 @@ _COMMUNICATORS = frozenset(("c10d",))
 
 _Key = tuple[Any, ...]
 
+_OUTLIVED: set["ResidencyMode"] = set()
+"""Modes that are over while storages of theirs live. Only they know which pages to open before such memory is freed."""
+
 
 class ResidencyMode(TorchDispatchMode):
     """Runs operators in the budget of a tier."""
@@ -73,6 +76,11 @@ class ResidencyMode(TorchDispatchMode):
         if fills:
             self._tier.wrote([key])
             self.recomputer.ran(None, None, writes=[key])
+
+    def outlived(self) -> None:
+        """Stay until the last storage has died: memory that is freed with closed pages kills whoever gets it next."""
+        if self._watch:
+            _OUTLIVED.add(self)
 
     def begin_step(self, observer: StepObserver) -> None:
         """Count operators from 0 again, and let `observer` see them."""
@@ -225,6 +233,8 @@ class ResidencyMode(TorchDispatchMode):
         self._staying.discard(key)
         self.recomputer.died(key)
         self.observer.died(key)
+        if not self._watch:
+            _OUTLIVED.discard(self)
 
     def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         """Return the bytes that the operator will allocate and that count."""

@@ -120,7 +120,8 @@ class PlanExecutor(StepObserver):
             is_alive = fetch.key in self._tier
             if is_alive and not self._tier.fetch(fetch.block, deadline=fetch.due):
                 # In order: a later fetch that is smaller would take the room that this one waits for.
-                self._let_dead_go(until=fetch.due)
+                if self.planned_step is not None:  # none between steps, where nobody knows what is dead
+                    self._let_dead_go(self.planned_step, until=fetch.due)
                 return
             self._waiting.popleft()
 
@@ -206,10 +207,9 @@ class PlanExecutor(StepObserver):
             for block in self._tier.blocks_of(key)[first:end]:
                 yield key, block
 
-    def _let_dead_go(self, *, until: int) -> None:
+    def _let_dead_go(self, planned_step: PlannedStep, *, until: int) -> None:
         """Let dead content leave that the program holds until then or longer; the rest will leave its room unwritten."""
-        assert self.planned_step is not None
-        deaths, first = self.planned_step.recorded.deaths, self._first
+        deaths, first = planned_step.recorded.deaths, self._first
         going = [key for key in self._dead if first + deaths[self._name_of[key]] >= until]
         for key in going:
             if key in self._tier:

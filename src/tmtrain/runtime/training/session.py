@@ -149,6 +149,7 @@ class TrainingSession:
 
     def _let_go(self) -> None:
         away, available = self.tier.away_bytes, available_bytes()
+        self.residency.outlived()
         self.tier.close(restores=self._restores and away <= available)
         if self._restores and away > available:
             raise InfeasibleError(
