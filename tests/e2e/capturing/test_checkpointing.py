@@ -36,7 +36,7 @@ def trace_of(name: str, checkpointing: Checkpointing | None) -> Trace:
     return capture_zoo_model(TINY[name], resolve_options(TINY[name], options))
 
 
-@pytest.fixture(scope="module", params=rest_slow(MODELS, quick=3))
+@pytest.fixture(scope="module", params=rest_slow(MODELS))
 def steps(request: pytest.FixtureRequest) -> Steps:
     name = request.param
     return Steps(name, trace_of(name, None), trace_of(name, "full"), trace_of(name, "selective"))
@@ -109,7 +109,7 @@ def real_job(name: str, checkpointing: Checkpointing | None) -> TrainingJob:
 
 
 @pytest.mark.parametrize("checkpointing", ["full", "selective"])
-@pytest.mark.parametrize("name", rest_slow(MODELS, quick=2))
+@pytest.mark.parametrize("name", rest_slow(MODELS))
 def test_training_is_the_same_bit_for_bit(name: str, checkpointing: Checkpointing) -> None:
     plain, saved = real_job(name, None).model, real_job(name, checkpointing).model
     for (path, expected), actual in zip(plain.named_parameters(), saved.parameters(), strict=True):

@@ -33,6 +33,7 @@ def test_a_captured_trace_survives_its_file(tmp_path: Path) -> None:
     assert trace_fingerprint(load_trace(tmp_path / "tiny.trace")) == trace_fingerprint(trace)
 
 
+@pytest.mark.slow
 def test_captures_are_the_same_in_every_process() -> None:
     code = (
         "from tmtrain.capturing import capture_model; from tmtrain.trace import trace_fingerprint;"

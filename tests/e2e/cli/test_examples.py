@@ -54,6 +54,7 @@ def test_selective_checkpointing() -> None:
     assert lines[-1] == "losses of three steps: the same bit for bit"
 
 
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_goes_on(tmp_path: Path) -> None:
     example = EXAMPLES / "checkpoints_in_a_budget.py"
     (tmp_path / "at once").mkdir()

@@ -136,6 +136,7 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     assert _tensors(in_turns) == _tensors(at_once)
 
 
+@pytest.mark.slow
 def test_what_was_saved_on_the_way_outlives_a_run_that_breaks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

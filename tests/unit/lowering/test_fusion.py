@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.thoroughness import rest_slow
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.checking import check_plan
@@ -97,7 +98,7 @@ def test_what_is_saved_is_taken_off_the_bytes_of_the_operators(name: str) -> Non
     assert fusing().fingerprint != load_machine("v4-slc").fingerprint
 
 
-@pytest.mark.parametrize(("name", "objective"), [("bert", "bytes"), ("resnet", "energy")])
+@pytest.mark.parametrize(("name", "objective"), rest_slow([("resnet", "energy"), ("bert", "bytes")]))
 def test_a_plan_with_recomputations_of_fused_operators_passes_the_checker(name: str, objective: str) -> None:
     trace, machine = tiny_trace(name), fusing()
     timeline = lower(trace, machine=machine, fast_bytes=int(0.4 * trace.footprint_bytes))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.support.thoroughness import rest_slow
 
 from tmtrain import train
 from tmtrain.cli.summaries.train import RunSummary
@@ -104,7 +105,7 @@ def test_who_may_not_read_the_counters_is_told_what_to_do(
 
 
 @pytest.mark.filterwarnings("ignore:steps run on demand")
-@pytest.mark.parametrize("counts", [True, False])
+@pytest.mark.parametrize("counts", rest_slow([True, False]))
 def test_steps_have_joules_where_the_host_tells(counts: bool, tmp_path: Path) -> None:
     counter = _zone(tmp_path / "powercap", "intel-rapl:0", "package-0", 0)
     model = torch.nn.Linear(8, 8)
