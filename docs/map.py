@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "map.svg"
 
 _WIDTH, _MARGIN, _SPACE, _BETWEEN = 1180, 16, 18, 30
-_LINE, _PAD, _CHARACTER = 15, 10, 6.1
+_LINE, _PAD, _CHARACTER = 15, 10, 6.4
 _FILL, _EDGE, _INK, _SOFT = "#f4f6fa", "#8796ad", "#1d2733", "#53606f"
 _STYLE = "font-family: system-ui, sans-serif; font-size: 12px"
 

@@ -1,1 +1,1 @@
-"""cli: the command line. Thin: each command parses, makes one library call and prints."""
+"""The command line: each command parses, makes one library call and prints."""

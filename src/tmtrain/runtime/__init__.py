@@ -1,4 +1,4 @@
-"""run: real training inside a memory budget, the rest on a flash file. torch is imported when the verb is called."""
+"""Real training inside a memory budget, the rest on a flash file. torch is imported when the verb is called."""
 
 from tmtrain.runtime.result import RunResult, StepMeasure
 from tmtrain.runtime.verbs import load_checkpoint, train
