@@ -2,12 +2,10 @@
 
 import ast
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "src" / "tmtrain"
+from tests.support.package import PACKAGE, ROOT, trees
 
 MOST_FILES = 15
 MOST_FUNCTION_LINES = 40
@@ -15,11 +13,6 @@ MOST_FUNCTION_LINES = 40
 MOST_CLASS_LINES = 250
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-def _trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
 
 
 def _lines(node: _Definition) -> int:
@@ -33,7 +26,7 @@ def _lines(node: _Definition) -> int:
 def _longer_than(limit: int, *kinds: type[_Definition]) -> list[str]:
     return [
         f"{path}: {node.name} has {_lines(node)} lines"
-        for path, tree in _trees()
+        for path, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, kinds) and _lines(node) > limit
     ]
@@ -55,7 +48,7 @@ def test_no_room_is_crowded() -> None:
 
 
 def test_every_room_says_what_is_in_it() -> None:
-    silent = [path for path, tree in _trees() if not ast.get_docstring(tree)]
+    silent = [path for path, tree in trees() if not ast.get_docstring(tree)]
     assert silent == []
 
 
@@ -77,7 +70,7 @@ def test_nobody_writes_what_is_private_to_another() -> None:
     """`self._x = ...` is one's own; so is what a function has just made and calls by the name of its own class."""
     hits = [
         f"{path}:{node.lineno}: {ast.unparse(node)}"
-        for path, tree in _trees()
+        for path, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.package import ROOT, trees
 
-ROOT = Path(__file__).parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
-PACKAGE = ROOT / "src" / "tmtrain"
 
 ON_DISK = ("replays", "recipe", "replay_s", "remade_bytes")
 """Words of file formats of earlier versions, which are still read: `_RENAMED` next to each format."""
@@ -43,11 +42,6 @@ def _uses(text: str) -> Iterator[str]:
     retired = _retired()
     on_disk = re.compile("|".join(f'["`]{word}["`]|{word}[.]parquet' for word in ON_DISK))
     yield from (line.strip() for line in text.splitlines() if retired.search(on_disk.sub("", line)))
-
-
-def _trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
 
 
 def _named_twice(trees: list[tuple[str, ast.Module]]) -> dict[str, list[str]]:
@@ -87,18 +81,18 @@ def test_words_of_old_files_may_be_read() -> None:
 
 
 def test_class_names_are_unique() -> None:
-    assert _named_twice(list(_trees())) == {}
+    assert _named_twice(list(trees())) == {}
 
 
 def test_a_second_class_of_a_name_would_be_seen() -> None:
     again = ast.parse("class Plan:\n    pass\n")
-    assert list(_named_twice([*_trees(), ("another.py", again)])) == ["Plan"]
+    assert list(_named_twice([*trees(), ("another.py", again)])) == ["Plan"]
 
 
 def test_variables_are_nouns() -> None:
     hits = [
         f"{path}:{line}: {name}"
-        for path, tree in _trees()
+        for path, tree in trees()
         for name, line in _variables(tree)
         if name.strip("_") in RETIRED_VARIABLES
     ]

@@ -1,4 +1,7 @@
-"""Steps that other programs wrote down become Traces (docs/outside.md). Makes Traces, imports no torch, knows no machine."""
+"""Steps that other programs wrote down become Traces (docs/outside.md).
+
+Invariant: imports no torch, knows no machine.
+"""
 
 from tmtrain.importing.g10.trace import trace_of_g10
 from tmtrain.importing.g10.workload import G10Workload, is_g10, load_g10
