@@ -2,9 +2,9 @@
 
     python benchmarks/engine_speed.py [SOURCE ...] [--out FILE]
 
-A page access is one page that one slice touches; the engine counts them by extents (ARCHITECTURE.md, "Extents, not pages").
-The G10 artifact walks over its pages one by one: its seconds are of two iterations, ours of all steps until the step
-repeats itself, deciding included, loading and lowering aside. Sources are whatever ``tmtrain simulate`` takes.
+A page access is one page that one slice touches. The engine counts them by extents (docs/decisions.md). The G10 artifact
+walks over its pages one by one: its seconds are of two iterations, ours of all steps until the step repeats itself,
+deciding included, loading and lowering aside. Sources are whatever ``tmtrain simulate`` takes.
 """
 
 import argparse
