@@ -83,7 +83,7 @@ STEPS = [
 
 
 @pytest.fixture(
-    scope="module", params=rest_slow(STEPS, quick=3, whole=True), ids=lambda step: f"{step[0]}-{step[1]}"
+    scope="module", params=rest_slow(STEPS, quick=1, whole=True), ids=lambda step: f"{step[0]}-{step[1]}"
 )
 def pair(request: pytest.FixtureRequest) -> Pair:
     name, checkpointing = request.param

@@ -197,5 +197,6 @@ def test_a_run_may_have_several_drives(tmp_path: Path, capsys: pytest.CaptureFix
     assert measured["steps"][-1]["bytes_out"] > 0
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path) -> None:
     assert run_script(EXAMPLE, tmp_path).count("planned") == 8

@@ -112,6 +112,7 @@ class TestAnInterruptedStudy:
         evaluate(self.STUDY, out=interrupted, tell=progress.append)
         assert len([line for line in progress if line.endswith(": lru")]) == 2
 
+    @pytest.mark.slow
     def test_side_by_side_it_ends_alike(self, tmp_path: Path) -> None:
         progress: list[str] = []
         side_by_side = evaluate(self.STUDY, out=tmp_path / "two", jobs=2, tell=progress.append)

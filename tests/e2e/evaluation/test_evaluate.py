@@ -9,6 +9,7 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 import pytest
+from tests.support.thoroughness import rest_slow
 
 from tmtrain.errors import PolicyError
 from tmtrain.evaluation import (
@@ -183,7 +184,8 @@ def test_progress_is_told_before_each_piece_of_work(folder: Path, progress: list
 
 
 @pytest.mark.parametrize(
-    ("objective", "of"), [("time", "step_time_s"), ("bytes", "traffic_bytes"), ("writes", "bytes_out")]
+    ("objective", "of"),
+    rest_slow([("time", "step_time_s"), ("bytes", "traffic_bytes"), ("writes", "bytes_out")]),
 )
 def test_the_gap_is_that_of_the_objective(objective: str, of: str) -> None:
     setting = make_setting(

@@ -88,6 +88,7 @@ def test_it_opens_without_error_and_shows_every_figure(browser: str, tmp_path: P
     assert seen["requests"] == 0
 
 
+@pytest.mark.slow
 def test_the_console_would_have_told(browser: str, tmp_path: Path) -> None:
     """The check above can fail: an error, or a request that the page's own policy forbids, is on the console."""
     page = write_report(write_example(tmp_path / "evaluation"))

@@ -64,6 +64,7 @@ def test_the_budget_holds_in_a_memory_cgroup(tmp_path: Path) -> None:
     assert kept.stdout.startswith("planned")
 
 
+@pytest.mark.slow
 def test_that_cgroup_ends_who_needs_more(tmp_path: Path) -> None:
     if len(Path("/proc/swaps").read_text().splitlines()) > 1:
         pytest.skip("there is swap, so nobody is ended")

@@ -292,6 +292,7 @@ def test_a_measured_host_is_not_measured_again(tmp_path: Path) -> None:
     assert opened == [tmp_path]  # for the run; measuring would open it once more
 
 
+@pytest.mark.slow
 def test_a_drive_that_becomes_slower_is_planned_for(tmp_path: Path) -> None:
     """From the sixth step on every block takes 20 ms longer; two at a time, the drive moves 100 MiB/s at most."""
     model = torch.nn.Sequential(*(torch.nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(16)))

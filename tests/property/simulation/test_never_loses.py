@@ -90,7 +90,8 @@ def _compare(name: str, *, fraction: float, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fraction"), rest_slow(product(["gpt2-tiny", "gpt2-tiny eager fp32"], [0.125, 0.3, 0.7]))
+    ("name", "fraction"),
+    rest_slow(product(["gpt2-tiny", "gpt2-tiny eager fp32"], [0.125, 0.3, 0.7]), quick=0),
 )
 def test_on_real_steps_too(name: str, fraction: float) -> None:
     _compare(name, fraction=fraction, machine=load_machine("v4-slc"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.operators import Tensor, one_operator
-from tests.support.thoroughness import examples
+from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.lowering import Slices, lower
@@ -78,7 +78,7 @@ def test_small_sram_makes_operands_cross_again(share: float) -> None:
     assert cut.fast_bytes.sum() == pytest.approx(5 * matrix)
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", rest_slow(TINY, quick=2))
 def test_a_large_sram_changes_nothing(name: str) -> None:
     trace = tiny_trace(name)
     assert (operator_loads(trace, machine=machine()).fast_bytes == operator_bytes(trace)).all()

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from tests.support.operators import Tensor, one_operator
+from tests.support.thoroughness import rest_slow
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.errors import InfeasibleError
@@ -24,7 +25,9 @@ STRIDE = {"bert": 97, "resnet": 23}
 """Of operators looked at one by one, where there are thousands."""
 Pages = set[tuple[int, int]]
 
-cases = pytest.mark.parametrize(("name", "share"), [(name, share) for name in TINY for share in SHARES])
+cases = pytest.mark.parametrize(
+    ("name", "share"), rest_slow([(name, share) for share in SHARES for name in TINY], quick=len(TINY))
+)
 
 
 @cache
@@ -110,7 +113,7 @@ def nests(name: str) -> list[LoopNest]:
     return [nest for op in working(trace) for nest in loop_nests(trace, op, rows_of(trace)[op])]
 
 
-@pytest.mark.parametrize("limit_pages", [1, 7, 100, 4000])
+@pytest.mark.parametrize("limit_pages", rest_slow([7, 1, 100, 4000], quick=2))
 @pytest.mark.parametrize("name", TINY)
 def test_pieces_of_an_operand_tile_it(name: str, limit_pages: int) -> None:
     """Runs of two pieces are disjoint or the same page, and together the whole operand."""
@@ -132,7 +135,7 @@ def test_pieces_of_an_operand_tile_it(name: str, limit_pages: int) -> None:
                 assert all(a[1] == b[0] for a, b in pairwise(ordered))
 
 
-@pytest.mark.parametrize("limit_pages", [1, 16, 300])
+@pytest.mark.parametrize("limit_pages", rest_slow([16, 1, 300]))
 @pytest.mark.parametrize("name", TINY)
 def test_a_slice_meets_the_limit_or_cannot_be_cut_further(name: str, limit_pages: int) -> None:
     operands = tiny_trace(name).operands

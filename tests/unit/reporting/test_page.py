@@ -73,6 +73,7 @@ def test_every_number_of_the_table_and_every_figure_is_there(page: str, example:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_what_turns_a_ranking_round_is_said_below_the_tornado(page: str, folder: Path) -> None:
     assert "No constant turns a ranking round anywhere in its range." in page
     path = folder / "sensitivity.json"
@@ -85,6 +86,7 @@ def test_what_turns_a_ranking_round_is_said_below_the_tornado(page: str, folder:
     assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
+@pytest.mark.slow
 def test_the_fates_of_our_plan_are_told_where_they_were_kept(page: str, folder: Path) -> None:
     for group in load_fates(folder / "runs/made-up-small.example.12.5%.tmtrain.fates").groups:
         assert f"<td>{group.role}</td><td>{group.module}</td>" in page
@@ -111,6 +113,7 @@ def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:
     assert "No per-slice series were kept for: tmtrain, belady, lru, paging, all-fast." in page
 
 
+@pytest.mark.slow
 def test_constants_of_a_preset_are_listed_with_their_sources(folder: Path) -> None:
     _edit(folder, lambda row: row.update(machine="v4-slc"))
     page = write_report(folder).read_text()
