@@ -23,7 +23,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Neither has a clock in it: on a busy machine a slow example is no failure.
 _common = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _common, derandomize=True, database=None, max_examples=20)
-settings.register_profile("thorough", _common, max_examples=200)
+# Stated, since Hypothesis has other defaults where it sees that it runs in CI.
+settings.register_profile("thorough", _common, derandomize=False, max_examples=200)
 settings.load_profile("ci")  # `--hypothesis-profile=thorough`, which is read later, wins
 
 _COMPILES_FLASH = re.compile(
