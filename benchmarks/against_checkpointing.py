@@ -21,7 +21,7 @@ from tmtrain.evaluation.row import Bounds, Row
 from tmtrain.evaluation.setting import Setting
 from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity, format_bytes
 

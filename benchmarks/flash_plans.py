@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from tmtrain import capture_model, load_machine, load_trace, lower, make_policy, parse_fast, save_trace
+from tmtrain.deciding import Decision, Knowledge
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.plans.file import load_plan, save_plan
-from tmtrain.policies import Decision, Knowledge, follow
+from tmtrain.policies import follow, plan
 from tmtrain.simulation import simulate
 from tmtrain.simulation.flash import FlashDevice, Layout, RequestKind, estimate_flash, simulate_flash
 from tmtrain.simulation.swapping import (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tmtrain.deciding import Decision, Knowledge
 from tmtrain.lowering import Timeline
 from tmtrain.lowering.extents import next_slices
 from tmtrain.lowering.timeline import Frees
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies import Decision, Knowledge
 from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
 from tmtrain.policies.shared.tensors import find_tensors
 

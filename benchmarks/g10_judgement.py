@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from g10_in_our_engine import dead_move, dead_stay, never_told, planned_by_artifact
+from tmtrain.deciding import Decision
 from tmtrain.errors import PolicyError
 from tmtrain.evaluation import Setting, make_setting, trace_of
 from tmtrain.evaluation.compare import try_in
 from tmtrain.machine import load_machine
-from tmtrain.policies import POLICIES, Decision
+from tmtrain.policies import POLICIES
 from tmtrain.policies.pagers.deepum import DeepUm
 from tmtrain.policies.pagers.fifo import Fifo
 from tmtrain.simulation import Result, simulate

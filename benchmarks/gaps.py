@@ -17,9 +17,8 @@ from pathlib import Path
 
 from tmtrain import PlanRefutedError, TmtrainError, capture_model, load_machine, load_trace, lower
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.plans import Plan
-from tmtrain.policies import follow
+from tmtrain.policies import follow, plan
 from tmtrain.simulation import Result, simulate
 from tmtrain.trace import Trace
 
@@ -82,7 +81,7 @@ def _compare(best_plan: Plan, result: Result) -> dict[str, float]:
     return {
         "bound": best_plan.certificate.bound.value,
         "simulated": result.energy_j if best_plan.objective == "energy" else result.step_time_s,
-        "predicted": best_plan.certificate.value,
+        "predicted": best_plan.certificate.predicted,
         "gib": result.traffic_bytes / 2**30,
         "time_error": expected.step_time_s / result.step_time_s - 1,
         "bytes_error": moved / result.traffic_bytes - 1 if result.traffic_bytes else 0.0,

@@ -19,8 +19,7 @@ from tmtrain.capturing.fake import capture_zoo_model
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
 from tmtrain.lowering import lower
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.planning import plan
-from tmtrain.policies import follow
+from tmtrain.policies import follow, plan
 from tmtrain.simulation import simulate
 from tmtrain.trace import Trace
 from tmtrain.units import format_bytes

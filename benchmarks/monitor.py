@@ -22,11 +22,11 @@ import numpy as np
 from tmtrain.capturing import capture_model
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine, load_machine
-from tmtrain.planning import plan
 from tmtrain.planning.monitor.monitor import Monitor
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.whole import plan_whole
 from tmtrain.plans import Plan
+from tmtrain.policies import plan
 from tmtrain.reporting.figures.monitor import MonitorRun, Strike
 from tmtrain.simulation.noise import (
     Disturbance,

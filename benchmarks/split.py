@@ -14,10 +14,9 @@ from tmtrain.capturing import capture_model
 from tmtrain.errors import TmtrainError
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import DEFAULT_MACHINE, Machine, load_machine
-from tmtrain.planning import plan
 from tmtrain.planning.whole import plan_whole
 from tmtrain.plans import Plan
-from tmtrain.policies import follow
+from tmtrain.policies import follow, plan
 from tmtrain.simulation import Result, simulate
 from tmtrain.trace import Trace
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tmtrain.capturing import ZOO, StepOptions, capture, capture_function, capture_model
     from tmtrain.checking import CheckReport, Violation, check_plan
+    from tmtrain.deciding import Decision, Policy
     from tmtrain.errors import (
         CaptureError,
         FileFormatError,
@@ -34,13 +35,12 @@ if TYPE_CHECKING:
     from tmtrain.exports import Exported, export, load_checkpoint_policy, load_offload_map
     from tmtrain.lowering import Timeline, lower
     from tmtrain.machine import Machine, describe_machine, list_machines, load_machine
-    from tmtrain.planning import plan
-    from tmtrain.planning.questions.explain import explain
-    from tmtrain.planning.questions.min_fast import min_fast
-    from tmtrain.planning.questions.pareto import pareto
     from tmtrain.plans import Certificate, Plan, Prediction
     from tmtrain.plans.file import load_plan, save_plan
-    from tmtrain.policies import POLICIES, Decision, Policy, make_policy
+    from tmtrain.policies import POLICIES, make_policy, plan
+    from tmtrain.questions.explain import explain
+    from tmtrain.questions.min_fast import min_fast
+    from tmtrain.questions.pareto import pareto
     from tmtrain.reporting import read_results, results_table, write_perfetto, write_report
     from tmtrain.runtime import RunResult, StepMeasure, load_checkpoint, train
     from tmtrain.simulation import Result, load_result, save_result, simulate
@@ -129,16 +129,16 @@ _NAMES_BY_HOME = {
         "PolicyError SolverError TimeLimitError "
         "TmtrainError"
     ),
+    "deciding": "Decision Policy",
     "evaluation": "Results Row Study evaluate trace_of",
     "exports": "Exported export load_checkpoint_policy load_offload_map",
     "lowering": "Timeline lower",
     "machine": "Machine describe_machine list_machines load_machine",
-    "planning": "plan",
-    "planning.questions.explain": "explain",
-    "planning.questions.min_fast": "min_fast",
-    "planning.questions.pareto": "pareto",
+    "questions.explain": "explain",
+    "questions.min_fast": "min_fast",
+    "questions.pareto": "pareto",
     "plans": "Certificate Plan Prediction load_plan save_plan",
-    "policies": "POLICIES Decision Policy make_policy",
+    "policies": "POLICIES make_policy plan",
     "runtime": "RunResult StepMeasure load_checkpoint train",
     "reporting": "read_results results_table write_perfetto write_report",
     "simulation": "Result load_result save_result simulate",

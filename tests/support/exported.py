@@ -10,7 +10,7 @@ from tmtrain.capturing import capture
 from tmtrain.exports.ledger import Ledger, open_ledger
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 from tmtrain.trace import Trace
 from tmtrain.units import parse_fast
 

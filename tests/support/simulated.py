@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from tests.support.machines import toy_machine
 from tests.support.timelines import make_timeline
+from tmtrain.deciding import Decision
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, Paging
-from tmtrain.policies import POLICIES, Decision, make_policy
+from tmtrain.policies import POLICIES, make_policy
 from tmtrain.simulation import Result, simulate
 
 PAGE = 4096

@@ -148,11 +148,9 @@ def _check_proof(
         findings.add("bound", where, proof.bound.value - bound, "of the objective")
     if verdict.value is None:
         return
-    if not is_close(proof.value, verdict.value):
-        where = (
-            f"the certificate claims a value of {proof.value:.12g}, the prediction has {verdict.value:.12g}"
-        )
-        findings.add("value", where, abs(proof.value - verdict.value), "of the objective")
+    if not is_close(proof.predicted, verdict.value):
+        where = f"the certificate claims a value of {proof.predicted:.12g}, the prediction has {verdict.value:.12g}"
+        findings.add("value", where, abs(proof.predicted - verdict.value), "of the objective")
     if verdict.value < bound - CLOSE * abs(bound):
         where = f"the value {verdict.value:.12g} is below the bound {bound:.12g}: the prediction is too good"
         findings.add("proof", where, bound - verdict.value, "of the objective")

@@ -1,4 +1,4 @@
-"""The report of a check: the violations, and the bound, value and optimality gap as the checker computes them."""
+"""The report of a check: the violations, and the bound and the predicted value as the checker computes them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -67,10 +67,3 @@ class CheckReport:
     def ok(self) -> bool:
         """Nothing was violated."""
         return not self.violations
-
-    @property
-    def gap(self) -> float | None:
-        """The optimality gap, (value - bound) / bound; None where one of them is missing."""
-        if self.bound is None or self.value is None:
-            return None
-        return (self.value - self.bound) / self.bound if self.bound else self.value - self.bound

@@ -8,12 +8,13 @@ from cyclopts import Parameter
 
 from tmtrain.cli.options import DEFAULT_FAST, SEVERAL
 from tmtrain.cli.scene import Scene
+from tmtrain.deciding import Decision
 from tmtrain.errors import InputError
 from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
 from tmtrain.plans.file import load_plan
-from tmtrain.policies import POLICIES, Decision, follow, make_policy
+from tmtrain.policies import POLICIES, follow, make_policy
 from tmtrain.simulation import Result, simulate, try_policy
 from tmtrain.units import FastCapacity, parse_fast
 

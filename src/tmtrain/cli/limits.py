@@ -10,7 +10,7 @@ from tmtrain.errors import InputError
 from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.wear import write_budget_of_life
-from tmtrain.planning.questions.min_fast import Limit, energy_limit, life_limit, slowdown_limit
+from tmtrain.questions.min_fast import Limit, energy_limit, life_limit, slowdown_limit
 from tmtrain.trace import Trace
 from tmtrain.units import parse_bytes, parse_duration
 

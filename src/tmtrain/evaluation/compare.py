@@ -3,15 +3,17 @@
 import time
 from dataclasses import dataclass
 
+from tmtrain.deciding import Decision
 from tmtrain.evaluation.cost import costs_of
 from tmtrain.evaluation.row import Row, WallClock
 from tmtrain.evaluation.setting import Setting
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import Machine, lifetime_s
-from tmtrain.planning.problem.objective import Objective, make_objective
-from tmtrain.policies import Decision, follow, make_policy
+from tmtrain.planning.problem.objective import make_objective
+from tmtrain.plans import optimality_gap
+from tmtrain.policies import follow, make_policy
 from tmtrain.policies.ours import Tmtrain
-from tmtrain.simulation import Result, Tried, simulate, try_policy
+from tmtrain.simulation import Result, Tried, objective_of, simulate, try_policy
 from tmtrain.simulation.power import power_over_time
 from tmtrain.units import YEAR_S
 
@@ -64,20 +66,11 @@ def try_in(setting: Setting, policy: str) -> Tried:
     return Tried(decision=decision, result=result, decide_s=setting.plan_s, simulate_s=seconds)
 
 
-def objective_of(result: Result, objective: Objective) -> float:
-    """Return what `result` needed of `objective`, in its unit."""
-    return objective.measured(
-        energy_j=result.energy_j,
-        step_time_s=result.step_time_s,
-        bytes_in=result.bytes_in,
-        bytes_out=result.bytes_out,
-    )
-
-
 def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
     machine, trace, footprint = setting.machine, setting.trace, setting.trace.footprint_bytes
     costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
     power = power_over_time(result)
+    goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
     return Row(
         model=trace.model,
         batch=trace.samples,
@@ -107,16 +100,11 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         memory_cost_usd=next(iter(costs.values())).usd,
         costs=costs,
         bound=setting.bound,
-        gap=_optimality_gap(setting, result),
+        gap=optimality_gap(objective_of(result, goal), setting.bound),
         bounds=setting.bounds,
         wall_clock=wall,
         run=run,
     )
-
-
-def _optimality_gap(setting: Setting, result: Result) -> float:
-    goal = make_objective(setting.objective, timeline=setting.timeline, machine=setting.machine)
-    return (objective_of(result, goal) - setting.bound) / setting.bound if setting.bound else 0.0
 
 
 def _lifetime_years(result: Result, machine: Machine) -> float | None:

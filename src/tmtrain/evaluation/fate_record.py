@@ -19,8 +19,8 @@ from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import Problem, build_problem, cover
-from tmtrain.planning.questions.fates import Fates, find_fates
 from tmtrain.plans import Plan
+from tmtrain.questions.fates import Fates, find_fates
 from tmtrain.trace import Role, Trace
 
 KIND = "fates"

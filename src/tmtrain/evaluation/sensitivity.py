@@ -15,8 +15,7 @@ from tmtrain.errors import PolicyError
 from tmtrain.evaluation.compare import PolicyOutcome
 from tmtrain.evaluation.setting import Setting
 from tmtrain.machine import Machine, value_of, with_constant
-from tmtrain.planning import plan
-from tmtrain.policies import follow, make_policy
+from tmtrain.policies import follow, make_policy, plan
 from tmtrain.policies.ours import Tmtrain
 from tmtrain.simulation import Result, simulate, step_energy, try_policy
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from tmtrain.evaluation.row import Bounds
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine
-from tmtrain.planning import bound_of, plan
+from tmtrain.planning import bound_of
 from tmtrain.plans import Plan
+from tmtrain.policies import plan
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
 

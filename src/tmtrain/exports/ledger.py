@@ -16,8 +16,8 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.monitor.steering import moved_pages
 from tmtrain.planning.problem.problem import Problem, build_problem
-from tmtrain.planning.questions.fates import Fates, find_fates
 from tmtrain.plans import Plan, check_plan_fits, check_transfers_fit
+from tmtrain.questions.fates import Fates, find_fates
 from tmtrain.trace import Phase, Trace
 
 

@@ -3,7 +3,7 @@
 from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.planning.planner import plan
+from tmtrain.planning.planner import propose
 from tmtrain.plans.plan import Plan
 from tmtrain.trace import example_trace
 
@@ -23,4 +23,4 @@ def example_plan() -> Plan:
     >>> example_plan().objective
     'energy'
     """
-    return plan(example_timeline(), machine=load_machine("v4-slc"))
+    return next(propose(example_timeline(), machine=load_machine("v4-slc")))

@@ -1,4 +1,4 @@
-"""`plan`: Timeline -> Plan, with its prediction and its certificate.
+"""`propose`: Timeline -> Plans, each with its prediction and its certificate.
 
 1. Solve the whole problem as a linear programme (`solve`): its multipliers give the bound, its shares the recomputations.
 2. Round the recomputations to rows and put them into the step (`choose_recomputations`, `insert_recomputations`).
@@ -12,14 +12,14 @@ Note [Rungs]
     and what is proved already is kept:
 
     - out of time in 1 with recomputation: 1 without it, a smaller programme (`_prove`);
-    - out of time there too: largest first, with the bound that the computation alone proves (`_plan`);
+    - out of time there too: largest first, with the bound that the computation alone proves (`_proposals`);
     - out of time in 3: largest first, with the bound of 1;
     - rounding writes more than the budget: the other rounding, then again for a tighter budget (`_carry_out`);
     - still more: the plan of fewest writes, with the bound of 1;
     - more even so, or infeasible in 1: an error that names the smallest budget we can keep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,11 +54,9 @@ from tmtrain.units import format_bytes
 
 WRITE_SHARES = (1.0, 0.98, 0.9, 0.75)
 """Of a write budget: rounding to whole rows and pages may write more than planned, a tighter plan leaves room for that."""
-ROUNDS_WELL = 0.01
-"""A plan whose optimality gap is no wider is kept without looking at others."""
 
 
-def plan(
+def propose(
     timeline: Timeline,
     *,
     machine: Machine,
@@ -67,8 +65,10 @@ def plan(
     cuts: NDArray[np.int64] | None = None,
     write_budget_bytes: float | None = None,
     time_limit_s: float | None = None,
-) -> Plan:
-    """Compute what is kept, moved and recomputed all along the step, for the least `objective`.
+) -> Iterator[Plan]:
+    """Yield plans with their certificates, the most promising first; each further one costs as much again.
+
+    What they need is predicted, not measured: `tmtrain.policies.ours` runs them on the engine and chooses.
 
     Args:
         timeline: The step on `machine` with its fast capacity.
@@ -91,10 +91,10 @@ def plan(
     limits = Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s)
     task = _task(timeline, machine=machine, objective=objective, limits=limits)
     if not recompute:
-        return _plan(task, [None])
+        return _proposals(task, [None])
     if cuts is not None:
-        return _plan(task, [partition_at(cuts, timeline, task.problem)])
-    return _plan(task, find_partitions(timeline, task.problem))
+        return _proposals(task, [partition_at(cuts, timeline, task.problem)])
+    return _proposals(task, find_partitions(timeline, task.problem))
 
 
 def bound_of(
@@ -163,20 +163,21 @@ def _candidates(partition: Partition | None) -> RecomputeCandidates | None:
     return partition.candidates if partition else None
 
 
-def _plan(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
+def _proposals(task: PlanningTask, choices: Sequence[Partition | None]) -> Iterator[Plan]:
     """Prove, then plan; where that fails, step down: Note [Rungs]."""
     try:
         proofs = _prove(task, choices)
     except TimeLimitError:
         # Nothing is solved, so nothing is proved but what needs no solver.
-        return _certified(task, _greedy(task), _trivial_bound(task), None)
+        yield _certified(task, _greedy(task), _trivial_bound(task), None)
+        return
     except InfeasibleError as error:
         # A step whose slices all fit has a plan. Only a write budget can rule out all plans of a class.
         if not task.has_write_budget:
             raise
         raise _too_few_writes(task, _fewest_writes(task, choices)) from error
     try:
-        return _best(task, proofs)
+        yield from _rounded(task, proofs)
     except TimeLimitError:
         fallback = _greedy(task)
     except InfeasibleError:
@@ -186,8 +187,10 @@ def _plan(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
         fallback = _fewest_writes(task, choices)
         if not task.keeps_budget(fallback):
             raise _too_few_writes(task, fallback) from None
+    else:
+        return
     # The bound was proved before anything failed: it holds for whatever plan we end up with.
-    return _certified(task, fallback, proofs[0].placement.bound, proofs[0].partition)
+    yield _certified(task, fallback, proofs[0].placement.bound, proofs[0].partition)
 
 
 def _prove(task: PlanningTask, choices: Sequence[Partition | None]) -> list[_ClassProof]:
@@ -209,26 +212,28 @@ def _prove_one(task: PlanningTask, partition: Partition | None) -> _ClassProof |
         return None
 
 
-def _best(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Plan:
-    """Round the most promising proof; where that costs more than `ROUNDS_WELL`, also the others, and moves alone."""
-    plans: list[Plan] = []
+def _rounded(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Iterator[Plan]:
+    """Round the most promising proof, then the others, then moves alone; raise where none can be rounded."""
     failures: list[TmtrainError] = []
+    any_yet = False
     for proof in proofs:
         try:
-            plans.append(_certified(task, _carry_out(task, proof), proof.placement.bound, proof.partition))
+            plan = _certified(task, _carry_out(task, proof), proof.placement.bound, proof.partition)
         except (InfeasibleError, TimeLimitError) as error:
             failures.append(error)  # another proof may do
-        if plans and plans[0].certificate and plans[0].certificate.gap <= ROUNDS_WELL:
-            return plans[0]
+            continue
+        any_yet = True
+        yield plan
     if proofs[0].partition:
         # Plans without recomputation are in every class, so the best proof bounds them too. Where they fail as well, why
         # the plans before them did says more.
         with suppress(InfeasibleError, TimeLimitError):
             moves = _carry_out(task, _ClassProof(partition=None, placement=task.solve(None)))
-            plans.append(_certified(task, moves, proofs[0].placement.bound, proofs[0].partition))
-    if not plans:
+            plan = _certified(task, moves, proofs[0].placement.bound, proofs[0].partition)
+            any_yet = True
+            yield plan
+    if not any_yet:
         raise failures[-1]
-    return min(plans, key=lambda plan: plan.certificate.value if plan.certificate else np.inf)
 
 
 def _carry_out(task: PlanningTask, proof: _ClassProof) -> Plan:
@@ -359,8 +364,9 @@ def _fewest_writes(task: PlanningTask, choices: Sequence[Partition | None]) -> P
     """Plan for writes alone: what keeps a write budget if anything that we find does."""
     goal = make_objective("writes", timeline=task.timeline, machine=task.machine)
     limits = Limits(time_limit_s=task.limits.time_limit_s)
+    proposals = _proposals(replace(task, objective=goal, limits=limits), choices)
     return replace(
-        _plan(replace(task, objective=goal, limits=limits), choices), objective=task.objective.name
+        min(proposals, key=lambda plan: plan.prediction.bytes_out), objective=task.objective.name
     )
 
 

@@ -11,7 +11,7 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.monitor.steering import moved_pages
 from tmtrain.planning.placing.prediction import make_plan
-from tmtrain.planning.planner import plan
+from tmtrain.planning.planner import propose
 from tmtrain.planning.problem.problem import Problem, build_problem, cover
 from tmtrain.plans.plan import Plan
 
@@ -28,7 +28,7 @@ def plan_whole(timeline: Timeline, *, machine: Machine, objective: str = "energy
     True
     """
     problem = build_problem(timeline)
-    optimal = plan(timeline, machine=machine, objective=objective, recompute=False)
+    optimal = next(propose(timeline, machine=machine, objective=objective, recompute=False))
     moved = to_whole_tensors(problem, moved_pages(problem, optimal.transfers), timeline=timeline)
     return make_plan(problem, moved, timeline=timeline, machine=machine, objective=objective)
 

@@ -1,7 +1,7 @@
 """The Plan: what is absent from fast memory when, what is recomputed, the proof, and the file they are kept in."""
 
 from tmtrain.plans.file import check_plan_fits, check_transfers_fit, load_plan, save_plan
-from tmtrain.plans.plan import Bound, Certificate, Plan, Prediction, Transfers
+from tmtrain.plans.plan import Bound, Certificate, Plan, Prediction, Transfers, optimality_gap
 
 __all__ = [
     "Bound",
@@ -12,5 +12,6 @@ __all__ = [
     "check_plan_fits",
     "check_transfers_fit",
     "load_plan",
+    "optimality_gap",
     "save_plan",
 ]

@@ -13,11 +13,11 @@ from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.lowering.recomputation import Recomputations
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.plans.plan import Bound, Certificate, Plan, Prediction, Transfers
+from tmtrain.plans.plan import PROGRAMME, Bound, Certificate, Plan, Prediction, Transfers
 from tmtrain.units import format_bytes
 
 KIND = "plan"
-VERSION = 3
+VERSION = 4
 """Format version; a newer file is refused."""
 _RENAMED = {"replays": "recomputations", "recipe": "producer", "replay_s": "recompute_s"}
 """Words of version 2."""
@@ -51,7 +51,9 @@ class _ProofRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A `Certificate` but for its columns."""
 
     objective: str
-    value: float
+    predicted: float = msgspec.field(name="value")
+    measured: float | None = None
+    """Unknown to version 3."""
     bound: float
     edges: list[int]
     cuts: list[int]
@@ -68,6 +70,8 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     objective: str
     prediction: Prediction
     certificate: _ProofRecord | None
+    origin: str = PROGRAMME
+    """Unknown to version 3."""
 
 
 def save_plan(plan: Plan, path: Path | str) -> None:
@@ -131,6 +135,7 @@ def load_plan(path: Path | str) -> Plan:
         transfers=transfers,
         prediction=meta.prediction,
         certificate=_certificate(f"{path}", meta.certificate, bundle),
+        origin=meta.origin,
     )
 
 
@@ -206,6 +211,7 @@ def _meta(plan: Plan) -> dict[str, Any]:
         objective=plan.objective,
         prediction=plan.prediction,
         certificate=None if proof is None else _proof(proof),
+        origin=plan.origin,
     )
     return msgspec.to_builtins(meta)
 
@@ -213,7 +219,8 @@ def _meta(plan: Plan) -> dict[str, Any]:
 def _proof(certificate: Certificate) -> _ProofRecord:
     return _ProofRecord(
         objective=certificate.objective,
-        value=certificate.value,
+        predicted=certificate.predicted,
+        measured=certificate.measured,
         bound=certificate.bound.value,
         edges=certificate.bound.edges.tolist(),
         cuts=certificate.cuts.tolist(),
@@ -236,7 +243,8 @@ def _certificate(source: str, proof: _ProofRecord | None, bundle: Bundle) -> Cer
     parts = np.split(rows["value"], starts[1:])
     return Certificate(
         objective=proof.objective,
-        value=proof.value,
+        predicted=proof.predicted,
+        measured=proof.measured,
         bound=Bound(
             value=proof.bound,
             multipliers={str(family[i]): part for i, part in zip(starts.tolist(), parts, strict=False)},

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from tmtrain.lowering.recomputation import Recomputations
 
+PROGRAMME = "programme"
+"""Origin of a plan that is what the linear programme says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfers:
@@ -63,24 +66,43 @@ class Bound:
     """First slice of each bin over which the link is accounted for, and the number of slices."""
 
 
+def optimality_gap(measured: float | None, bound: float) -> float | None:
+    """Return (measured - bound) / bound; None where it is undefined: nothing was measured, or the bound is 0.
+
+    Args:
+        measured: What the engine needed of the objective.
+        bound: No plan of the class needs less.
+
+    >>> optimality_gap(1.5, 1.0), optimality_gap(4096.0, 0.0)
+    (0.5, None)
+    """
+    return None if measured is None or bound <= 0 else (measured - bound) / bound
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """How close to optimal a plan is: the bound for every plan of its class (`tmtrain.planning.programme.certificate`)."""
 
     objective: str
-    value: float
-    """The plan's own predicted objective."""
+    predicted: float
+    """What the planner expects of the plan, in the objective's unit."""
     bound: Bound
     cuts: NDArray[np.int64]
     """First slice of each recompute block and the end of the last; empty: the class keeps and moves only."""
     write_budget_bytes: float | None
     """The class writes no more than this per step."""
+    measured: float | None = None
+    """What a steady step needs by the engine (`tmtrain.simulation`); None: nobody has run the plan there."""
 
     @property
-    def gap(self) -> float:
-        """The optimality gap, (value - bound) / bound; 0 where both are 0."""
-        bound = self.bound.value
-        return (self.value - bound) / bound if bound else self.value - bound
+    def gap(self) -> float | None:
+        """The optimality gap of what was measured, see `optimality_gap`."""
+        return optimality_gap(self.measured, self.bound.value)
+
+    @property
+    def prediction_error(self) -> float | None:
+        """(predicted - measured) / measured; None where nothing was measured, or 0."""
+        return (self.predicted - self.measured) / self.measured if self.measured else None
 
     @property
     def recomputes(self) -> bool:
@@ -104,3 +126,5 @@ class Plan:
     """In slices and extents of the step with the recomputations in it."""
     prediction: Prediction
     certificate: Certificate | None
+    origin: str = PROGRAMME
+    """Who proposed it: the programme, or the member of the portfolio (`tmtrain.policies.ours`) that was better."""

@@ -19,60 +19,19 @@ Ours
 A new policy is a file in one of the rooms and a line in the table below.
 """
 
+from tmtrain.deciding import Policy
 from tmtrain.errors import InputError
-from tmtrain.policies.ours import Tmtrain, TmtrainMove, follow
+from tmtrain.policies.ours import Tmtrain, TmtrainMove, follow, plan
 from tmtrain.policies.pagers.all_fast import AllFast
 from tmtrain.policies.pagers.belady import Belady
-from tmtrain.policies.pagers.deepum import DeepUm
-from tmtrain.policies.pagers.fifo import Fifo
-from tmtrain.policies.pagers.ial import Ial
 from tmtrain.policies.pagers.lru import Lru
 from tmtrain.policies.pagers.paging import HardwarePaging
-from tmtrain.policies.planners.autotm import AutoTmAsync, AutoTmSync
-from tmtrain.policies.planners.behemoth import Behemoth
-from tmtrain.policies.planners.capuchin import Capuchin
-from tmtrain.policies.planners.flashneuron import FlashNeuron
-from tmtrain.policies.planners.g10 import G10, G10Paper
 from tmtrain.policies.planners.largest_first import LargestFirst
-from tmtrain.policies.planners.poet import Poet
-from tmtrain.policies.planners.sentinel import Sentinel
-from tmtrain.policies.planners.ssdtrain import SsdTrain
-from tmtrain.policies.planners.swapadvisor import SwapAdvisor
-from tmtrain.policies.planners.tiertrain import TierTrain
-from tmtrain.policies.planners.vdnn import Vdnn, VdnnConv, VdnnDyn
-from tmtrain.policies.planners.zero_infinity import ZeroInfinity
-from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Pager, Policy, Prefetcher
+from tmtrain.policies.rivals import RIVALS
 
-_RIVALS: tuple[type[Policy], ...] = (
-    AllFast,
-    HardwarePaging,
-    Lru,
-    Belady,
-    Fifo,
-    Ial,
-    DeepUm,
-    Sentinel,
-    Capuchin,
-    Behemoth,
-    TierTrain,
-    LargestFirst,
-    G10Paper,
-    G10,
-    FlashNeuron,
-    Vdnn,
-    VdnnConv,
-    VdnnDyn,
-    SsdTrain,
-    ZeroInfinity,
-    SwapAdvisor,
-    AutoTmSync,
-    AutoTmAsync,
-    Poet,
-)
-"""In the order of tables."""
 _OURS: tuple[type[Tmtrain], ...] = (TmtrainMove, Tmtrain)
 
-POLICIES = tuple(policy.name for policy in (*_RIVALS, *_OURS))
+POLICIES = tuple(policy.name for policy in (*RIVALS, *_OURS))
 """Every policy by name, in the order of tables."""
 
 DEFAULT_POLICIES = (
@@ -99,7 +58,7 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
     for ours in _OURS:
         if name == ours.name:
             return ours(objective)
-    for rival in _RIVALS:
+    for rival in RIVALS:
         if name == rival.name:
             return rival()
     raise InputError(f"unknown policy {name!r}: choose one of {', '.join(POLICIES)}")
@@ -108,12 +67,7 @@ def make_policy(name: str, *, objective: str = "energy") -> Policy:
 __all__ = [
     "DEFAULT_POLICIES",
     "POLICIES",
-    "Decision",
-    "FastMemory",
-    "Knowledge",
-    "Pager",
-    "Policy",
-    "Prefetcher",
     "follow",
     "make_policy",
+    "plan",
 ]

@@ -2,6 +2,7 @@
 
 from tmtrain.simulation.best import Tried, try_policy
 from tmtrain.simulation.file import load_result, save_result
+from tmtrain.simulation.needs import objective_of
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 from tmtrain.simulation.run import simulate, step_energy
 
@@ -12,6 +13,7 @@ __all__ = [
     "Traffic",
     "Tried",
     "load_result",
+    "objective_of",
     "save_result",
     "simulate",
     "step_energy",

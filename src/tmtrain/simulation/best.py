@@ -7,10 +7,10 @@ this. Time is what all of them were made for, so time decides; of equally fast v
 import time
 from dataclasses import dataclass, replace
 
+from tmtrain.deciding import Decision, Policy
 from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import Decision, Policy
 from tmtrain.simulation.result import Result
 from tmtrain.simulation.run import simulate
 

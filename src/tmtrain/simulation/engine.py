@@ -30,10 +30,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding import Decision, Knowledge, Prefetcher
 from tmtrain.errors import PolicyError
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
-from tmtrain.policies import Decision, Knowledge, Prefetcher
 from tmtrain.simulation.accesses import AccessLists
 from tmtrain.simulation.agenda import Agenda
 from tmtrain.simulation.link import LinkQueues

@@ -16,7 +16,8 @@ from tmtrain.simulation.memory import Memory
 
 _NEVER = float("inf")
 _NO_BYTES = 16
-"""When fewer bytes of a chunk are left, they are the rounding of the clock."""
+"""When fewer bytes of a chunk are left, they are the rounding of the clock; of tiny pages at most `_NO_SHARE`."""
+_NO_SHARE = 2**-8
 
 _Waiting: TypeAlias = tuple[int, int, int, int, int, bool]
 """Deadline slice, number, extent, pages, version of the content, is a fault: in order of service.
@@ -56,6 +57,8 @@ class _Lane:
     is_write: bool
     rate: float
     latency_s: float
+    no_bytes: float
+    """Fewer are nothing."""
     queue: list[_Waiting] = field(default_factory=list)
     """A heap."""
     extent: int = -1
@@ -93,7 +96,7 @@ class _Lane:
 
     def is_through(self, now_s: float) -> bool:
         """Whether what is left of the chunk under way is nothing, but for the rounding of the clock."""
-        return self.left_bytes < _NO_BYTES or now_s + self.left_bytes / self.rate <= now_s
+        return self.left_bytes < self.no_bytes or now_s + self.left_bytes / self.rate <= now_s
 
 
 class LinkQueues:
@@ -110,8 +113,9 @@ class LinkQueues:
         self._chunk_pages = chunk_pages
         self._shared = machine.shared_bytes_per_s
         self._fault = machine.paging if faults else None
-        self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s)
-        self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s)
+        no_bytes = min(_NO_BYTES, page_bytes * _NO_SHARE)
+        self._reads = _Lane(False, machine.read_bytes_per_s, machine.slow.read_latency_s, no_bytes)
+        self._writes = _Lane(True, machine.write_bytes_per_s, machine.slow.write_latency_s, no_bytes)
         self._number = 0
         self._turn = 0
         self._claimed = 0

@@ -6,9 +6,9 @@ link do wrong is a bug of ours, which their assertions find.
 
 from typing import NamedTuple
 
+from tmtrain.deciding import Pager, Prefetcher
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.policies import Pager, Prefetcher
 from tmtrain.simulation.accesses import AccessLists
 from tmtrain.simulation.link import LinkQueues
 from tmtrain.simulation.memory import Memory

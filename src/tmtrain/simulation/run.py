@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tmtrain.deciding import Decision
 from tmtrain.errors import InternalError
 from tmtrain.lowering.energy import (
     COMPONENTS,
@@ -11,7 +12,6 @@ from tmtrain.lowering.energy import (
     work_components_j,
 )
 from tmtrain.machine import Machine
-from tmtrain.policies import Decision
 from tmtrain.simulation.engine import Engine, MeasuredStep
 from tmtrain.simulation.link import TrafficLog
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic

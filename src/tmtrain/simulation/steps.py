@@ -2,7 +2,7 @@
 
 The closed loop: a step runs under a plan, `steer` sees what was observed, and the next step follows the plan that it
 returns. Where the plan changed, what it expects in fast memory may not be there. The engine then fetches on demand and
-counts the misses, and `tmtrain.policies.shared.eviction.Rescue` makes the room. The capacity holds in any case.
+counts the misses, and `tmtrain.deciding.eviction.Rescue` makes the room. The capacity holds in any case.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding import Decision, Knowledge
+from tmtrain.deciding.eviction import Rescue
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.plans import Plan
-from tmtrain.policies import Decision, Knowledge
-from tmtrain.policies.shared.eviction import Rescue
 from tmtrain.simulation.engine import Engine, MeasuredStep
 from tmtrain.simulation.link import Meter, TrafficLog
 

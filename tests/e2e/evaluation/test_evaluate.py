@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.support.thoroughness import rest_slow
 
+from tmtrain.deciding import Decision
 from tmtrain.errors import PolicyError
 from tmtrain.evaluation import (
     SCHEMA,
@@ -33,7 +34,6 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, list_machines, load_machine, value_of
 from tmtrain.plans.file import load_plan
 from tmtrain.policies import DEFAULT_POLICIES as POLICIES
-from tmtrain.policies import Decision
 from tmtrain.policies.pagers.lru import Lru
 from tmtrain.simulation import load_result
 from tmtrain.units import FastCapacity

@@ -18,7 +18,7 @@ from tmtrain.checking.walk import walk
 from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 from tmtrain.units import parse_fast
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")

@@ -11,7 +11,7 @@ from tests.support.thoroughness import examples
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import bound_of, plan
+from tmtrain.planning import bound_of
 from tmtrain.planning.placing.prediction import make_plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
@@ -19,6 +19,7 @@ from tmtrain.planning.programme.certificate import certify
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.programme.solve import bound_of as proven_by
 from tmtrain.planning.programme.solve import solve
+from tmtrain.policies import plan
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
 objectives = st.sampled_from(OBJECTIVES)
@@ -103,7 +104,7 @@ def test_middle_plans_are_close_to_their_bound(seed: int, objective: str) -> Non
     proof = plan(timeline, machine=machine, objective=objective).certificate
     assert proof is not None
     bound, page = proof.bound.value, timeline.page_bytes if objective in {"bytes", "writes"} else 0
-    assert bound * (1 - 1e-9) <= proof.value <= 1.05 * bound + 3 * page
+    assert bound * (1 - 1e-9) <= proof.predicted <= 1.05 * bound + 3 * page
 
 
 def test_the_bound_does_not_look_at_the_plan() -> None:
@@ -115,7 +116,7 @@ def test_the_bound_does_not_look_at_the_plan() -> None:
         problem, problem.gaps.pages, timeline=timeline, machine=machine, objective="energy"
     )
     proof = certify(best.bound, everything.prediction, objective=goal)
-    assert proof.value > 1.1 * best.optimum, "the worst plan there is"
+    assert proof.predicted > 1.1 * best.optimum, "the worst plan there is"
     assert proof.bound.value == bound_of(timeline, machine=machine, objective="energy", recompute=False).value
     assert proof.bound.value == pytest.approx(best.optimum, rel=1e-4)
 

@@ -14,15 +14,15 @@ from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.recomputation import positions_of_slices
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.model import build_model
 from tmtrain.planning.programme.solve import bound_of
-from tmtrain.planning.questions.alternatives import Alternatives, Costs
-from tmtrain.planning.questions.fates import find_fates
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.partitions import find_partitions
+from tmtrain.policies import plan
+from tmtrain.questions.alternatives import Alternatives, Costs
+from tmtrain.questions.fates import find_fates
 
 USED = 1e-5
 """A share above it is one."""

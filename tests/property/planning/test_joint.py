@@ -13,13 +13,13 @@ from tests.support.thoroughness import seeds
 from tmtrain.lowering import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import bound_of, plan
+from tmtrain.planning import bound_of
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.partitions import find_partitions
 from tmtrain.plans import Plan
-from tmtrain.policies import DEFAULT_POLICIES, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy, plan
 from tmtrain.simulation import simulate
 
 OBJECTIVES = ("bytes", "writes", "time", "energy")

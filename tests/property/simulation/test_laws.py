@@ -15,10 +15,11 @@ from tests.support.simulated import PAGE
 from tests.support.steps import links, steps
 from tests.support.thoroughness import examples
 
+from tmtrain.deciding import Decision
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import DEFAULT_POLICIES, Decision, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, make_policy
 from tmtrain.simulation import Result, engine, run, simulate
 from tmtrain.simulation.engine import Engine
 

@@ -13,15 +13,15 @@ from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.steps import links, steps
 from tests.support.thoroughness import examples
 
+from tmtrain.deciding import Decision, Knowledge
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.planning.monitor.monitor import Monitor
 from tmtrain.planning.monitor.steering import exchange, measured_slack_s, moved_pages
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.whole import plan_whole
 from tmtrain.plans import Plan
-from tmtrain.policies import Decision, Knowledge
+from tmtrain.policies import plan
 from tmtrain.simulation import engine, simulate
 from tmtrain.simulation import steps as steps_module
 from tmtrain.simulation.noise import Disturbance, conditions_of

@@ -13,8 +13,8 @@ from tests.support.simulated import ANY_STEP
 from tmtrain.cli.app import main
 from tmtrain.cli.scene import make_scene
 from tmtrain.cli.summaries.trace import summarise_trace
-from tmtrain.planning import plan
 from tmtrain.plans.file import load_plan, save_plan
+from tmtrain.policies import plan
 from tmtrain.reporting.example import write_example
 from tmtrain.simulation import load_result
 from tmtrain.trace import Role, example_trace, load_trace, save_trace

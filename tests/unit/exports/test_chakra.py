@@ -16,7 +16,7 @@ from tmtrain.importing import import_trace
 from tmtrain.importing.execution_traces.chakra_file import ChakraNode, NodeType, read_chakra
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 
 LEDGERS = ("example", "gpt2", "g10")
 BERT = Path(__file__).parents[3] / "benchmarks/g10"

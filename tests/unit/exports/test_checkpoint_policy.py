@@ -21,7 +21,7 @@ from tmtrain.exports.ledger import open_ledger
 from tmtrain.exports.live.checkpoint import PolicyFn, apply_checkpoint_policy
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 
 
 def test_a_random_operator_is_kept_only_if_no_later_one_runs_again() -> None:

@@ -12,7 +12,7 @@ from tmtrain.lowering import Timeline, lower
 from tmtrain.lowering.cost import operator_bytes, operator_loads
 from tmtrain.lowering.fusion import fused_bytes
 from tmtrain.machine import Machine, load_machine
-from tmtrain.planning import plan
+from tmtrain.policies import plan
 from tmtrain.trace import Trace, example_trace
 
 MATRIX = 4096

@@ -15,8 +15,8 @@ from tmtrain.errors import InputError, TmtrainError
 from tmtrain.evaluation import Study, evaluate
 from tmtrain.lowering import lower
 from tmtrain.machine import Machine, load_machine, read_calibration
-from tmtrain.planning import plan
 from tmtrain.plans.file import check_plan_fits
+from tmtrain.policies import plan
 from tmtrain.trace import example_trace, save_trace
 from tmtrain.units import FastCapacity
 

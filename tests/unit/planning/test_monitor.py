@@ -13,12 +13,12 @@ from tests.support.thoroughness import rest_slow
 
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.planning.monitor.monitor import Monitor
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.monitor.steering import exchange
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.plans import Plan
+from tmtrain.policies import plan
 from tmtrain.simulation.noise import (
     Disturbance,
     Jitter,

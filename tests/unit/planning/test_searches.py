@@ -14,8 +14,9 @@ from tmtrain import load_machine
 from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lowering import lower
 from tmtrain.machine import Machine
-from tmtrain.planning import bound_of, plan
-from tmtrain.planning.questions.min_fast import (
+from tmtrain.planning import bound_of
+from tmtrain.policies import plan
+from tmtrain.questions.min_fast import (
     Limit,
     energy_limit,
     life_limit,
@@ -24,7 +25,7 @@ from tmtrain.planning.questions.min_fast import (
     slowdown_limit,
     whole_step_bytes,
 )
-from tmtrain.planning.questions.pareto import Front, pareto
+from tmtrain.questions.pareto import Front, pareto
 from tmtrain.reporting.figures.pareto import certified_time
 from tmtrain.trace import Trace, example_trace
 

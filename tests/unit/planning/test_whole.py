@@ -4,9 +4,9 @@ import numpy as np
 from tests.support.simulated import pages_per_second, step
 
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.planning import plan
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.whole import plan_whole, to_whole_tensors
+from tmtrain.policies import plan
 
 MACHINE = pages_per_second()
 

@@ -13,10 +13,10 @@ from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
-from tmtrain.planning import plan
 from tmtrain.planning.example import example_plan, example_timeline
 from tmtrain.plans import Plan
 from tmtrain.plans.file import KIND, VERSION, check_plan_fits, check_transfers_fit, load_plan, save_plan
+from tmtrain.policies import plan
 
 
 def same(one: object, other: object) -> bool:

@@ -4,8 +4,9 @@ import pytest
 from tests.support.simulated import SteadyStep, decided, pages_per_second, steady_step, step
 from tests.support.timelines import make_timeline
 
+from tmtrain.deciding import Decision, Knowledge
 from tmtrain.errors import InputError, PlanRefutedError
-from tmtrain.policies import DEFAULT_POLICIES, POLICIES, Decision, Knowledge, make_policy
+from tmtrain.policies import DEFAULT_POLICIES, POLICIES, make_policy
 from tmtrain.policies.pagers.lru import LruPager
 from tmtrain.simulation import simulate
 

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from tests.support.row_steps import IDLE_STEP, PAGE, lowered, random_step, row_machine
 
+from tmtrain.deciding import Decision
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import Decision, make_policy
+from tmtrain.policies import make_policy
 from tmtrain.simulation import Result, simulate
 
 

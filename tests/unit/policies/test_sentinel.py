@@ -7,8 +7,8 @@ from tests.support.layered import with_products
 from tests.support.simulated import SteadyStep, in_pages, pages_per_second, steady_step, step
 from tests.support.timelines import make_timeline
 
+from tmtrain.deciding.policy import Decision, Knowledge
 from tmtrain.policies.planners.sentinel import interval_length, sentinel_schedule
-from tmtrain.policies.policy import Decision, Knowledge
 from tmtrain.policies.shared.layers import layer_of_slice
 from tmtrain.policies.shared.schedules import ScheduledPager, empty_schedule
 from tmtrain.simulation import simulate

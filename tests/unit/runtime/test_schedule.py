@@ -6,8 +6,8 @@ from tests.support.machines import toy_machine
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import Timeline, lower
-from tmtrain.planning import plan
 from tmtrain.plans import Plan
+from tmtrain.policies import plan
 from tmtrain.runtime.following.movable import movable_part
 from tmtrain.runtime.following.schedule import Moves, OperatorSchedule, schedule_of
 from tmtrain.trace import Trace, example_trace

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 from tests.support.simulated import SteadyStep, in_pages, pages_per_second, step
 
+from tmtrain.deciding import Decision, FastMemory, Knowledge, Prefetcher
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import Decision, FastMemory, Knowledge, Prefetcher
 from tmtrain.policies.pagers.lru import LruPager
 from tmtrain.simulation import Result, simulate
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.support.simulated import SteadyStep, decided, in_pages, pages_per_second, simulated, step
 
+from tmtrain.deciding import Decision
 from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.policies import Decision
 from tmtrain.simulation import Result, run, simulate
 from tmtrain.simulation.engine import Engine, MeasuredStep
 

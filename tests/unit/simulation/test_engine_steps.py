@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 from tests.support.simulated import SteadyStep, in_pages, pages_per_second, simulated, step
 
+from tmtrain.deciding import Decision, Knowledge, Pager, Policy
 from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import Decision, Knowledge, Pager, Policy
 from tmtrain.policies.pagers.lru import LruPager
 from tmtrain.simulation import Result, simulate, try_policy
 

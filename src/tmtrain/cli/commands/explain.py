@@ -7,8 +7,8 @@ from tmtrain.cli.output import emit, facts
 from tmtrain.cli.progress import progress
 from tmtrain.cli.scene import SceneOptions, scene_of_plan
 from tmtrain.cli.summaries.explanation import explanation_lines
-from tmtrain.planning.questions.explain import explain as explain_plan
 from tmtrain.plans.file import load_plan
+from tmtrain.questions.explain import explain as explain_plan
 
 
 def explain(

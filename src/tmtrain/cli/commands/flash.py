@@ -9,8 +9,8 @@ from tmtrain.cli.output import emit
 from tmtrain.cli.progress import progress
 from tmtrain.cli.scene import ModelOptions, SceneOptions, make_scene
 from tmtrain.cli.summaries.flash import record_of, table_of
+from tmtrain.deciding import Knowledge
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.policies import Knowledge
 from tmtrain.simulation.swapping import flash_device, serve_steps, swaps_of
 
 

@@ -23,8 +23,10 @@ class CheckSummary:
     """What the multipliers prove."""
     stored_bound: float | None
     """What the certificate claims."""
+    measured: float | None
+    """By the engine; None where the plan breaks a rule, so that it cannot be run."""
     gap: float | None
-    """Optimality gap: (value - bound) / bound."""
+    """Optimality gap: (measured - bound) / bound; None where the bound is 0."""
     peak_bytes: int
     random_recomputations: int
     violations: tuple[Violation, ...]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tmtrain.planning.questions.explain import Explanation, GapStory, StorageStory, StorageUse
+from tmtrain.questions.explain import Explanation, GapStory, StorageStory, StorageUse
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.units import format_bytes, format_seconds
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmtrain.cli.scene import Scene
-from tmtrain.planning.questions.pareto import Front, FrontPoint
+from tmtrain.questions.pareto import Front, FrontPoint
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.units import format_bytes, format_seconds, format_years
 

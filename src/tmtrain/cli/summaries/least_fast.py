@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmtrain.cli.scene import Scene
-from tmtrain.planning.questions.min_fast import LeastFast
+from tmtrain.questions.min_fast import LeastFast
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.simulation import Result
 from tmtrain.units import format_bytes, format_seconds

@@ -21,7 +21,7 @@ from tmtrain.planning.monitor.drift import Drift
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.monitor.steering import exchange, measured_slack_s, moved_pages
 from tmtrain.planning.placing.prediction import make_plan
-from tmtrain.planning.planner import plan
+from tmtrain.planning.planner import propose
 from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.plans.plan import Plan, Prediction
@@ -110,9 +110,8 @@ class Monitor:
         return self.plan
 
     def _solve(self) -> Plan:
-        return plan(
-            self._drift.timeline, machine=self._drift.machine, objective=self._objective, recompute=False
-        )
+        timeline, machine = self._drift.timeline, self._drift.machine
+        return next(propose(timeline, machine=machine, objective=self._objective, recompute=False))
 
     def _solve_anew(self) -> None:
         """Plan for what has drifted, and try it if it promises anything: where nothing stalls, nothing is to be mended."""

@@ -38,13 +38,13 @@ def certify(
     blocks: RecomputeBlocks | None = None,
     write_budget_bytes: float | None = None,
 ) -> Certificate:
-    """Put the plan's own value beside the bound of its class."""
-    value = objective.value(
+    """Put what the planner expects of a plan beside the bound of its class."""
+    predicted = objective.value(
         step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
     )
     return Certificate(
         objective=objective.name,
-        value=value,
+        predicted=predicted,
         bound=bound,
         cuts=np.zeros(0, np.int64) if blocks is None else blocks.cuts,
         write_budget_bytes=write_budget_bytes,

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import framework_peak_pages
 from tmtrain.policies.pagers.lru import LruPager
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 
 
 class AllFast(Policy):

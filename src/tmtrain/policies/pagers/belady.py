@@ -5,10 +5,10 @@ Clairvoyant, on demand, cyclic: the future runs on into the next step. Dead cont
 optimal for the number of misses; it does not know that a dirty page costs a write (see `tmtrain.planning`).
 """
 
+from tmtrain.deciding.eviction import BeladyPager
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy
-from tmtrain.policies.shared.eviction import BeladyPager
 
 
 class Belady(Policy):

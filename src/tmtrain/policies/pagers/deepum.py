@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tmtrain.deciding.eviction import SparingPager
+from tmtrain.deciding.policy import Decision, FastMemory, Knowledge, Policy, Prefetcher
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies.policy import Decision, FastMemory, Knowledge, Policy, Prefetcher
-from tmtrain.policies.shared.eviction import SparingPager
 
 KERNELS_AHEAD = (8, 2, 32, 128)
 """Values of N that are tried."""

@@ -9,10 +9,10 @@ given up a part of its pages and fetches them again has arrived anew as a whole.
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from tmtrain.deciding.eviction import SparingPager
+from tmtrain.deciding.policy import Decision, Knowledge, Policy, take_pages
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy, take_pages
-from tmtrain.policies.shared.eviction import SparingPager
 
 
 class Fifo(Policy):

@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import chain
 
+from tmtrain.deciding.eviction import SparingPager
+from tmtrain.deciding.policy import Decision, Knowledge, Policy, take_pages
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy, take_pages
-from tmtrain.policies.shared.eviction import SparingPager
 
 
 class Ial(Policy):

@@ -8,9 +8,9 @@ miss costs the device's latency, not a fault.
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 
+from tmtrain.deciding.policy import Decision, Knowledge, Pager, Policy, take_pages
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Pager, Policy, take_pages
 
 
 class Lru(Policy):

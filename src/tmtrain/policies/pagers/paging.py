@@ -15,11 +15,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Accesses, Extents, Frees, Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
 from tmtrain.policies.pagers.lru import LruPager
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.best_fit import BestFit
 from tmtrain.ragged import lay_flat
 

@@ -37,11 +37,11 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.errors import InfeasibleError, PolicyError, TimeLimitError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.programme.programme import Programme
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
 from tmtrain.policies.shared.placement import GAP, TensorPlacement, add_placement, return_at, solve_placement
 from tmtrain.policies.shared.tensors import Tensors, find_tensors

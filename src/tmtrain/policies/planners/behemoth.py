@@ -11,9 +11,9 @@ layer is never written, what the next layer needs too stays, and where room is s
 
 import numpy as np
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.layers import interval_schedule, layer_of_slice
 from tmtrain.policies.shared.schedules import ScheduledPager
 

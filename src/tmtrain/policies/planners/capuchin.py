@@ -27,10 +27,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import Gaps
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager, empty_schedule
 from tmtrain.policies.shared.tensor_recomputation import (
     TensorProducers,

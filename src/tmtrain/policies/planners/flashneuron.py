@@ -20,9 +20,9 @@ from bisect import bisect_left
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.trace import Phase

@@ -28,11 +28,11 @@ from enum import Enum
 
 import numpy as np
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.placing.prediction import channel_seconds, predict
 from tmtrain.policies.planners.g10_eviction import Account, Evicted, evict
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 

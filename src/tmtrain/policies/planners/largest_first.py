@@ -6,12 +6,12 @@ the largest tensors are offloaded first, each for all its gaps, until every slic
 scheduler (early writes, prefetch), which the proposal does not have.
 """
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import make_plan
 from tmtrain.planning.placing.greedy import largest_first
 from tmtrain.planning.problem.problem import build_problem
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 
 
 class LargestFirst(Policy):

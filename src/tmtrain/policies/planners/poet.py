@@ -21,11 +21,11 @@ it finds nothing, the policy refuses the step.
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.lowering.energy import power_w, work_energy_j
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.programme.programme import Programme
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_where_it_fits
 from tmtrain.policies.shared.placement import TensorPlacement, add_placement, leave_in, solve_placement
 from tmtrain.policies.shared.tensor_recomputation import (

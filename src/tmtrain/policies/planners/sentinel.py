@@ -22,10 +22,10 @@ the furthest next use goes; and as one great layer keeps all intervals short, lo
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.layers import interval_schedule, layer_of_slice
 from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager
 

@@ -18,9 +18,9 @@ and what is read again before it has been written was never away (its "forwardin
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_ahead
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.trace import Phase

@@ -12,10 +12,10 @@ is used furthest in the future goes; what dies leaves for free.
 
 import numpy as np
 
+from tmtrain.deciding.policy import Decision, Knowledge, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies.policy import Decision, Knowledge, Policy
 from tmtrain.policies.shared.layers import layer_of_slice
 from tmtrain.policies.shared.schedules import FetchSchedule, ScheduledPager, empty_schedule
 from tmtrain.trace import Phase

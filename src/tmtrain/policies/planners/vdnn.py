@@ -21,11 +21,11 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.trace import Phase

@@ -17,9 +17,9 @@ favour: clean parameters are not written back; what does not fit with all classe
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.policy import Decision, Policy
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies.policy import Decision, Policy
 from tmtrain.policies.shared.advice import advise, fetch_ahead
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.trace import Role

@@ -1,7 +1,7 @@
 """From inactive periods to a Decision: a plan that is advice, and a pager for what it does not cover.
 
 A rival's plan need not be complete. A planner that stops before everything fits, or that handles one kind of tensor only,
-leaves the rest to fetches on demand. So there is a pager beside the plan, `tmtrain.policies.shared.eviction.Rescue`, which
+leaves the rest to fetches on demand. So there is a pager beside the plan, `tmtrain.deciding.eviction.Rescue`, which
 makes room by Belady's rule. The published systems fall back on least recently used pages, or run out of memory. Capacity,
 link, latencies and the writes of dirty pages are the engine's, the same for all.
 """
@@ -9,12 +9,12 @@ link, latencies and the writes of dirty pages are the engine's, the same for all
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.deciding.eviction import Rescue
+from tmtrain.deciding.policy import Decision, Knowledge
 from tmtrain.lowering.recomputation import Recomputations
 from tmtrain.planning import make_plan
 from tmtrain.planning.placing.realise import earliest_with_slack
 from tmtrain.plans import Transfers
-from tmtrain.policies.policy import Decision, Knowledge
-from tmtrain.policies.shared.eviction import Rescue
 from tmtrain.policies.shared.tensors import Tensors
 
 

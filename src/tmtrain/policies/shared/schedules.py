@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from tmtrain.deciding.eviction import BeladyPager
+from tmtrain.deciding.policy import FastMemory, Prefetcher
 from tmtrain.lowering.timeline import Timeline
-from tmtrain.policies.policy import FastMemory, Prefetcher
-from tmtrain.policies.shared.eviction import BeladyPager
 
 MOST_PASSED_OVER = 16
 """So many fetches for which there is no room are passed over for others, before all wait."""

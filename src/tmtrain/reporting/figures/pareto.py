@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from tmtrain.planning.questions.pareto import Front, FrontPoint
+from tmtrain.questions.pareto import Front, FrontPoint
 from tmtrain.reporting.figures.palette import BOUND_COLOUR, OURS_COLOUR
 from tmtrain.reporting.figures.svg import PAGE_INCHES, drawing, legend_below, to_svg
 from tmtrain.units import YEAR_S
@@ -29,7 +29,7 @@ def pareto_figure(front: Front, *, key: str) -> str:
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline
-    >>> from tmtrain.planning.questions.pareto import pareto
+    >>> from tmtrain.questions.pareto import pareto
     >>> front = pareto(example_timeline(), machine=load_machine("v4-slc"), mixes=("energy", "time"), budgets=())
     >>> pareto_figure(front, key="doc").startswith("<svg")
     True

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
+from tmtrain.planning import propose
 from tmtrain.plans import Plan
 from tmtrain.runtime.following.movable import with_seconds
 from tmtrain.runtime.following.recorded_step import RecordedStep
@@ -62,10 +62,10 @@ def plan_run(
     """
     timeline = lower(trace, machine=machine, fast_bytes=budget_bytes, whole_operators=True)
     if objective == OBJECTIVE:
-        moves = plan(timeline, machine=machine, objective=objective, recompute=False)
+        moves = next(propose(timeline, machine=machine, objective=objective, recompute=False))
         if moves.prediction.step_time_s <= (1 + LITTLE_WAITING) * timeline.compute_s:
             return timeline, moves
-    return timeline, plan(timeline, machine=machine, objective=objective)
+    return timeline, next(propose(timeline, machine=machine, objective=objective))
 
 
 def retimed(planned_step: PlannedStep, *, seconds: Mapping[int, float], machine: Machine) -> PlannedStep:

@@ -7,9 +7,9 @@ import pytest
 from tests.support.instances import middle_timeline
 from tests.support.simulated import PAGE, decided, pages_per_second, simulated, step
 
+from tmtrain.deciding import Knowledge
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import Knowledge
 from tmtrain.simulation import Result, simulate
 from tmtrain.simulation.result import Traffic
 from tmtrain.simulation.swapping import Swaps, death_groups, swaps_of

@@ -13,12 +13,12 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import Problem, build_problem
-from tmtrain.planning.questions.alternatives import Alternatives, Costs
-from tmtrain.planning.questions.fates import Fates, find_fates
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.partitions import partition_at
 from tmtrain.plans.file import check_plan_fits
 from tmtrain.plans.plan import Plan
+from tmtrain.questions.alternatives import Alternatives, Costs
+from tmtrain.questions.fates import Fates, find_fates
 from tmtrain.trace import Phase, Role, Trace
 
 SUGGESTIONS = 5

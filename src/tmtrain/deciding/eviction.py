@@ -9,9 +9,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from tmtrain.deciding.policy import Pager, take_pages
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.planning.problem.problem import slice_of_access
-from tmtrain.policies.policy import Pager, take_pages
 
 
 class SparingPager(Pager):

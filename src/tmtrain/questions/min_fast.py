@@ -17,10 +17,10 @@ from typing import Literal
 from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine
-from tmtrain.planning.planner import plan
 from tmtrain.planning.problem.objective import make_objective, references
 from tmtrain.planning.problem.wear import write_budget_of_life
 from tmtrain.plans.plan import Plan
+from tmtrain.policies import plan
 from tmtrain.trace import Trace
 from tmtrain.units import format_bytes
 

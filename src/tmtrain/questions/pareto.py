@@ -14,10 +14,10 @@ import numpy as np
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning.planner import plan
 from tmtrain.planning.problem.objective import Term, make_objective
 from tmtrain.planning.problem.wear import life_of_writes
 from tmtrain.plans.plan import Plan
+from tmtrain.policies import plan
 from tmtrain.units import format_bytes
 
 MIXES = ("energy", "energy:1,time:1", "energy:1,time:4", "time")
@@ -155,7 +155,7 @@ def _point(plan: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
         step_time_s=expected.step_time_s,
         bytes_out=expected.bytes_out,
         life_s=life_of_writes(machine, write_bytes=expected.bytes_out, step_time_s=expected.step_time_s),
-        value=proof.value,
+        value=proof.predicted,
         bound=proof.bound.value,
         terms=make_objective(plan.objective, timeline=timeline, machine=machine).terms,
         plan=plan,
