@@ -20,40 +20,36 @@ Note [Rungs]
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
 from tmtrain.lowering.recomputation import (
-    Recomputations,
     insert_recomputations,
-    no_recomputations,
-    positions_of_slices,
 )
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
+from tmtrain.planning.carrying_out import carry_out, within_budget
 from tmtrain.planning.parallel import in_parallel
 from tmtrain.planning.placing.greedy import largest_first
 from tmtrain.planning.placing.prediction import at_best, make_plan, predict
-from tmtrain.planning.problem.objective import Objective, make_objective
-from tmtrain.planning.problem.problem import Problem, build_problem
+from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.wear import too_few_writes
 from tmtrain.planning.programme.certificate import certify
 from tmtrain.planning.programme.model import build_model
-from tmtrain.planning.programme.solve import Limits, Placement, solve
+from tmtrain.planning.programme.solve import Limits, Placement
 from tmtrain.planning.programme.solve import bound_of as prove
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
-from tmtrain.planning.recomputation.choice import ROUNDINGS, Rounding, choose_recomputations
 from tmtrain.planning.recomputation.partitions import Partition, find_partitions, partition_at
+from tmtrain.planning.task import PlanningTask, make_task
 from tmtrain.plans.plan import Bound, Plan
-from tmtrain.units import format_bytes
 
-WRITE_SHARES = (1.0, 0.98, 0.9, 0.75)
-"""Of a write budget: rounding to whole rows and pages may write more than planned, a tighter plan leaves room for that."""
+LEADS = (1.0, 1.5, 2.0, 0.0)
+"""Factors of Note [Lead times] that are worth trying, the most promising first. Where seconds are free there is one: 0."""
 
 
 def propose(
@@ -89,7 +85,7 @@ def propose(
         SolverError: the linear programme was not solved.
     """
     limits = Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s)
-    task = _task(timeline, machine=machine, objective=objective, limits=limits)
+    task = make_task(timeline, machine=machine, objective=objective, limits=limits)
     if not recompute:
         return _proposals(task, [None])
     if cuts is not None:
@@ -104,50 +100,10 @@ def bound_of(
 
     Raises: as `plan`.
     """
-    task = _task(timeline, machine=machine, objective=objective, limits=Limits())
+    task = make_task(timeline, machine=machine, objective=objective, limits=Limits())
     choices = find_partitions(timeline, task.problem) if recompute else [None]
     bounds = in_parallel(lambda partition: task.solve(_candidates(partition)).bound, choices)
     return min(bounds, key=lambda bound: bound.value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanningTask:
-    """What is to be planned."""
-
-    timeline: Timeline
-    """Without recomputations."""
-    machine: Machine
-    problem: Problem
-    objective: Objective
-    limits: Limits
-
-    @property
-    def has_write_budget(self) -> bool:
-        """Whether writes are limited."""
-        return self.limits.write_budget_bytes is not None
-
-    def solve(self, candidates: RecomputeCandidates | None, *, write_share: float = 1.0) -> Placement:
-        """Solve its programme, with so much of the write budget."""
-        return solve(
-            self.problem,
-            timeline=self.timeline,
-            machine=self.machine,
-            objective=self.objective,
-            candidates=candidates,
-            limits=self.limits.of(write_share),
-        )
-
-    def keeps_budget(self, plan: Plan) -> bool:
-        """Whether `plan` writes no more than it may."""
-        budget = self.limits.write_budget_bytes
-        return budget is None or plan.prediction.bytes_out <= budget
-
-
-def _task(timeline: Timeline, *, machine: Machine, objective: str, limits: Limits) -> PlanningTask:
-    goal = make_objective(objective, timeline=timeline, machine=machine)
-    return PlanningTask(
-        timeline=timeline, machine=machine, problem=build_problem(timeline), objective=goal, limits=limits
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,151 +169,24 @@ def _prove_one(task: PlanningTask, partition: Partition | None) -> _ClassProof |
 
 
 def _rounded(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Iterator[Plan]:
-    """Round the most promising proof, then the others, then moves alone; raise where none can be rounded."""
+    """Round every proof, and moves alone, with every lead; raise where nothing can be rounded."""
+    # Plans without recomputation are in every class, so the best proof bounds them too.
+    best = proofs[0]
+    ways = [(proof, proof.partition, proof.placement) for proof in proofs]
+    ways += [(best, None, None)] if best.partition else []
     failures: list[TmtrainError] = []
     any_yet = False
-    for proof in proofs:
+    for lead, (proof, partition, placement) in product(LEADS if task.leads_matter else (0.0,), ways):
         try:
-            plan = _certified(task, _carry_out(task, proof), proof.placement.bound, proof.partition)
+            plan = carry_out(task, partition, placement, lead=lead)
         except (InfeasibleError, TimeLimitError) as error:
-            failures.append(error)  # another proof may do
+            failures.append(error)  # another way may do
             continue
         any_yet = True
-        yield plan
-    if proofs[0].partition:
-        # Plans without recomputation are in every class, so the best proof bounds them too. Where they fail as well, why
-        # the plans before them did says more.
-        with suppress(InfeasibleError, TimeLimitError):
-            moves = _carry_out(task, _ClassProof(partition=None, placement=task.solve(None)))
-            plan = _certified(task, moves, proofs[0].placement.bound, proofs[0].partition)
-            any_yet = True
-            yield plan
+        yield _certified(task, plan, proof.placement.bound, proof.partition)
     if not any_yet:
-        raise failures[-1]
-
-
-def _carry_out(task: PlanningTask, proof: _ClassProof) -> Plan:
-    """Return the plan in whole rows and pages; what rounding writes beyond the budget is saved in another try.
-
-    Raises:
-        InfeasibleError: no rounding keeps the write budget.
-    """
-    failures: list[InfeasibleError] = []
-    for share in WRITE_SHARES if task.has_write_budget else (1.0,):
-        # The whole budget is what the proof was solved for: its placement is at hand.
-        placement = (
-            proof.placement if share == 1.0 else task.solve(_candidates(proof.partition), write_share=share)
-        )
-        for rounding in ROUNDINGS if proof.partition else ROUNDINGS[:1]:
-            try:
-                return _round(task, proof.partition, placement, write_share=share, rounding=rounding)
-            except InfeasibleError as error:
-                failures.append(error)
-    raise failures[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RoundedStep:
-    """A step whose recomputations are decided, and its placement."""
-
-    recomputations: Recomputations
-    timeline: Timeline
-    """With them in it."""
-    problem: Problem
-    objective: Objective
-    placement: Placement
-
-
-def _round(
-    task: PlanningTask,
-    partition: Partition | None,
-    placement: Placement,
-    *,
-    write_share: float,
-    rounding: Rounding,
-) -> Plan:
-    if partition:
-        step = _with_recomputations(task, partition, placement, write_share=write_share, rounding=rounding)
-    else:
-        step = _RoundedStep(
-            recomputations=no_recomputations(),
-            timeline=task.timeline,
-            problem=task.problem,
-            objective=task.objective,
-            placement=placement,
-        )
-    plan = make_plan(
-        step.problem,
-        step.placement.moved,
-        timeline=step.timeline,
-        machine=task.machine,
-        objective=step.objective.name,
-        pace=step.placement.pace,
-        stall_s=step.placement.stall_s,
-        recomputations=step.recomputations,
-        recompute_s=step.timeline.compute_s - task.timeline.compute_s,
-    )
-    return _within_budget(plan, task)
-
-
-def _with_recomputations(
-    task: PlanningTask,
-    partition: Partition,
-    placement: Placement,
-    *,
-    write_share: float,
-    rounding: Rounding,
-) -> _RoundedStep:
-    """Round the shares to rows, and place the step that has them anew: its gaps are others than those of the proof."""
-    recomputations = choose_recomputations(
-        partition.candidates,
-        placement.shares,
-        timeline=task.timeline,
-        life=partition.life,
-        rounding=rounding,
-    )
-    longer_step = insert_recomputations(task.timeline, recomputations, machine=task.machine)
-    objective = task.objective.computing(longer_step.slices, machine=task.machine)
-    problem = build_problem(longer_step)
-    problem = problem.hold(_comes_back_early(problem, longer_step, task, partition.candidates))
-    return _RoundedStep(
-        recomputations=recomputations,
-        timeline=longer_step,
-        problem=problem,
-        objective=objective,
-        placement=solve(
-            problem,
-            timeline=longer_step,
-            machine=task.machine,
-            objective=objective,
-            limits=task.limits.of(write_share),
-        ),
-    )
-
-
-def _comes_back_early(
-    problem: Problem, longer_step: Timeline, task: PlanningTask, candidates: RecomputeCandidates
-) -> NDArray[np.bool_]:
-    """Mark gaps between a recomputation and the use of what it made or read.
-
-    The class keeps them (`tmtrain.planning.programme.certificate`, 3c): a bound says nothing of plans that move them.
-    """
-    is_recomputation = np.ones(len(longer_step.slices), bool)
-    is_recomputation[positions_of_slices(longer_step, of=task.timeline)] = False
-    extent = problem.gaps.extent
-    of_unit = np.isin(longer_step.extents.storage[extent], candidates.storages)
-    return is_recomputation[problem.gaps.start] & (of_unit | ~longer_step.extents.persistent[extent])
-
-
-def _within_budget(plan: Plan, task: PlanningTask) -> Plan:
-    if not task.keeps_budget(plan):
-        raise InfeasibleError(
-            f"the plan writes {format_bytes(plan.prediction.bytes_out)}, more than its budget",
-            limit="writes",
-            needed_bytes=plan.prediction.bytes_out,
-            capacity_bytes=int(task.limits.write_budget_bytes or 0),
-        )
-    return plan
+        # Why the most promising way failed says most.
+        raise failures[0]
 
 
 def _fewest_writes(task: PlanningTask, choices: Sequence[Partition | None]) -> Plan:
@@ -365,9 +194,7 @@ def _fewest_writes(task: PlanningTask, choices: Sequence[Partition | None]) -> P
     goal = make_objective("writes", timeline=task.timeline, machine=task.machine)
     limits = Limits(time_limit_s=task.limits.time_limit_s)
     proposals = _proposals(replace(task, objective=goal, limits=limits), choices)
-    return replace(
-        min(proposals, key=lambda plan: plan.prediction.bytes_out), objective=task.objective.name
-    )
+    return replace(min(proposals, key=lambda plan: plan.prediction.bytes_out), objective=task.objective.name)
 
 
 def _too_few_writes(task: PlanningTask, fewest: Plan) -> InfeasibleError:
@@ -391,7 +218,7 @@ def _greedy(task: PlanningTask) -> Plan:
     alone_s = hoped.bytes_in / machine.read_bytes_per_s + hoped.bytes_out / machine.write_bytes_per_s
     name = task.objective.name
     plan = make_plan(problem, moved, timeline=timeline, machine=machine, objective=name, stall_s=alone_s)
-    return _within_budget(plan, task)
+    return within_budget(plan, task)
 
 
 def _trivial_bound(task: PlanningTask) -> Bound:

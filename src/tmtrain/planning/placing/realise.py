@@ -10,7 +10,8 @@ Incoming pages are fetched as early as is useful and as the memory allows, in pi
 1. *useful*: backwards from the end of the step, each piece gets the latest start from which one channel serves it and all
    later ones in time, or where the programme's read channel comes to it in order of return, if that is earlier;
 2. *allowed*: from its fetch to its return a piece occupies memory that the placement had counted as absent. In order of
-   return, each takes the earliest slice from which that slack lasts, and uses it up.
+   return, each takes the earliest slice from which that slack lasts, and uses it up. Room that pages are still in while
+   they are written is no slack: a fetch that took it would make the next result wait.
 
 So the capacity holds at every slice by construction, whatever the link does.
 """
@@ -40,8 +41,8 @@ MARGIN_BINS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FetchPieces:
-    """Columns, in order of return; times are slices that run on into the next step, ``leave <= back``."""
+class FetchPieces:
+    """What is absent, in pieces; times are slices that run on into the next step, ``leave <= back``."""
 
     gap: NDArray[np.int64]
     first_page: NDArray[np.int64]
@@ -67,21 +68,35 @@ def realise(
         machine: For the rates of the channel.
         pace: The read channel as planned.
     """
-    gaps, T = problem.gaps, problem.num_slices
     pieces = _cut(problem, moved, most=max(1, int(timeline.fast_pages * PIECE_SHARE)))
     useful = _latest_starts(pieces, pace, timeline=timeline, machine=machine)
     if pace is not None:
         useful = np.minimum(useful, _paced_starts(pieces, pace))
-    final = _final_slices(problem, pieces)
     slack = problem.absent_pages(moved) - problem.over_pages
-    written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
+    slack -= _still_there(problem, pieces, timeline=timeline, machine=machine)
     fetch = earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
+    return to_transfers(problem, pieces, fetch=fetch, pace=pace)
+
+
+def to_transfers(
+    problem: Problem, pieces: FetchPieces, *, fetch: NDArray[np.int64], pace: Pace | None = None
+) -> Transfers:
+    """Return the pieces as transfers, each fetched from slice `fetch` on and written as soon as it is final.
+
+    Args:
+        problem: The gaps.
+        pieces: Of one gap the last pages first.
+        fetch: Between ``leave`` and ``back`` of each piece.
+        pace: The write channel as planned.
+    """
+    final, T = _final_slices(problem, pieces), problem.num_slices
+    written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
     # What flash has already is not written again.
     write = np.where(_is_fresh(problem, pieces, final), final, pieces.leave)
     # Content of the previous step has negative times. A step later is the same time, and a plan file has none below 0.
     shift = np.where(final < 0, T, 0)
     return Transfers(
-        extent=gaps.extent[pieces.gap],
+        extent=problem.gaps.extent[pieces.gap],
         first_page=pieces.first_page,
         pages=pieces.pages,
         write_slice=(write + shift).astype(np.int32),
@@ -92,7 +107,23 @@ def realise(
     )
 
 
-def _final_slices(problem: Problem, pieces: _FetchPieces) -> NDArray[np.int64]:
+def _still_there(
+    problem: Problem, pieces: FetchPieces, *, timeline: Timeline, machine: Machine
+) -> NDArray[np.int64]:
+    """Return the pages that are counted as absent at each slice and are being written all the same, shape (slices,)."""
+    T, final = problem.num_slices, _final_slices(problem, pieces)
+    clock = np.concatenate([[0.0], np.cumsum(np.tile(timeline.slices.duration_s, 4))])
+    written_s = clock[final + T] + machine.slow.write_latency_s
+    written_s += pieces.pages * (timeline.page_bytes / machine.write_bytes_per_s)
+    gone = np.clip(np.searchsorted(clock, written_s) - T, pieces.leave, pieces.back)
+    pages = np.where(_is_fresh(problem, pieces, final), pieces.pages, 0)
+    change = np.zeros(3 * T + 1, np.int64)
+    np.add.at(change, pieces.leave, pages)
+    np.subtract.at(change, gone, pages)
+    return np.cumsum(change)[: 3 * T].reshape(3, T).sum(axis=0)
+
+
+def _final_slices(problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
     """First slice before which the content of each piece is final; negative where the previous step wrote it."""
     last_write, start = problem.gaps.last_write[pieces.gap].astype(np.int64), problem.gaps.start[pieces.gap]
     # A write that comes later in the step than the gap was one of the previous step.
@@ -101,8 +132,11 @@ def _final_slices(problem: Problem, pieces: _FetchPieces) -> NDArray[np.int64]:
     return np.where(last_write < 0, pieces.leave, final)
 
 
-def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _FetchPieces:
-    """Cut what each gap moves into pieces of `most` pages, the last pages first, a smaller rest at the front."""
+def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> FetchPieces:
+    """Cut what each gap moves into pieces of `most` pages, the last pages first, a smaller rest at the front.
+
+    They come in order of return.
+    """
     used = np.flatnonzero(moved > 0)
     which, number = lay_flat(-(-moved[used] // most))
     gap = used[which]
@@ -112,7 +146,7 @@ def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _FetchPiec
     start, back = problem.gaps.start[gap].astype(np.int64), problem.gaps.end[gap].astype(np.int64)
     order = np.lexsort((number, gap, back))
     gap, start, back = gap[order], start[order], back[order]
-    return _FetchPieces(
+    return FetchPieces(
         gap=gap,
         first_page=first[order],
         pages=(end - first)[order],
@@ -121,7 +155,7 @@ def _cut(problem: Problem, moved: NDArray[np.int64], *, most: int) -> _FetchPiec
     )
 
 
-def _paced_starts(pieces: _FetchPieces, pace: Pace) -> NDArray[np.int64]:
+def _paced_starts(pieces: FetchPieces, pace: Pace) -> NDArray[np.int64]:
     """Slice at which the programme's read channel, serving in order of return, comes to each piece."""
     T, B = int(pace.edges[-1]), len(pace.pages_in)
     # Begin to count where nothing has been read ahead: all that is due later is also read later.
@@ -142,7 +176,7 @@ def _paced_starts(pieces: _FetchPieces, pace: Pace) -> NDArray[np.int64]:
 
 
 def _paced_writes(
-    problem: Problem, pieces: _FetchPieces, final: NDArray[np.int64], pace: Pace
+    problem: Problem, pieces: FetchPieces, final: NDArray[np.int64], pace: Pace
 ) -> NDArray[np.int64]:
     """Slice before which each piece should be written: when the programme's channel has done with it, at the earliest.
 
@@ -177,7 +211,7 @@ def _paced_writes(
     return until
 
 
-def _is_fresh(problem: Problem, pieces: _FetchPieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_fresh(problem: Problem, pieces: FetchPieces, final: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Pieces that flash lacks when they leave: no earlier gap of their epoch has moved them."""
     epoch = problem.gaps.epoch[pieces.gap]
     order = np.lexsort((pieces.leave - final, epoch))
@@ -196,7 +230,7 @@ def _is_fresh(problem: Problem, pieces: _FetchPieces, final: NDArray[np.int64]) 
 
 
 def _latest_starts(
-    pieces: _FetchPieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
+    pieces: FetchPieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
 ) -> NDArray[np.int64]:
     """Latest slice at which each fetch may start so that all of them can be served by one channel, not before `leave`."""
     # The channel may have fallen idle: then the device's latency comes first.

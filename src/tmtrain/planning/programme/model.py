@@ -106,6 +106,7 @@ def build_model(
     candidates: RecomputeCandidates | None = None,
     write_budget_bytes: float | None = None,
     tie_break: float = TIE_BREAK,
+    extra_cost: NDArray[np.float64] | None = None,
     edges: NDArray[np.int64] | None = None,
 ) -> Model:
     """Write the planning problem down; families of columns and rows come in the order of the certificate's multipliers.
@@ -118,6 +119,7 @@ def build_model(
         candidates: What may be recomputed; None: keep or move only.
         write_budget_bytes: Most bytes written per step.
         tie_break: Weight of Note [Longest gaps] in `tmtrain.planning.programme.solve`.
+        extra_cost: Of a page of each gap, in objective units: it chooses among placements and is not in the bound.
         edges: First slice of each bin, and the number of slices; None: as `bin_edges` chooses them.
 
     Example:
@@ -148,7 +150,7 @@ def build_model(
     step = PricedStep(timeline=timeline, machine=machine, objective=objective)
     scale = find_scale(problem, step, candidates, tie_break=tie_break, edges=edges)
     programme = Programme(constant=objective.constant + objective.per_second * timeline.compute_s)
-    decisions = _add_decisions(programme, scale, problem, candidates, step)
+    decisions = _add_decisions(programme, scale, problem, candidates, step, extra_cost=extra_cost)
     if write_budget_bytes is not None:
         add_wear(programme, scale, decisions.writes, write_budget_bytes=write_budget_bytes)
     _add_resources(programme, scale, problem, decisions, step)
@@ -179,10 +181,13 @@ def _add_decisions(
     problem: Problem,
     candidates: RecomputeCandidates,
     step: PricedStep,
+    *,
+    extra_cost: NDArray[np.float64] | None,
 ) -> _Decisions:
     """Add what is moved, kept, recomputed and written: [Rows], [Dirty]."""
     gaps = problem.gaps
-    moves = add_moves(programme, scale, gaps, chosen=_moved_gaps(problem, candidates))
+    chosen = _moved_gaps(problem, candidates)
+    moves = add_moves(programme, scale, gaps, chosen=chosen, extra_cost=extra_cost)
     units = add_units(programme, scale, gaps, candidates)
     recomputations = add_recomputations(programme, units, candidates, step)
     writes = add_writes(programme, scale, gaps, moves=moves, units=units, candidates=candidates)

@@ -67,6 +67,7 @@ def solve(
     candidates: RecomputeCandidates | None = None,
     limits: Limits | None = None,
     tie_break: float = TIE_BREAK,
+    extra_cost: NDArray[np.float64] | None = None,
     edges: NDArray[np.int64] | None = None,
 ) -> Placement:
     """Find the pages to move in every gap and, with `candidates`, the recomputations to run.
@@ -79,6 +80,7 @@ def solve(
         candidates: What may be recomputed; None: keep or move only.
         limits: What the plan has to keep to.
         tie_break: Weight of Note [Longest gaps]; less than 0 prefers short gaps.
+        extra_cost: Of a page of each gap, in objective units, beside what the objective says.
         edges: First slice of each bin, and the number of slices; None: as `bin_edges` chooses them.
 
     Raises:
@@ -95,6 +97,7 @@ def solve(
         candidates=candidates,
         write_budget_bytes=limits.write_budget_bytes,
         tie_break=tie_break,
+        extra_cost=extra_cost,
         edges=edges,
     )
     try:

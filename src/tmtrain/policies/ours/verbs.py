@@ -10,8 +10,10 @@ from tmtrain.planning.problem.objective import make_objective
 from tmtrain.plans import Plan
 from tmtrain.policies.ours.measuring import measure
 
-ROUNDS_WELL = 0.01
+ROUNDS_WELL = 0.005
 """A plan whose optimality gap is no wider is kept without looking at others."""
+PATIENCE = 3
+"""So many proposals in a row that better nothing end the search."""
 
 
 def plan(
@@ -46,8 +48,7 @@ def plan(
         InternalError: the engine refuses the plan, or measures less than its bound: a bug of tmtrain.
     """
     goal = make_objective(objective, timeline=timeline, machine=machine)
-    best: Plan | None = None
-    for proposal in propose(
+    proposals = propose(
         timeline,
         machine=machine,
         objective=objective,
@@ -55,14 +56,23 @@ def plan(
         cuts=cuts,
         write_budget_bytes=write_budget_bytes,
         time_limit_s=time_limit_s,
-    ):
+    )
+    best, tries_in_vain = None, 0
+    for proposal in proposals:
         plan = measure(proposal, timeline, machine=machine, objective=goal)
         if best is None or _needed(plan) < _needed(best):
-            best = plan
-        if _needed(best) <= (1 + ROUNDS_WELL) * best.certificate.bound.value:
+            best, tries_in_vain = plan, 0
+        else:
+            tries_in_vain += 1
+        if _rounds_well(best) or tries_in_vain == PATIENCE:
             break
     assert best is not None, "the planner proposes a plan or says why not"
     return best
+
+
+def _rounds_well(plan: Plan) -> bool:
+    assert plan.certificate is not None
+    return _needed(plan) <= (1 + ROUNDS_WELL) * plan.certificate.bound.value
 
 
 def _needed(plan: Plan) -> float:

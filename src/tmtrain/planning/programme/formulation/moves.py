@@ -24,16 +24,22 @@ class MoveFamily:
 
 
 def add_moves(
-    programme: Programme, scale: ModelScale, gaps: Gaps, *, chosen: NDArray[np.int64]
+    programme: Programme,
+    scale: ModelScale,
+    gaps: Gaps,
+    *,
+    chosen: NDArray[np.int64],
+    extra_cost: NDArray[np.float64] | None = None,
 ) -> MoveFamily:
-    """Add x_g for the `chosen` gaps."""
+    """Add x_g for the `chosen` gaps; `extra_cost`, of a page of each gap, only chooses among placements."""
     start, end = gaps.start[chosen].astype(np.int64), gaps.end[chosen].astype(np.int64)
+    extra = 0.0 if extra_cost is None else extra_cost[chosen] * scale.page_unit
     columns = programme.add_columns(
         "moved",
         len(chosen),
         upper=gaps.pages[chosen] / scale.page_unit,
         cost=scale.price_in,
-        nudge=scale.longest_first(start, end),
+        nudge=scale.longest_first(start, end) + extra,
     )
     return MoveFamily(
         columns=columns,

@@ -1,0 +1,120 @@
+"""What a simulated policy did, as a plan: its transfers made ahead, without the policy.
+
+A pager moves what it must when it must. In a steady step it does the same every time, so what it moved can be planned. The
+plan moves the same pages in the same access gaps and fetches them from the same slices on. Pages leave when their gap
+begins, not when the policy gave them up, so there is never less room than there was.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tmtrain.deciding import Decision
+from tmtrain.machine import Machine
+from tmtrain.planning import make_plan
+from tmtrain.planning.placing.realise import FetchPieces, to_transfers
+from tmtrain.planning.problem.problem import Problem, build_problem
+from tmtrain.plans import Plan
+from tmtrain.simulation import Result
+
+ROUNDING = 1e-12
+"""Times that differ by a smaller share of the step are the same."""
+
+
+def imitate(result: Result, decision: Decision, *, machine: Machine, objective: str) -> Plan:
+    """Return a plan that moves what `result` moved, without a certificate.
+
+    Args:
+        result: A steady step.
+        decision: Which led to it.
+        machine: That ran it.
+        objective: What the plan shall be good for.
+    """
+    timeline, own = decision.timeline, decision.plan
+    problem = build_problem(timeline)
+    pieces, fetch = _find_pieces(result, problem, page_bytes=timeline.page_bytes)
+    moved = np.zeros(len(problem.gaps), np.int64)
+    np.add.at(moved, pieces.gap, pieces.pages)
+    return make_plan(
+        problem,
+        moved,
+        timeline=timeline,
+        machine=machine,
+        objective=objective,
+        stall_s=result.stall_s,
+        recomputations=None if own is None else own.recomputations,
+        recompute_s=decision.recompute_s,
+        transfers=to_transfers(problem, pieces, fetch=fetch),
+    )
+
+
+def _find_pieces(
+    result: Result, problem: Problem, *, page_bytes: int
+) -> tuple[FetchPieces, NDArray[np.int64]]:
+    """Return what came in, and from which slice on: one piece for all that came in one gap from the same slice on."""
+    gaps, T = problem.gaps, problem.num_slices
+    gap, fetch, pages = _find_reads(result, problem, page_bytes=page_bytes)
+    # From the last to come, which brings the front, to the first. What came in and was given up unused came twice.
+    order = np.lexsort((-np.arange(len(gap)), gap))
+    gap, fetch, pages = gap[order], fetch[order], pages[order]
+    is_new = np.ones(len(gap), bool)
+    is_new[1:] = (np.diff(gap) != 0) | (np.diff(fetch) != 0)
+    first_row = np.flatnonzero(is_new)
+    gap, fetch, pages = (
+        gap[first_row],
+        fetch[first_row],
+        np.add.reduceat(pages, first_row) if len(pages) else pages,
+    )
+    total = np.cumsum(pages)
+    of_gap = np.searchsorted(gap, gap)
+    first = total - pages - (total - pages)[of_gap]
+    end = np.minimum(first + pages, gaps.pages[gap])
+    kept = np.flatnonzero(end > first)[::-1]
+    gap, fetch, first, end = gap[kept], fetch[kept], first[kept], end[kept]
+    start, back = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
+    pieces = FetchPieces(
+        gap=gap,
+        first_page=first,
+        pages=end - first,
+        leave=start + 1,
+        back=np.where(back > start, back, back + T),
+    )
+    return pieces, np.clip(fetch, pieces.leave, pieces.back)
+
+
+def _find_reads(
+    result: Result, problem: Problem, *, page_bytes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return of each chunk that came in, in order: its gap, the slice in or before which it began to, its pages.
+
+    Slices are counted from the step in which the gap begins.
+    """
+    traffic, series, gaps, T = result.traffic, result.series, problem.gaps, problem.num_slices
+    rows = np.flatnonzero(~traffic.is_write)
+    rounding, period = ROUNDING * result.step_time_s, result.step_time_s
+    begun, done = traffic.start_s[rows], traffic.end_s[rows]
+    wraps = begun < -rounding  # began in the step before
+    fetch = np.searchsorted(series.end_s, begun + wraps * period + rounding, side="right") - wraps * T
+    ready = np.searchsorted(series.start_s, done - rounding)
+    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=ready)
+    known = gap >= 0
+    gap, fetch, ready, rows = gap[known], fetch[known], ready[known], rows[known]
+    start, end = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
+    back, due = np.where(end > start, end, end + T), np.where(ready <= end, end, end + T)
+    return gap, fetch + back - due, traffic.bytes[rows] // page_bytes
+
+
+def _gap_ending_next(
+    problem: Problem, *, extent: NDArray[np.int64], ready: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the first gap of each extent that ends at slice `ready` or later, maybe in the next step; -1: it has none."""
+    gaps, T = problem.gaps, problem.num_slices
+    if not len(gaps):
+        return np.full(len(extent), -1)
+    key = gaps.extent.astype(np.int64) * T + gaps.end
+    order = np.argsort(key, kind="stable")
+    position = np.searchsorted(key[order], extent * T + np.minimum(ready, T - 1) + (ready >= T))
+    inside = (position < len(order)) & (gaps.extent[order[np.minimum(position, len(order) - 1)]] == extent)
+    first = np.searchsorted(gaps.extent[order], extent)
+    position = np.where(inside, position, first)
+    found = order[np.minimum(position, len(order) - 1)]
+    return np.where(gaps.extent[found] == extent, found, -1)
