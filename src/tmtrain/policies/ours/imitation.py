@@ -2,8 +2,10 @@
 
 A pager moves what it must when it must. In a steady step it does the same every time, so what it moved can be planned. The
 plan moves the same pages in the same access gaps and fetches them from the same slices on. Pages leave when their gap
-begins, not when the policy gave them up, so there is never less room than there was.
+begins, which makes more room than there was, or when the policy had them written, which leaves the link as it was.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,9 @@ ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
 
-def imitate(result: Result, decision: Decision, *, machine: Machine, objective: str) -> Plan:
+def imitate(
+    result: Result, decision: Decision, *, machine: Machine, objective: str, leaves_at_once: bool = True
+) -> Plan:
     """Return a plan that moves what `result` moved, without a certificate.
 
     Args:
@@ -28,10 +32,14 @@ def imitate(result: Result, decision: Decision, *, machine: Machine, objective: 
         decision: Which led to it.
         machine: That ran it.
         objective: What the plan shall be good for.
+        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
     """
     timeline, own = decision.timeline, decision.plan
     problem = build_problem(timeline)
     pieces, fetch = _find_pieces(result, problem, page_bytes=timeline.page_bytes)
+    if not leaves_at_once:
+        pieces = replace(pieces, leave=_leaves(result, problem, pieces))
+        fetch = np.maximum(fetch, pieces.leave)
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
     return make_plan(
@@ -81,6 +89,31 @@ def _find_pieces(
     return pieces, np.clip(fetch, pieces.leave, pieces.back)
 
 
+def _leaves(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
+    """Return the slice in which each piece began to be written in its gap, or if it was not, that of the gap."""
+    traffic, gaps, T = result.traffic, problem.gaps, problem.num_slices
+    rows = np.flatnonzero(traffic.is_write)
+    at = _slice_when(result, traffic.start_s[rows])
+    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=at % T)
+    known = gap >= 0
+    gap, at = gap[known], at[known] % T
+    # Slices are counted from the step in which the gap begins.
+    begins = np.where(at <= gaps.start[gap], at + T, at)
+    first = np.full(len(gaps), 2 * T)
+    np.minimum.at(first, gap, begins)
+    leave = np.where(first[pieces.gap] < 2 * T, first[pieces.gap], pieces.leave)
+    return np.clip(leave, pieces.leave, pieces.back)
+
+
+def _slice_when(result: Result, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the slice that runs, or is waited for, at each time; less than 0 in the step before."""
+    series, period = result.series, result.step_time_s
+    rounding = ROUNDING * period
+    wraps = seconds < -rounding
+    at = np.searchsorted(series.end_s, seconds + wraps * period + rounding, side="right")
+    return at - wraps * len(series.end_s)
+
+
 def _find_reads(
     result: Result, problem: Problem, *, page_bytes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -90,11 +123,8 @@ def _find_reads(
     """
     traffic, series, gaps, T = result.traffic, result.series, problem.gaps, problem.num_slices
     rows = np.flatnonzero(~traffic.is_write)
-    rounding, period = ROUNDING * result.step_time_s, result.step_time_s
-    begun, done = traffic.start_s[rows], traffic.end_s[rows]
-    wraps = begun < -rounding  # began in the step before
-    fetch = np.searchsorted(series.end_s, begun + wraps * period + rounding, side="right") - wraps * T
-    ready = np.searchsorted(series.start_s, done - rounding)
+    fetch = _slice_when(result, traffic.start_s[rows])
+    ready = np.searchsorted(series.start_s, traffic.end_s[rows] - ROUNDING * result.step_time_s)
     gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=ready)
     known = gap >= 0
     gap, fetch, ready, rows = gap[known], fetch[known], ready[known], rows[known]
