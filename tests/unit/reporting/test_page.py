@@ -19,7 +19,7 @@ from tmtrain.reporting.section import sections_of
 from tmtrain.reporting.table import table_lines
 from tmtrain.units import format_bytes
 
-FIGURES = ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tornado"]
+FIGURES = ["rivals", "memory", "overlap", "power", "prices", "monitor", "sensitivity", "tornado"]
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -95,6 +95,24 @@ def test_the_fates_of_our_plan_are_told_where_they_were_kept(page: str, folder: 
     assert _figures(write_report(folder).read_text()).count("prices") == 1
 
 
+def test_the_page_says_what_the_monitor_is_worth_and_where_it_is_worth_nothing(
+    page: str, folder: Path
+) -> None:
+    said = "The timing monitor saves +10.00 % of the step time and +8.00 % of the energy."
+    assert page.replace("\N{NO-BREAK SPACE}", " ").count(said) == 2
+    path = folder / "monitor.json"
+    content = json.loads(path.read_text())
+    static, watched = content["runs"][0]["contenders"][:2]
+    watched["step_time_s"] = static["step_time_s"] * (1 - 4e-4)
+    content["runs"][0] |= {"time_gain": 4e-4, "value_gain": -1e-4}
+    content["runs"][1]["budget_bytes"] += 1  # of no section that is here
+    path.write_text(json.dumps(content))
+    nothing = "is worth nothing here: it saves +0.04 % of the step time and −0.01 % of the energy."
+    changed = write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert nothing in changed
+    assert _figures(changed).count("monitor") == 1
+
+
 def test_the_headline_of_the_paper_is_labelled(page: str) -> None:
     assert "the paper's headline, for comparison" in page
     assert "reproduce" not in page.lower()
@@ -106,6 +124,7 @@ def test_the_same_folder_gives_the_same_page(page: str, folder: Path) -> None:
 
 def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:
     (folder / "sensitivity.json").unlink()
+    (folder / "monitor.json").unlink()
     shutil.rmtree(folder / "runs")
     _edit(folder, lambda row: row.update(run=None))
     page = write_report(folder).read_text()
@@ -144,6 +163,7 @@ def test_a_broken_folder_leaves_the_old_page(folder: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
         write_report(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "monitor.json",
         "report.html",
         "results.json",
         "sensitivity.json",

@@ -21,7 +21,7 @@ from tmtrain.planning.monitor.drift import Drift
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.monitor.steering import exchange, measured_slack_s, moved_pages
 from tmtrain.planning.placing.prediction import make_plan
-from tmtrain.planning.planner import plan
+from tmtrain.planning.planner import plan as plan_step
 from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.plans.plan import Plan, Prediction
@@ -72,6 +72,12 @@ class Monitor:
     What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_recomputations`). What is kept and moved is
     steered.
 
+    Args:
+        timeline: The step with its recomputations in it, and the durations that are expected.
+        machine: The rates that are expected.
+        objective: What plans minimise.
+        plan: For the first step, made for this timeline; without it, one is made.
+
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline
     >>> monitor = Monitor(example_timeline(), machine=load_machine("v4-slc"), objective="time")
@@ -79,11 +85,13 @@ class Monitor:
     2
     """
 
-    def __init__(self, timeline: Timeline, *, machine: Machine, objective: str = "time") -> None:
+    def __init__(
+        self, timeline: Timeline, *, machine: Machine, objective: str = "time", plan: Plan | None = None
+    ) -> None:
         self._objective = objective
         self._problem = build_problem(timeline)
         self._drift = Drift(timeline, machine=machine)
-        self._current = _Trial(self._solve(), _Kind.SOLVED)
+        self._current = _Trial(plan or self._solve(), _Kind.SOLVED)
         self._before: _Trial | None = None
         """What the current plan has to beat, while it is on trial."""
         self._share, self._rests = FIRST_SHARE, False
@@ -110,7 +118,7 @@ class Monitor:
         return self.plan
 
     def _solve(self) -> Plan:
-        return plan(
+        return plan_step(
             self._drift.timeline, machine=self._drift.machine, objective=self._objective, recompute=False
         )
 
