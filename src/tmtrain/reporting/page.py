@@ -17,6 +17,7 @@ from tmtrain.evaluation.monitored import MonitoredRun
 from tmtrain.evaluation.row import Results, Row, WallClock
 from tmtrain.evaluation.sensitivity import Case
 from tmtrain.machine import Constant, describe_machine, list_machines
+from tmtrain.plans import CLASS
 from tmtrain.reporting.costs import COST_COLUMNS, CostLine, cost_lines
 from tmtrain.reporting.figures.components import shown_components
 from tmtrain.reporting.figures.memory import memory_figure
@@ -53,7 +54,7 @@ _CAPTIONS = {
     "rivals": (
         "What one steady step costs. Bars start at zero and shorter is better, except for samples per "
         "joule; a bar that dwarfs all others is cut and says so. The dashed line is the certified lower "
-        "bound (for samples per joule: an upper bound): no policy with this fast memory can be on its "
+        f"bound (for samples per joule: an upper bound): no {CLASS}, with this fast memory, can be on its "
         "other side. Each panel has its own bound, and one plan need not reach all of them. all-fast "
         "has fast memory for the whole footprint and is not bound."
     ),
@@ -180,6 +181,7 @@ def _render(folder: Path, results: Results, studies: _Studies) -> str:
     colours = policy_colours(row.policy for row in results.rows)
     return environment.get_template("page.html.j2").render(
         version=__version__,
+        class_of_bounds=CLASS,
         digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
         columns=COLUMNS,
         cost_columns=COST_COLUMNS,
