@@ -25,7 +25,7 @@ SURFACE = {
         f"{MODEL} --steps --jitter --slow-flash --drift --one-off --seed --monitor --json"
     ),
     "train": (
-        "TARGET --budget --flash --steps --objective --machine --checkpoint --save-every --dry-run --json"
+        "TARGET --budget --flash --steps --objective --machine --checkpoint --save-every --no-monitor --dry-run --json"
     ),
     "flash": (
         "SOURCE --machine --fast --policy --objective --plan --steps --fill --joined-pages --samples "

@@ -101,6 +101,11 @@ class Monitor:
         """For the next step."""
         return self._current.plan
 
+    @property
+    def machine(self) -> Machine:
+        """With the rates that are expected now."""
+        return self._drift.machine
+
     def next_plan(self, seen: Observation) -> Plan:
         """Take in what a step showed; return the plan for the next one."""
         self._current.take(seen)
