@@ -171,12 +171,13 @@ def example_sensitivity() -> Sensitivity:
 
 
 def example_monitored(model: str = "made-up-small") -> MonitoredRun:
-    """Make steps of a toy model in which the monitor saves what a slow flash costs.
+    """Make steps of a toy model: in the small one the monitor saves what a slow flash costs, in the large one nothing.
 
     >>> example_monitored().strikes[0].label
     'flash x 0.5'
     """
     row = next(row for row in example_results().rows if (row.model, row.policy) == (model, OURS))
+    watched_s, value_gain = (0.9, 0.08) if model == "made-up-small" else (0.9996, -1e-4)
     return MonitoredRun(
         model=model,
         batch=row.batch,
@@ -187,9 +188,9 @@ def example_monitored(model: str = "made-up-small") -> MonitoredRun:
         jitter=0.05,
         seed=0,
         strikes=(Strike(label="flash x 0.5", first_step=4, last_step=7),),
-        contenders=(_contender(STATIC, 1.0), _contender(MONITORED, 0.9), _contender(PERFECT, 0.8)),
-        time_gain=0.1,
-        value_gain=0.08,
+        contenders=(_contender(STATIC, 1.0), _contender(MONITORED, watched_s), _contender(PERFECT, 0.8)),
+        time_gain=1.0 - watched_s,
+        value_gain=value_gain,
     )
 
 

@@ -67,7 +67,7 @@ def overview(sections: Sequence[Section]) -> str:
     furthest = max(section.ours.gap for section in compared if section.ours is not None)
     return (
         f"Against the best rival in each measure, samples per joule change by {samples} and traffic "
-        f"between the tiers by {traffic}; tmtrain's plans are at most {percent(furthest)} above their "
+        f"between the tiers by {traffic}; the plans are at most {percent(furthest)} above their "
         "certified lower bounds."
     )
 

@@ -6,6 +6,7 @@ operators (Note [The class] in `tmtrain.planning.programme.certificate`).
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +19,7 @@ from tmtrain.simulation import Result, simulate
 from tmtrain.trace import Trace
 
 MACHINE = load_machine("v4-slc")
-WIDTH, BATCH, GROUPS, IN_GROUP = 32, 4096, 4, 4
+WIDTH, BATCH, GROUPS, IN_GROUP = 32, 4096, 3, 3
 
 
 @dataclass
@@ -103,6 +104,7 @@ def test_two_level_checkpointing_moves_nothing_where_the_class_has_to() -> None:
     assert _run(nested, "lru", fast_bytes=fast_bytes).traffic_bytes == 0
 
 
+@pytest.mark.slow
 def test_an_optimizer_inside_backward_takes_fewer_joules_than_the_class_has_to() -> None:
     plain, inside = (_momentum(is_inside=is_inside) for is_inside in (False, True))
     fast_bytes = plain.footprint_bytes // 4

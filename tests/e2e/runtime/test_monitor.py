@@ -23,7 +23,7 @@ from tmtrain.runtime.training import step_monitors, step_plans
 
 MIB = 1 << 20
 BUDGET = 5 * MIB
-STEPS = 9
+STEPS = 8
 
 
 class _Inline:
@@ -94,15 +94,17 @@ def test_plans_that_are_adopted_change_no_bit(
 
     monkeypatch.setattr(Monitor, "next_plan", waver)
     digest, adopted = _digest(monitor=True, flash=tmp_path, objective=objective)
-    assert adopted >= 3
+    assert adopted == 2, "one way and back: each takes a step that is seen and one that it is adopted after"
     assert digest == _digest(monitor=False, flash=None)[0]
 
 
+@pytest.mark.slow
 def test_without_a_monitor_nothing_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(step_plans, "StepMonitors")
     assert _digest(monitor=False, flash=tmp_path)[1] == 0
 
 
+@pytest.mark.slow
 def test_a_monitor_that_finds_no_plan_is_told_of_and_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
