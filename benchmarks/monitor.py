@@ -10,7 +10,6 @@ what docs/monitor.py draws.
 
 import argparse
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,24 +19,22 @@ import msgspec
 import numpy as np
 
 from tmtrain.capturing import capture_model
+from tmtrain.evaluation.monitored import (
+    MONITORED,
+    PERFECT,
+    STATIC,
+    Contender,
+    DisturbedSteps,
+    MonitoredRun,
+    monitored_run,
+)
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine, load_machine
-from tmtrain.planning.monitor.monitor import Monitor
-from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.whole import plan_whole
-from tmtrain.plans import Plan
 from tmtrain.policies import plan
-from tmtrain.reporting.figures.monitor import MonitorRun, Strike
-from tmtrain.simulation.noise import (
-    Disturbance,
-    Jitter,
-    OneOff,
-    RateDrift,
-    SlowFlash,
-    conditions_of,
-    regime_of,
-)
-from tmtrain.simulation.steps import StepRecord, run_steps
+from tmtrain.reporting.figures.monitor import setting_title
+from tmtrain.simulation.noise import Disturbance, Jitter, OneOff, RateDrift, SlowFlash
+from tmtrain.trace import Trace
 from tmtrain.units import parse_fast
 
 MODELS = ("gpt2", "bert-large", "llama-2-7b")
@@ -53,15 +50,9 @@ DISTURBANCES: tuple[Disturbance, ...] = (
     RateDrift(first_step=50, factor=1.3),
     RateDrift(first_step=64, factor=0.7 / 1.3),
 )
-STRIKES = (
-    Strike(label="one-off", first_step=8, last_step=8),
-    Strike(label="flash at half its rate", first_step=22, last_step=35),
-    Strike(label="durations x 1.3", first_step=50, last_step=63),
-    Strike(label="durations x 0.7", first_step=64, last_step=77),
-)
 WINDOWS = {"one-off": 8, "slow flash": 22, "flash recovered": 36, "x 1.3": 50, "x 0.7": 64}
 """First step of each disturbance; the four steps from `AFTER` later on are compared."""
-CONTENDERS = ("static plan", "whole tensors, static", "perfect knowledge", "monitor")
+WHOLE = "whole tensors, static"
 TOLERANCE, NEGLIGIBLE = 0.05, 0.001
 """Of the stall with perfect knowledge; of the step."""
 
@@ -71,12 +62,12 @@ class Outcome:
     """One model on one machine with one capacity."""
 
     rows: list[str]
-    run: MonitorRun
+    run: MonitoredRun
     misses: int
     """Of the monitor."""
     missed_share: float
     """Of the bytes that came in."""
-    solves: int
+    changes: int
     capacity_held: bool
     within: list[bool]
     """Per window: the monitor's stall is within the tolerance."""
@@ -99,95 +90,66 @@ def main() -> None:
 
 def compare(model: str, machine_name: str, fast: str) -> Outcome:
     """Run the four contenders through the same steps."""
-    timeline, machine = _setting(model, machine_name, fast)
-    monitor = Monitor(timeline, machine=machine, objective="time")
-    static, whole = monitor.plan, plan_whole(timeline, machine=machine, objective="time")
-    perfect = _perfect_knowledge(timeline, machine)
-    records = [
-        _run(timeline, machine, static, None),
-        _run(timeline, machine, whole, None),
-        _run(timeline, machine, perfect(0), _in_order(perfect)),
-        _run(timeline, machine, static, monitor.next_plan),
-    ]
-    place = f"{model} | {machine_name} | {fast}"
-    watched = records[-1]
+    trace, timeline, machine = _setting(model, machine_name, fast)
+    steps = DisturbedSteps(
+        timeline=timeline,
+        machine=machine,
+        plan=plan(timeline, machine=machine, objective="time", recompute=False),
+        objective="time",
+        disturbances=DISTURBANCES,
+        num_steps=NUM_STEPS,
+        seed=1,
+    )
+    run = monitored_run(steps, trace=trace)
+    whole = steps.follow(WHOLE, plan_whole(timeline, machine=machine, objective="time"))
+    run = replace(run, contenders=(*run.contenders, whole))
+    by_name = {contender.name: contender for contender in run.contenders}
+    place, watched = f"{model} | {machine_name} | {fast}", by_name[MONITORED]
     return Outcome(
-        rows=[_row(place, name, first, records) for name, first in WINDOWS.items()],
-        run=MonitorRun(
-            title=f"{model} on {machine_name}, {fast} of the footprint in fast memory",
-            contenders=CONTENDERS,
-            stall_s=tuple(tuple(record.stall_s for record in run) for run in records),
-            strikes=STRIKES,
+        rows=[_row(place, name, first, by_name) for name, first in WINDOWS.items()],
+        run=run,
+        misses=watched.misses,
+        missed_share=sum(step.missed_bytes for step in watched.steps[1:])
+        / max(1, sum(step.bytes_in for step in watched.steps[1:])),
+        changes=watched.plans_adopted,
+        capacity_held=all(
+            step.peak_bytes <= timeline.fast_bytes for contender in run.contenders for step in contender.steps
         ),
-        misses=sum(record.misses for record in watched[1:]),
-        missed_share=sum(r.missed_bytes for r in watched[1:]) / max(1, sum(r.bytes_in for r in watched[1:])),
-        solves=len({id(record.observation.plan) for record in watched}) - 1,
-        capacity_held=all(r.peak_bytes <= timeline.fast_bytes for run in records for r in run),
-        within=[_is_within(first, records) for first in WINDOWS.values()],
+        within=[_is_within(first, by_name) for first in WINDOWS.values()],
     )
 
 
 @cache
-def _setting(model: str, machine_name: str, fast: str) -> tuple[Timeline, Machine]:
+def _setting(model: str, machine_name: str, fast: str) -> tuple[Trace, Timeline, Machine]:
     trace, machine = capture_model(model), load_machine(machine_name)
     fast_bytes = parse_fast(fast).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
-    return lower(trace, machine=machine, fast_bytes=fast_bytes), machine
+    return trace, lower(trace, machine=machine, fast_bytes=fast_bytes), machine
 
 
-def _run(
-    timeline: Timeline, machine: Machine, first: Plan, steer: Callable[[Observation], Plan] | None
-) -> list[StepRecord]:
-    met = (
-        conditions_of(step, timeline=timeline, machine=machine, disturbances=DISTURBANCES, seed=1)
-        for step in range(NUM_STEPS)
-    )
-    return list(run_steps(met, timeline=timeline, plan=first, steer=steer))
+def _stall_s(contender: Contender, first: int) -> float:
+    """Mean in the window of the disturbance that began at step `first`."""
+    return float(np.mean([step.stall_s for step in contender.steps[first + AFTER : first + AFTER + 4]]))
 
 
-def _perfect_knowledge(timeline: Timeline, machine: Machine) -> Callable[[int], Plan]:
-    """Return what plans each step from the means of its regime, once per regime."""
-    plans: dict[tuple[float, float], Plan] = {}
-
-    def planned(step: int) -> Plan:
-        regime = regime_of(step, timeline=timeline, machine=machine, disturbances=DISTURBANCES)
-        key = (float(regime.duration_s.sum()), regime.machine.read_bytes_per_s)
-        if key not in plans:
-            known = replace(timeline, slices=replace(timeline.slices, duration_s=regime.duration_s))
-            plans[key] = plan(known, machine=regime.machine, objective="time", recompute=False)
-        return plans[key]
-
-    return planned
+def _step_s(perfect: Contender, first: int) -> float:
+    return float(np.mean([step.step_time_s for step in perfect.steps[first + AFTER : first + AFTER + 4]]))
 
 
-def _in_order(planned: Callable[[int], Plan]) -> Callable[[Observation], Plan]:
-    steps = iter(range(1, NUM_STEPS))
-    return lambda _: planned(next(steps))
+def _is_within(first: int, by_name: dict[str, Contender]) -> bool:
+    perfect = _stall_s(by_name[PERFECT], first)
+    most = max((1 + TOLERANCE) * perfect, perfect + NEGLIGIBLE * _step_s(by_name[PERFECT], first))
+    return _stall_s(by_name[MONITORED], first) <= most
 
 
-def _stalls(first: int, records: list[list[StepRecord]]) -> list[float]:
-    """Mean stall per contender in the window of the disturbance that began at step `first`."""
-    window = slice(first + AFTER, first + AFTER + 4)
-    return [float(np.mean([record.stall_s for record in run[window]])) for run in records]
-
-
-def _step_s(first: int, records: list[list[StepRecord]]) -> float:
-    return float(np.mean([r.step_time_s for r in records[2][first + AFTER : first + AFTER + 4]]))
-
-
-def _is_within(first: int, records: list[list[StepRecord]]) -> bool:
-    *_, perfect, monitor = _stalls(first, records)
-    return monitor <= max((1 + TOLERANCE) * perfect, perfect + NEGLIGIBLE * _step_s(first, records))
-
-
-def _row(place: str, name: str, first: int, records: list[list[StepRecord]]) -> str:
-    stalls = _stalls(first, records)
-    perfect, step_s = stalls[2], _step_s(first, records)
+def _row(place: str, name: str, first: int, by_name: dict[str, Contender]) -> str:
+    perfect, step_s = _stall_s(by_name[PERFECT], first), _step_s(by_name[PERFECT], first)
+    stalls = [_stall_s(by_name[contender], first) for contender in (STATIC, WHOLE, MONITORED)]
     cells = [f"{perfect:.4g}", f"{perfect / step_s:.2%}"]
-    cells += [f"{(stalls[i] - perfect) / step_s:+.2%} ({_ratio(stalls[i], perfect)})" for i in (0, 1, 3)]
+    cells += [f"{(stall - perfect) / step_s:+.2%} ({_ratio(stall, perfect)})" for stall in stalls]
     return (
         f"| {place} | {name} | "
         + " | ".join(cells)
-        + f" | {'yes' if _is_within(first, records) else '**no**'} |"
+        + f" | {'yes' if _is_within(first, by_name) else '**no**'} |"
     )
 
 
@@ -219,7 +181,7 @@ def _print_report(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         held = "yes" if outcome.capacity_held else "**no**"
         print(
-            f"| {outcome.run.title} | {outcome.solves} | {outcome.misses} | {outcome.missed_share:.3%} | {held} |"
+            f"| {setting_title(outcome.run)} | {outcome.changes} | {outcome.misses} | {outcome.missed_share:.3%} | {held} |"
         )
     within = [ok for outcome in outcomes for ok in outcome.within]
     print(f"\n{sum(within)} of {len(within)} within.")

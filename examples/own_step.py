@@ -31,4 +31,4 @@ for policy in ("lru", "belady", "tmtrain"):
     )
 
 plan = tmtrain.plan(timeline, machine=machine, objective="energy")
-print(f"no policy can do with less than {plan.certificate.bound.value:.3f} J")
+print(f"no {plan.certificate.covers} needs less than {plan.certificate.bound.value:.3f} J")

@@ -23,7 +23,7 @@ COMMANDS = {
     "explain": "Say why a plan keeps, moves or recomputes a tensor: its gaps, and what each fate would cost.",
     "export": "Write a plan for those who run something else: tables, checkpointing, FSDP2, DeepSpeed, Chakra.",
     "check": "Verify a plan and its proof from the two files alone, without the planner.",
-    "simulate": "Simulate one steady step under one policy.",
+    "simulate": "Simulate one steady step under one policy, or with --steps many disturbed steps of our plan.",
     "train": "Train for real inside a memory budget, the rest on a drive, and lay the run beside its prediction.",
     "flash": "Run what steps write to flash and read from it on the flash device: wear, lifetime, time, energy.",
     "evaluate": "Compare policies over models, machines and capacities; print the table and write the report.",

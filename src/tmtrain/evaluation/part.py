@@ -6,6 +6,7 @@ from pathlib import Path
 from tmtrain.errors import InfeasibleError, PolicyError
 from tmtrain.evaluation.compare import PolicyOutcome, run_policy
 from tmtrain.evaluation.fate_record import record_fates, save_fates
+from tmtrain.evaluation.monitored import MonitoredRun, disturb_setting
 from tmtrain.evaluation.row import Refusal, Row
 from tmtrain.evaluation.sensitivity import Case, sweep
 from tmtrain.evaluation.setting import Setting, make_setting
@@ -13,6 +14,7 @@ from tmtrain.evaluation.study import Study, Tell
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
 from tmtrain.plans.file import save_plan
+from tmtrain.policies.ours import Tmtrain
 from tmtrain.simulation import save_result
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
@@ -41,6 +43,11 @@ class StudyTask:
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in words)
 
     @property
+    def is_first(self) -> bool:
+        """Whether this is the study's first capacity: the one that is looked at more closely."""
+        return self.fast == self.study.fasts[0]
+
+    @property
     def title(self) -> str:
         """Names it to people."""
         return f"{self.trace.model} on {self.machine.name} with {self.fast} fast"
@@ -53,6 +60,8 @@ class StudyPart:
     rows: list[Row]
     refusals: list[Refusal]
     cases: list[Case]
+    monitored: list[MonitoredRun]
+    """One at most."""
 
 
 def run_part(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
@@ -68,7 +77,7 @@ def run_part(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
             bounded=task.study.bounded,
         )
     except InfeasibleError as error:
-        return StudyPart(rows=[], refusals=[_refusal(task, "", error)], cases=[])
+        return StudyPart(rows=[], refusals=[_refusal(task, "", error)], cases=[], monitored=[])
     rows: list[Row] = []
     refusals: list[Refusal] = []
     questioned: dict[str, PolicyOutcome] = {}
@@ -83,10 +92,14 @@ def run_part(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
         if policy in SENSITIVITY_POLICIES:
             questioned[policy] = outcome
     cases: list[Case] = []
-    if task.study.sensitivity and task.fast == task.study.fasts[0]:
+    if task.study.sensitivity and task.is_first:
         tell(f"{task.title}: sensitivity")
         cases = sweep(setting, nominal=questioned)
-    return StudyPart(rows=rows, refusals=refusals, cases=cases)
+    monitored: list[MonitoredRun] = []
+    if task.study.monitor and task.is_first and Tmtrain.name in task.study.policies:
+        tell(f"{task.title}: timing monitor")
+        monitored = [disturb_setting(setting)]
+    return StudyPart(rows=rows, refusals=refusals, cases=cases, monitored=monitored)
 
 
 def _outcome(task: StudyTask, setting: Setting, policy: str) -> PolicyOutcome:

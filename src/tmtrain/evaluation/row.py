@@ -10,7 +10,7 @@ RENAMED = {"replay_s": "recompute_s"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Certified lower bounds on one step of any policy under the same rules; null what was not asked for."""
+    """Certified lower bounds on one step of any plan of the class (`tmtrain.plans.CLASS`); null what was not asked for."""
 
     energy_j: float | None
     time_s: float | None
@@ -110,7 +110,7 @@ class Row:
     costs: dict[str, Cost]
     """By price date, the default first."""
     bound: float
-    """Certified lower bound of the objective for this model, machine and capacity."""
+    """Certified lower bound of the objective for this model, machine and capacity, over all plans of the class."""
     gap: float
     """(what this policy needs of the objective - bound) / bound; negative only for all-fast, which has more memory."""
     bounds: Bounds

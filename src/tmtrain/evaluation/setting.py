@@ -1,4 +1,4 @@
-"""One setting to compare policies in: a step on a machine with a capacity, and what no policy can beat there."""
+"""One setting to compare policies in: a step on a machine with a capacity, and what no plan of the class can beat there."""
 
 import time
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Setting:
     timeline: Timeline
     objective: str
     ours: Plan
-    """The joint plan for the objective: its certificate bounds every policy."""
+    """The joint plan for the objective: its certificate bounds every plan of its class, so every policy here."""
     bounds: Bounds
     capture_s: float
     """Wall-clock seconds of the stages."""

@@ -33,6 +33,8 @@ class Study:
     """For zoo models."""
     sensitivity: bool = True
     """Also move the uncertain constants, at the first capacity."""
+    monitor: bool = True
+    """Also try the timing monitor over a few steps that jitter, at the first capacity, if ours is among the policies."""
     bounded: tuple[str, ...] = MEASURES
     """Measures to bound besides the objective (`tmtrain.evaluation.setting`)."""
     keep_runs: bool = True

@@ -47,6 +47,7 @@ SUITES = {
             bounded=(),
             keep_runs=False,
             sensitivity=False,
+            monitor=False,
         ),
     )
 }

@@ -18,6 +18,7 @@ import msgspec
 from tmtrain import __version__
 from tmtrain.bundle import write_bytes_atomically
 from tmtrain.errors import InfeasibleError
+from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MonitorRecord
 from tmtrain.evaluation.part import StudyPart, StudyTask, run_part
 from tmtrain.evaluation.row import SCHEMA, Results
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
@@ -37,7 +38,7 @@ costs 5 to 10 % of it."""
 def evaluate(
     study: Study, *, out: Path, jobs: int = 1, resume: bool = False, tell: Tell = lambda _: None
 ) -> Results:
-    """Run every policy in every setting and leave ``results.json``, ``sensitivity.json`` and ``runs/`` in `out`.
+    """Run every policy in every setting; leave results, sensitivity, what the monitor is worth, and ``runs/`` in `out`.
 
     Args:
         study: What to compare.
@@ -66,6 +67,9 @@ def evaluate(
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
         _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+    if study.monitor:
+        monitored = [run for part in parts for run in part.monitored]
+        _write_json(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
     shutil.rmtree(out / PARTS, ignore_errors=True)
     return results
 
@@ -124,7 +128,8 @@ def _digest(task: StudyTask) -> str:
         study.policies,
         study.bounded,
         study.keep_runs,
-        study.sensitivity and task.fast == study.fasts[0],
+        study.sensitivity and task.is_first,
+        study.monitor and task.is_first,
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -134,5 +139,5 @@ def _begin_worker() -> None:
     gc.set_threshold(*RARELY)
 
 
-def _write_json(path: Path, value: Results | Sensitivity | StudyPart) -> None:
+def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:
     write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")

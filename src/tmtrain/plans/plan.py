@@ -52,6 +52,13 @@ class Prediction:
     """Seconds of recomputation, part of `step_time_s`."""
 
 
+CLASS = (
+    "plan that runs the step's operators in their order, moves pages, and recomputes each block at most once"
+)
+"""What every bound is about, in words that a reader understands; exactly: Note [The class] in
+`tmtrain.planning.programme.certificate`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """A lower bound on the objective, and the multipliers that prove it, wherever they come from."""
@@ -108,6 +115,16 @@ class Certificate:
     def recomputes(self) -> bool:
         """The class may recompute."""
         return len(self.cuts) > 0
+
+    @property
+    def covers(self) -> str:
+        """The class in words: no such plan needs less than the bound. A write budget stands beside it.
+
+        >>> from tmtrain.planning.example import example_plan
+        >>> example_plan().certificate.covers
+        "plan that runs the step's operators in their order, moves pages, and recomputes each block at most once"
+        """
+        return CLASS if self.recomputes else CLASS.replace("each block at most once", "nothing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

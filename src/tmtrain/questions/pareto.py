@@ -3,7 +3,7 @@
 Points come from planning for mixes of energy and time, without a write budget and with budgets between the fewest writes
 there can be and those of the plan for energy. Each is a plan with a certificate: no plan of the class, within the same
 write budget, has a smaller value of the same mix. So for each mix without a budget a line in the plane of energy and
-time is known that no plan can cross.
+time is known that no plan of the class can cross.
 """
 
 from collections.abc import Callable, Iterator

@@ -14,10 +14,21 @@ import numpy as np
 from tmtrain.bundle import write_text_atomically
 from tmtrain.evaluation.cost import costs_of
 from tmtrain.evaluation.fate_record import FateGroup, FateRecord, FateSeries, save_fates
+from tmtrain.evaluation.monitored import (
+    MONITOR_SCHEMA,
+    MONITORED,
+    PERFECT,
+    STATIC,
+    Contender,
+    DisturbedStep,
+    MonitoredRun,
+    MonitorRecord,
+    Strike,
+)
 from tmtrain.evaluation.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.reporting.results import RESULTS, SENSITIVITY
+from tmtrain.reporting.results import MONITOR, RESULTS, SENSITIVITY
 from tmtrain.reporting.section import ALL_FAST, OURS, PAGING, Section, sections_of
 from tmtrain.simulation.file import save_result
 from tmtrain.simulation.power import power_over_time
@@ -159,6 +170,52 @@ def example_sensitivity() -> Sensitivity:
     return Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases)
 
 
+def example_monitored(model: str = "made-up-small") -> MonitoredRun:
+    """Make steps of a toy model: in the small one the monitor saves what a slow flash costs, in the large one nothing.
+
+    >>> example_monitored().strikes[0].label
+    'flash x 0.5'
+    """
+    row = next(row for row in example_results().rows if (row.model, row.policy) == (model, OURS))
+    watched_s, value_gain = (0.9, 0.08) if model == "made-up-small" else (0.9996, -1e-4)
+    return MonitoredRun(
+        model=model,
+        batch=row.batch,
+        machine=row.machine,
+        budget_bytes=row.budget_bytes,
+        fast_fraction=row.fast_fraction,
+        objective=row.objective,
+        jitter=0.05,
+        seed=0,
+        strikes=(Strike(label="flash x 0.5", first_step=4, last_step=7),),
+        contenders=(_contender(STATIC, 1.0), _contender(MONITORED, watched_s), _contender(PERFECT, 0.8)),
+        time_gain=1.0 - watched_s,
+        value_gain=value_gain,
+    )
+
+
+def _contender(name: str, step_time_s: float) -> Contender:
+    step = DisturbedStep(
+        step_time_s=step_time_s,
+        stall_s=step_time_s / 2,
+        bytes_in=_PAGE,
+        bytes_out=_PAGE,
+        misses=0,
+        missed_bytes=0,
+        peak_bytes=_PAGE,
+        value=step_time_s,
+    )
+    return Contender(
+        name=name,
+        step_time_s=step_time_s,
+        stall_s=step_time_s / 2,
+        value=step_time_s,
+        misses=0,
+        plans_adopted=int(name != STATIC),
+        steps=(step,) * 12,
+    )
+
+
 def example_fates(model: str = "made-up-small") -> FateRecord:
     """Make the fates of a toy model: memory has a price where the toy exceeds its capacity.
 
@@ -200,11 +257,11 @@ def _groups(*, whole: int) -> tuple[FateGroup, ...]:
 
 
 def write_example(folder: Path) -> Path:
-    """Write a whole evaluation folder (results, sensitivity, run bundles) and return it.
+    """Write a whole evaluation folder (results, sensitivity, monitor, run bundles) and return it.
 
     >>> import tempfile
     >>> sorted(path.name for path in write_example(Path(tempfile.mkdtemp())).iterdir())
-    ['results.json', 'runs', 'sensitivity.json']
+    ['monitor.json', 'results.json', 'runs', 'sensitivity.json']
     """
     rows: list[Row] = []
     for model in _MODELS:
@@ -216,6 +273,8 @@ def write_example(folder: Path) -> Path:
     results = Results(schema=SCHEMA, rows=rows, refusals=[])
     write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
     write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
+    monitored = MonitorRecord(schema=MONITOR_SCHEMA, runs=[example_monitored(model) for model in _MODELS])
+    write_text_atomically(folder / MONITOR, msgspec.json.encode(monitored).decode())
     return folder
 
 

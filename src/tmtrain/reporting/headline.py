@@ -148,7 +148,7 @@ def _change_of(group: Sequence[Section], rivals: Sequence[Row | None], measure: 
 
 
 def _bound_cells(group: Sequence[Section]) -> Iterable[str]:
-    """How far ours is from what no policy can beat; nothing where a bound was not asked for."""
+    """How far ours is from the bound of its class; nothing where a bound was not asked for."""
     for measure in MEASURES:
         pairs = []
         for section in group:

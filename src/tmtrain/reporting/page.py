@@ -13,12 +13,15 @@ from tmtrain import __version__
 from tmtrain.bundle import write_text_atomically
 from tmtrain.errors import InputError
 from tmtrain.evaluation.fate_record import FateRecord, load_fates
+from tmtrain.evaluation.monitored import MonitoredRun
 from tmtrain.evaluation.row import Results, Row, WallClock
-from tmtrain.evaluation.sensitivity import Case, Sensitivity
+from tmtrain.evaluation.sensitivity import Case
 from tmtrain.machine import Constant, describe_machine, list_machines
+from tmtrain.plans import CLASS
 from tmtrain.reporting.costs import COST_COLUMNS, CostLine, cost_lines
 from tmtrain.reporting.figures.components import shown_components
 from tmtrain.reporting.figures.memory import memory_figure
+from tmtrain.reporting.figures.monitor import monitor_figure
 from tmtrain.reporting.figures.overlap import overlap_figure
 from tmtrain.reporting.figures.palette import policy_colours
 from tmtrain.reporting.figures.power import power_figure
@@ -27,9 +30,17 @@ from tmtrain.reporting.figures.rivals import rivals_figure
 from tmtrain.reporting.figures.sensitivity import sensitivity_figure
 from tmtrain.reporting.figures.tornado import tornado_figure
 from tmtrain.reporting.headline import headline_columns, headline_title, headlines
+from tmtrain.reporting.monitored import disturbances_in_words, monitor_verdict
 from tmtrain.reporting.quantity import quantity
-from tmtrain.reporting.results import RESULTS, SENSITIVITY, read_results, read_sensitivity
-from tmtrain.reporting.section import ALL_FAST, Section, sections_of
+from tmtrain.reporting.results import (
+    MONITOR,
+    RESULTS,
+    SENSITIVITY,
+    read_monitor,
+    read_results,
+    read_sensitivity,
+)
+from tmtrain.reporting.section import ALL_FAST, Section, sections_of, setting_of
 from tmtrain.reporting.summary import PAPER_HEADLINE, head_lines, overview, sentences
 from tmtrain.reporting.table import COLUMNS, TableLine, refusal_lines, section_title, table_lines
 from tmtrain.reporting.tornado import flips, swings
@@ -43,7 +54,7 @@ _CAPTIONS = {
     "rivals": (
         "What one steady step costs. Bars start at zero and shorter is better, except for samples per "
         "joule; a bar that dwarfs all others is cut and says so. The dashed line is the certified lower "
-        "bound (for samples per joule: an upper bound): no policy with this fast memory can be on its "
+        f"bound (for samples per joule: an upper bound): no {CLASS}, with this fast memory, can be on its "
         "other side. Each panel has its own bound, and one plan need not reach all of them. all-fast "
         "has fast memory for the whole footprint and is not bound."
     ),
@@ -70,6 +81,11 @@ _CAPTIONS = {
         "what tmtrain's plan does with contents that wait for their next use: kept in fast "
         "memory, moved to flash and back, or dropped and recomputed. `tmtrain explain` says the same for "
         "one tensor."
+    ),
+    "monitor": (
+        "What each step waits, many steps on end, where operators jitter and disturbances come and go. The static plan "
+        "stays as it is; the timing monitor changes it by what it has measured; perfect knowledge, where shown, is "
+        "planned for the true durations and rates. The first step, which begins with fast memory empty, is left out. "
     ),
     "sensitivity": (
         "Samples per joule if one uncertain constant is elsewhere in the range that its sources "
@@ -109,6 +125,21 @@ class _PageSection:
     """Which policies the figures over time leave out, and why; empty if none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Studies:
+    """What stands beside the results; empty where nobody asked for it."""
+
+    cases: list[Case]
+    monitored: list[MonitoredRun]
+
+    def of(self, section: Section) -> "_Studies":
+        """Return what concerns `section`."""
+        return _Studies(
+            cases=[case for case in self.cases if _concerns(case, section)],
+            monitored=[run for run in self.monitored if _is_of(run, section)],
+        )
+
+
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` from the ``results.json`` (and what is beside it) in `folder`; return its path.
 
@@ -125,12 +156,17 @@ def write_report(folder: Path) -> Path:
     if not results.rows:
         raise InputError(f"{folder / RESULTS} has no rows: evaluate at least one model and policy")
     sensitivity = read_sensitivity(folder / SENSITIVITY) if (folder / SENSITIVITY).exists() else None
-    text = _render(folder, results, sensitivity)
+    monitored = read_monitor(folder / MONITOR) if (folder / MONITOR).exists() else None
+    studies = _Studies(
+        cases=sensitivity.cases if sensitivity is not None else [],
+        monitored=monitored.runs if monitored is not None else [],
+    )
+    text = _render(folder, results, studies)
     write_text_atomically(folder / PAGE, text)
     return folder / PAGE
 
 
-def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> str:
+def _render(folder: Path, results: Results, studies: _Studies) -> str:
     # Strict: a name that a template gets wrong is an error here, not a gap in the page. Escaped: a model may be called
     # anything; figures are `Markup`, which `to_svg` has escaped.
     environment = Environment(
@@ -143,15 +179,16 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
     sections = sections_of(results)
     # Over all sections, so that a policy has one colour on the whole page.
     colours = policy_colours(row.policy for row in results.rows)
-    cases = sensitivity.cases if sensitivity is not None else []
     return environment.get_template("page.html.j2").render(
         version=__version__,
+        class_of_bounds=CLASS,
         digest=hashlib.sha256((folder / RESULTS).read_bytes()).hexdigest()[:12],
         columns=COLUMNS,
         cost_columns=COST_COLUMNS,
         life_years=f"{next(iter(results.rows[0].costs.values())).life_years:g}",
         sections=[
-            _page_section(section, folder=folder, cases=cases, colours=colours) for section in sections
+            _page_section(section, folder=folder, studies=studies.of(section), colours=colours)
+            for section in sections
         ],
         head_lines=head_lines(sections),
         overview=overview(sections),
@@ -167,7 +204,7 @@ def _render(folder: Path, results: Results, sensitivity: Sensitivity | None) -> 
 
 
 def _page_section(
-    section: Section, *, folder: Path, cases: list[Case], colours: dict[str, str]
+    section: Section, *, folder: Path, studies: _Studies, colours: dict[str, str]
 ) -> _PageSection:
     runs = {row.policy: load_result(folder / row.run) for row in section.ordered if row.run is not None}
     unkept = [row.policy for row in section.ordered if row.run is None]
@@ -178,7 +215,7 @@ def _page_section(
         tab=f"{row.model} · {row.machine} · {100 * row.fast_fraction:.3g} %",
         sentences=tuple(_unbroken(sentence) for sentence in sentences(section)),
         lines=table_lines(section),
-        figures=_figures(section, runs=runs, cases=cases, colours=colours, fates=fates),
+        figures=_figures(section, runs=runs, studies=studies, colours=colours, fates=fates),
         costs=cost_lines(section),
         fates=_fate_lines(fates),
         missing=f"No per-slice series were kept for: {', '.join(unkept)}." if unkept else "",
@@ -189,7 +226,7 @@ def _figures(
     section: Section,
     *,
     runs: dict[str, Result],
-    cases: list[Case],
+    studies: _Studies,
     colours: dict[str, str],
     fates: FateRecord | None,
 ) -> tuple[_PageFigure, ...]:
@@ -204,16 +241,23 @@ def _figures(
         svgs["power"] = power_figure(opponents, components=shown_components(section.ordered), key=section.key)
     if fates is not None:
         svgs["prices"] = prices_figure(fates, key=section.key)
-    own = [case for case in cases if _concerns(case, section)]
-    if own:
-        svgs["sensitivity"] = sensitivity_figure(own, key=section.key, colours=colours)
-    ranked = swings(own)
+    if studies.monitored:
+        svgs["monitor"] = monitor_figure(studies.monitored, key=section.key)
+    if studies.cases:
+        svgs["sensitivity"] = sensitivity_figure(studies.cases, key=section.key, colours=colours)
+    ranked = swings(studies.cases)
     if ranked:
         svgs["tornado"] = tornado_figure(ranked, key=section.key)
-    captions = _CAPTIONS | {"tornado": _CAPTIONS["tornado"] + _unbroken(" ".join(("", *flips(ranked))))}
+    said = {"tornado": " ".join(("", *flips(ranked))), "monitor": _monitor_words(studies.monitored)}
     return tuple(
-        _PageFigure(name=name, svg=Markup(svg), caption=captions[name]) for name, svg in svgs.items()
+        _PageFigure(name=name, svg=Markup(svg), caption=_CAPTIONS[name] + _unbroken(said.get(name, "")))
+        for name, svg in svgs.items()
     )
+
+
+def _monitor_words(monitored: list[MonitoredRun]) -> str:
+    """Say of each panel what disturbed the steps, and what the monitor was worth."""
+    return " ".join(f"Here: {disturbances_in_words(run)}. {monitor_verdict(run)}" for run in monitored)
 
 
 def _fates(section: Section, folder: Path) -> FateRecord | None:
@@ -250,6 +294,10 @@ def _concerns(case: Case, section: Section) -> bool:
     # A case knows the fraction that was asked for, a row the one of whole pages.
     near = math.isclose(case.fast_fraction, row.fast_fraction, abs_tol=_FRACTION_TOLERANCE)
     return (case.model, case.machine) == (row.model, row.machine) and near
+
+
+def _is_of(run: MonitoredRun, section: Section) -> bool:
+    return (run.model, run.batch, run.machine, run.objective, run.budget_bytes) == setting_of(section.first)
 
 
 def _unbroken(sentence: str) -> str:

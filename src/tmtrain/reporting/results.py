@@ -1,4 +1,4 @@
-"""``results.json`` and ``sensitivity.json``, read strictly: a report shows what was written."""
+"""``results.json``, ``sensitivity.json`` and ``monitor.json``, read strictly: a report shows what was written."""
 
 import math
 from collections.abc import Iterator
@@ -9,17 +9,19 @@ import msgspec
 
 from tmtrain.bundle import rename_keys
 from tmtrain.errors import FileFormatError, InputError
+from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MONITORED, STATIC, MonitorRecord, gain_of
 from tmtrain.evaluation.row import RENAMED, SCHEMA, Results, Row
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.reporting.section import setting_of
 
 RESULTS = "results.json"
 SENSITIVITY = "sensitivity.json"
+MONITOR = "monitor.json"
 
 _ROUNDING = 1e-6
 """Relative difference below which two numbers that should agree do."""
 
-_T = TypeVar("_T", Results, Sensitivity)
+_T = TypeVar("_T", Results, Sensitivity, MonitorRecord)
 
 
 def read_results(path: Path) -> Results:
@@ -57,6 +59,24 @@ def read_sensitivity(path: Path) -> Sensitivity:
     sensitivity = _read(path, Sensitivity, newest=SENSITIVITY_SCHEMA)
     _refuse(path, _out_of_range(sensitivity))
     return sensitivity
+
+
+def read_monitor(path: Path) -> MonitorRecord:
+    """Read a ``monitor.json``.
+
+    Raises:
+        InputError: no such file.
+        FileFormatError: as for `read_results`.
+
+    >>> import tempfile
+    >>> from tmtrain.reporting.example import write_example
+    >>> folder = write_example(Path(tempfile.mkdtemp()))
+    >>> [contender.name for contender in read_monitor(folder / "monitor.json").runs[0].contenders]
+    ['static plan', 'monitor', 'perfect knowledge']
+    """
+    record = _read(path, MonitorRecord, newest=MONITOR_SCHEMA)
+    _refuse(path, _broken_runs(record))
+    return record
 
 
 def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
@@ -174,6 +194,20 @@ def _broken_sums(row: Row) -> Iterator[str]:
             yield f"{name} is not {rule}"
     if row.peak_power_w < row.average_power_w * (1 - _ROUNDING):
         yield f"peak_power_w is {row.peak_power_w}, less than average_power_w, {row.average_power_w}"
+
+
+def _broken_runs(record: MonitorRecord) -> Iterator[str]:
+    """Yield what the runs of the monitor contradict: the contenders met the same steps, and a gain follows from means."""
+    for i, run in enumerate(record.runs):
+        where, contenders = f"`$.runs[{i}]` ({run.model})", {c.name: c for c in run.contenders}
+        if len({len(contender.steps) for contender in run.contenders}) != 1:
+            yield f"{where}: the contenders have not run the same steps"
+        if STATIC not in contenders or (MONITORED in contenders) != (run.time_gain is not None):
+            yield f"{where}: a gain is of a monitor over a static plan"
+        elif run.time_gain is not None:
+            gain = gain_of(contenders[MONITORED].step_time_s, contenders[STATIC].step_time_s)
+            if not math.isclose(gain, run.time_gain, abs_tol=_ROUNDING):
+                yield f"{where}: time_gain is not what the mean step times say"
 
 
 def _out_of_range(sensitivity: Sensitivity) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tmtrain.plans import CLASS
 from tmtrain.reporting.quantity import change, percent, quantity
 from tmtrain.reporting.section import PAGING, Section
 from tmtrain.units import format_bytes
@@ -66,8 +67,8 @@ def overview(sections: Sequence[Section]) -> str:
     furthest = max(section.ours.gap for section in compared if section.ours is not None)
     return (
         f"Against the best rival in each measure, samples per joule change by {samples} and traffic "
-        f"between the tiers by {traffic}; no plan is more than {percent(furthest)} above its certified "
-        "lower bound."
+        f"between the tiers by {traffic}; the plans are at most {percent(furthest)} above their "
+        "certified lower bounds."
     )
 
 
@@ -156,6 +157,6 @@ def _bound(section: Section) -> str:
         return ""
     aim = _BOUNDED.get(section.ours.objective, section.ours.objective)
     return (
-        f"Its plan is {percent(section.ours.gap)} above the certified lower bound on {aim}, which no policy "
-        "under the same rules can undercut."
+        f"Its plan is {percent(section.ours.gap)} above the certified lower bound on {aim}: no {CLASS} "
+        "needs less."
     )

@@ -52,7 +52,9 @@ class RunResult:
     prediction: Prediction | None
     """By the plan that is followed now; None before there is one."""
     planning_s: float
-    """All plans together."""
+    """All plans together, but those of the timing monitor, which steps do not wait for."""
+    plans_adopted: int
+    """How often the timing monitor changed the plan, returns included."""
     notes: tuple[str, ...]
     """Why steps ran on demand, if any did after the first few."""
 
@@ -66,6 +68,7 @@ class RunResult:
             steps=(),
             prediction=None,
             planning_s=0.0,
+            plans_adopted=0,
             notes=(),
         )
 

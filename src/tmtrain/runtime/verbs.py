@@ -29,6 +29,7 @@ def train(
     restores: bool = True,
     machine: "Machine | None" = None,
     objective: str | None = None,
+    monitor: bool = True,
 ) -> "Training[P, R]":
     """Train inside a memory budget: what does not fit lives on a drive, and no bit of any result changes.
 
@@ -55,6 +56,8 @@ def train(
             measured on entering the block, which moves 192 MiB on each.
         objective: What plans minimise. By default time, and of what takes the same time bytes; "bytes" spares the drive,
             "writes" its life: then more is recomputed.
+        monitor: Let the timing monitor watch the steps and, where durations or the drive's rate have changed for good, plan
+            anew beside them. A new plan is on trial, and `Training.result` counts those that were adopted.
 
     Returns:
         What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
@@ -98,6 +101,7 @@ def train(
         restores=restores,
         machine=machine,
         objective=OBJECTIVE if objective is None else objective,
+        monitor=monitor,
     )
     return Training(settings)
 

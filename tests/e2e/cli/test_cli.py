@@ -44,7 +44,7 @@ def test_the_main_job_on_two_models(other: str) -> None:
     assert {row["model"] for row in written["rows"]} == {other.removesuffix(".trace"), "example"}
     assert all(row["gap"] >= 0 for row in written["rows"] if row["policy"] != "all-fast")
     files = {path.name for path in Path("out").iterdir()}
-    assert files == {"results.json", "sensitivity.json", "report.html", "runs"}
+    assert files == {"results.json", "sensitivity.json", "monitor.json", "report.html", "runs"}
 
 
 def test_options_of_a_zoo_model_reach_the_capture(capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +136,7 @@ WRITERS = (
     "capture example.trace --out new.trace",
     "simulate example.trace --fast 20KiB --out new.result",
     "simulate example.trace --fast 20KiB --perfetto new.json",
+    "simulate example.trace --fast 20KiB --steps 8 --monitor --out new",
     "evaluate example.trace --fast 20KiB --policy tmtrain --no-sensitivity --jobs 1 --out new",
 )
 

@@ -159,7 +159,12 @@ def test_the_run_of_every_row_can_be_loaded_and_is_that_row(folder: Path, rows: 
 
 
 def test_nothing_else_is_left(folder: Path, rows: list[Row]) -> None:
-    assert sorted(p.name for p in folder.iterdir()) == ["results.json", "runs", "sensitivity.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "monitor.json",
+        "results.json",
+        "runs",
+        "sensitivity.json",
+    ]
     kept = {str(row.run) for row in rows}
     ours = {str(row.run) for row in rows if row.policy in ("tmtrain", "tmtrain-move")}
     beside = {f"{run}.{kind}" for run in ours for kind in ("plan", "fates")}
@@ -180,7 +185,8 @@ def test_progress_is_told_before_each_piece_of_work(folder: Path, progress: list
     assert progress[0] == "gpt2-tiny: capture"
     assert progress[1] == "gpt2-tiny on v4-slc with 0.125 fast: plan and bound"
     assert progress[2] == "gpt2-tiny on v4-slc with 0.125 fast: all-fast"
-    assert len(progress) == 1 + 2 * (1 + len(POLICIES)) + 1  # and the sensitivity study of the first capacity
+    # And two studies of the first capacity: sensitivity and the timing monitor.
+    assert len(progress) == 1 + 2 * (1 + len(POLICIES)) + 2
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,16 @@ def test_it_opens_without_error_and_shows_every_figure(browser: str, tmp_path: P
     seen: dict[str, Any] = json.loads(title[1])
     for key, model in (("first", "made-up-small"), ("last", "made-up-large")):
         names = [name.split("-made-up")[0] for name in seen[key]]
-        assert names == ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tornado"]
+        assert names == [
+            "rivals",
+            "memory",
+            "overlap",
+            "power",
+            "prices",
+            "monitor",
+            "sensitivity",
+            "tornado",
+        ]
         assert all(model in name for name in seen[key])
     assert seen["wide"] <= 0, "the page must not scroll sideways"
     assert seen["requests"] == 0

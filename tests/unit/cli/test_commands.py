@@ -13,6 +13,7 @@ from tests.support.simulated import ANY_STEP
 from tmtrain.cli.app import main
 from tmtrain.cli.scene import make_scene
 from tmtrain.cli.summaries.trace import summarise_trace
+from tmtrain.plans import CLASS
 from tmtrain.plans.file import load_plan, save_plan
 from tmtrain.policies import plan
 from tmtrain.reporting.example import write_example
@@ -94,7 +95,8 @@ def test_plan_takes_a_mix_and_limits(trace: str, capsys: pytest.CaptureFixture[s
     assert mixed["certificate"]["write_budget_bytes"] == 1 << 20
     assert 1 < mixed["certificate"]["bound"] <= mixed["certificate"]["value"] * (1 + 1e-6)
     text = _text(capsys, "plan", trace, "--fast", "20KiB", "--min-life", "1s", "--time-limit", "60")
-    assert "keeping, moving and recomputing, at most" in text
+    assert f"for every      {CLASS}" in text
+    assert "(at most " in text
 
 
 def test_plan_finds_the_front_and_draws_it(

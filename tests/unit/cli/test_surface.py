@@ -22,17 +22,18 @@ SURFACE = {
     "export": (f"SOURCE PLAN --to --out --machine --device --layers --samples --calibration {MODEL} --json"),
     "simulate": (
         "SOURCE --machine --fast --policy --objective --plan --perfetto --out --samples --calibration "
-        f"{MODEL} --json"
+        f"{MODEL} --steps --jitter --slow-flash --drift --one-off --seed --monitor --json"
     ),
     "train": (
-        "TARGET --budget --flash --steps --objective --machine --checkpoint --save-every --dry-run --json"
+        "TARGET --budget --flash --steps --objective --machine --checkpoint --save-every --no-monitor --dry-run --json"
     ),
     "flash": (
         "SOURCE --machine --fast --policy --objective --plan --steps --fill --joined-pages --samples "
         f"{MODEL} --json"
     ),
     "evaluate": (
-        "MODELS --out --suite --quick --machine --fast --objective --policy --no-sensitivity --calibration "
+        "MODELS --out --suite --quick --machine --fast --objective --policy --no-sensitivity --no-monitor "
+        f"--calibration "
         f"{MODEL} --jobs --resume --json"
     ),
     "report": "FOLDER --json",

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.claims import IN_FULL, sentences_of, unclassed
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.evaluation.fate_record import load_fates
 from tmtrain.machine import describe_machine
+from tmtrain.plans import CLASS
 from tmtrain.reporting import read_results, write_report
 from tmtrain.reporting.costs import cost_lines
 from tmtrain.reporting.example import write_example
@@ -19,7 +21,7 @@ from tmtrain.reporting.section import sections_of
 from tmtrain.reporting.table import table_lines
 from tmtrain.units import format_bytes
 
-FIGURES = ["rivals", "memory", "overlap", "power", "prices", "sensitivity", "tornado"]
+FIGURES = ["rivals", "memory", "overlap", "power", "prices", "monitor", "sensitivity", "tornado"]
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -95,6 +97,29 @@ def test_the_fates_of_our_plan_are_told_where_they_were_kept(page: str, folder: 
     assert _figures(write_report(folder).read_text()).count("prices") == 1
 
 
+def test_the_page_says_what_the_monitor_is_worth_and_where_it_is_worth_nothing(page: str) -> None:
+    said = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "The timing monitor saves +10.00 % of the step time and +8.00 % of the energy." in said
+    nothing = "is worth nothing here: it saves +0.04 % of the step time and −0.01 % of the energy."
+    assert said.count(nothing) == 1
+
+
+@pytest.mark.slow
+def test_a_run_of_the_monitor_is_shown_in_its_own_section_only(folder: Path) -> None:
+    path = folder / "monitor.json"
+    content = json.loads(path.read_text())
+    content["runs"][1]["budget_bytes"] += 1
+    path.write_text(json.dumps(content))
+    assert _figures(write_report(folder).read_text()).count("monitor") == 1
+
+
+def test_the_page_says_the_class_in_full_wherever_it_claims_a_bound(page: str) -> None:
+    plain = re.sub(r"(?s)<(style|script|svg).*?</\1>", "", page)
+    words = " ".join(" ".join(sentences_of(plain)).split())
+    assert words.count(CLASS) >= 4, "under the figure, in how to read it, and of each model"
+    assert unclassed(plain, by=IN_FULL) == []
+
+
 def test_the_headline_of_the_paper_is_labelled(page: str) -> None:
     assert "the paper's headline, for comparison" in page
     assert "reproduce" not in page.lower()
@@ -106,6 +131,7 @@ def test_the_same_folder_gives_the_same_page(page: str, folder: Path) -> None:
 
 def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:
     (folder / "sensitivity.json").unlink()
+    (folder / "monitor.json").unlink()
     shutil.rmtree(folder / "runs")
     _edit(folder, lambda row: row.update(run=None))
     page = write_report(folder).read_text()
@@ -144,6 +170,7 @@ def test_a_broken_folder_leaves_the_old_page(folder: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
         write_report(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "monitor.json",
         "report.html",
         "results.json",
         "sensitivity.json",

@@ -10,7 +10,13 @@ import pytest
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.evaluation.row import SCHEMA
 from tmtrain.reporting import read_results, read_sensitivity
-from tmtrain.reporting.example import example_results, example_sensitivity, write_example
+from tmtrain.reporting.example import (
+    example_monitored,
+    example_results,
+    example_sensitivity,
+    write_example,
+)
+from tmtrain.reporting.results import read_monitor
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -33,6 +39,7 @@ def test_what_was_written_is_read(folder: Path) -> None:
         (r.policy, r.energy_j, r.bounds) for r in examples
     ]
     assert read_sensitivity(folder / "sensitivity.json") == example_sensitivity()
+    assert read_monitor(folder / "monitor.json").runs[0] == example_monitored()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +70,12 @@ def test_an_edited_file_is_refused(folder: Path, edit: Edit, complaint: str) -> 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_file_is_refused(folder: Path, share: float) -> None:
-    for name, read in (("results.json", read_results), ("sensitivity.json", read_sensitivity)):
+    readers = {
+        "results.json": read_results,
+        "sensitivity.json": read_sensitivity,
+        "monitor.json": read_monitor,
+    }
+    for name, read in readers.items():
         path = folder / name
         whole = path.read_bytes()
         path.write_bytes(whole[: int(share * len(whole))])
@@ -84,6 +96,22 @@ def test_an_edited_sensitivity_is_refused(folder: Path, edit: Edit, complaint: s
     _edit(folder / "sensitivity.json", edit)
     with pytest.raises(FileFormatError, match=complaint):
         read_sensitivity(folder / "sensitivity.json")
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda c: c.update(schema=99), "update tmtrain"),
+        (lambda c: c["runs"][0].update(time_gain=0.5), "not what the mean step times say"),
+        (lambda c: c["runs"][1]["contenders"].pop(0), "a gain is of a monitor over a static plan"),
+        (lambda c: c["runs"][0]["contenders"][1]["steps"].pop(), "have not run the same steps"),
+        (lambda c: c["runs"][0]["strikes"][0].update(last_step="5"), r"runs\[0\]\.strikes\[0\]\.last_step"),
+    ],
+)
+def test_an_edited_record_of_the_monitor_is_refused(folder: Path, edit: Edit, complaint: str) -> None:
+    _edit(folder / "monitor.json", edit)
+    with pytest.raises(FileFormatError, match=complaint):
+        read_monitor(folder / "monitor.json")
 
 
 def test_an_absent_file_is_named_with_a_remedy(tmp_path: Path) -> None:

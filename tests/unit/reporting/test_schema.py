@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tmtrain.evaluation.monitored import MONITOR_SCHEMA, Contender, DisturbedStep, MonitoredRun, Strike
 from tmtrain.evaluation.row import SCHEMA, Bounds, Cost, Row, WallClock
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Case
 from tmtrain.reporting.example import example_result
@@ -14,7 +15,14 @@ from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 DOC = (Path(__file__).parents[3] / "docs/results-schema.md").read_text()
 
 
-@pytest.mark.parametrize("kind", [Row, Bounds, Cost, WallClock, Case, Result, Conservation, Series, Traffic])
+KINDS = (
+    *(Row, Bounds, Cost, WallClock, Case),
+    *(MonitoredRun, Strike, Contender, DisturbedStep),
+    *(Result, Conservation, Series, Traffic),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_field_is_documented(kind: type) -> None:
     told_otherwise = {"resident_bytes", "work_j", "series", "traffic"}
     missing = [f.name for f in fields(kind) if f.name not in DOC and f.name not in told_otherwise]
@@ -24,6 +32,7 @@ def test_every_field_is_documented(kind: type) -> None:
 def test_the_versions_are_those_documented() -> None:
     assert f"results.json, schema {SCHEMA}" in DOC
     assert f"sensitivity.json, schema {SENSITIVITY_SCHEMA}" in DOC
+    assert f"monitor.json, schema {MONITOR_SCHEMA}" in DOC
     assert f'kind "result", version {VERSION}' in DOC
 
 

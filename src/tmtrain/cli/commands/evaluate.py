@@ -60,6 +60,7 @@ def evaluate(
     objective: str | None = None,
     policy: SeveralPolicies | None = None,
     no_sensitivity: Flag = False,
+    no_monitor: Flag = False,
     calibration: Path | None = None,
     options: ModelOptions | None = None,
     jobs: int | None = None,
@@ -70,7 +71,7 @@ def evaluate(
 
     Args:
         models: Zoo models, your own FILE.py:FUNCTION, trace folders, or steps from outside (G10, PyTorch, Chakra).
-        out: Folder for results.json, sensitivity.json, report.html and the runs.
+        out: Folder for results.json, sensitivity.json, monitor.json, report.html and the runs.
         suite: Instead of models: a study with a name; what you say besides replaces its own.
         quick: The reduced form of the suite.
         machine: One or more presets (see tmtrain machine list) or TOML files; v4-slc if you say nothing.
@@ -78,6 +79,7 @@ def evaluate(
         objective: What tmtrain's plans minimise: energy (the default), time, bytes, writes, or a mix (energy:1,time:0.5).
         policy: One or more of those that may decide what is in fast memory.
         no_sensitivity: Leave out how the comparison moves with uncertain constants.
+        no_monitor: Leave out what the timing monitor is worth over a few steps that jitter.
         calibration: Measured times of operators, CSV or Parquet, in place of the model's.
         options: How zoo models are trained.
         jobs: Settings at once; as many as there are cores if you say nothing.
@@ -92,6 +94,7 @@ def evaluate(
         "calibration": calibration,
         "options": options,
         "sensitivity": False if no_sensitivity else None,
+        "monitor": False if no_monitor else None,
     }
     study = _changed(_study(models, suite=suite, quick=quick), changes)
     with progress() as tell:

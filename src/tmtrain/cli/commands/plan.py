@@ -27,6 +27,7 @@ from tmtrain.policies import plan as make_plan
 from tmtrain.questions.min_fast import min_fast
 from tmtrain.questions.pareto import pareto
 from tmtrain.reporting.figures.pareto import pareto_figure
+from tmtrain.reporting.figures.svg import standalone
 from tmtrain.simulation import objective_of
 from tmtrain.units import parse_fast
 
@@ -126,7 +127,7 @@ class _Request:
             out.mkdir(parents=True, exist_ok=True)
             record = dumps(dataclasses.asdict(summary), indent=1)
             write_text_atomically(out / "pareto.json", record + "\n")
-            write_text_atomically(out / "pareto.svg", _standalone(pareto_figure(front, key="front")))
+            write_text_atomically(out / "pareto.svg", standalone(pareto_figure(front, key="front")))
         return summary
 
     def least_fast(self, search: PlanSearch) -> LeastFastSummary:
@@ -154,10 +155,3 @@ def _simulated(plan: Plan, timeline: Timeline, objective: str, *, machine: Machi
     """Return what a plan needs of the objective, as simulated."""
     goal = make_objective(objective, timeline=timeline, machine=machine)
     return objective_of(simulate_plan(plan, timeline, machine=machine).result, goal)
-
-
-def _standalone(svg: str) -> str:
-    """Make of an element of a page a file of its own."""
-    if "xmlns=" in svg[:400]:
-        return svg
-    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)

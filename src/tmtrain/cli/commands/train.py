@@ -33,6 +33,7 @@ def train(
     machine: Path | None = None,
     checkpoint: Path | None = None,
     save_every: int | None = None,
+    no_monitor: Flag = False,
     dry_run: Flag = False,
     json: Flag = False,
 ) -> None:
@@ -47,6 +48,7 @@ def train(
         machine: This host, as written by tmtrain machine measure; measured anew without it.
         checkpoint: Go on from this file, if it is there, and save to it in the end: model, optimizer and torch's generator.
         save_every: Save after each so many steps, too.
+        no_monitor: Keep to the plan, whatever the steps show.
         dry_run: Say what to expect, and touch neither model nor drive.
         json: Print JSON.
     """
@@ -60,6 +62,7 @@ def train(
             host=_this_host(flash, machine),
             objective=objective,
             saving=saving,
+            monitor=not no_monitor,
             tell=tell,
         )
         foreseen = run.foresee(capacity, required=dry_run or capacity.bytes is None)
@@ -118,6 +121,7 @@ class _HostRun:
     host: Machine
     objective: str | None
     saving: _Saving
+    monitor: bool
     tell: Callable[[str], None]
 
     def foresee(self, capacity: FastCapacity, *, required: bool) -> ForeseenSummary | None:
@@ -166,6 +170,7 @@ class _HostRun:
             machine=self.host,
             restores=False,
             objective=self.objective,
+            monitor=self.monitor,
         ) as training:
             self._load(training)
             for number in range(1, self.saving.steps + 1):

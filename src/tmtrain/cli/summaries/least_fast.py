@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmtrain.cli.scene import Scene
+from tmtrain.plans import CLASS
 from tmtrain.questions.min_fast import LeastFast
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.simulation import Result
@@ -45,7 +46,7 @@ class LeastFastSummary:
         if not self.impossible_bytes:
             return "not proved at any capacity tried"
         share = percent(self.impossible_bytes / self.footprint_bytes)
-        return f"with {format_bytes(self.impossible_bytes)}, {share}, whatever the plan (certified)"
+        return f"with {format_bytes(self.impossible_bytes)}, {share}, by no {CLASS} (certified)"
 
 
 def summarise_least_fast(

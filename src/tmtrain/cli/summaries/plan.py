@@ -17,12 +17,14 @@ class Proof:
     """The certificate without its prices."""
 
     bound: float
-    """No policy under the same rules needs less; in the objective's unit, as is `value`."""
+    """No plan of the class (`covers`) needs less; in the objective's unit, as is `value`."""
     value: float
     gap: float
     """Optimality gap: (value - bound) / bound."""
     recomputes: bool
     """The bound covers plans that recompute too."""
+    covers: str
+    """Which plans the bound is about."""
     write_budget_bytes: float | None
     """The bound is for plans that write no more than this."""
 
@@ -68,15 +70,15 @@ class PlanSummary:
             )
         if self.certificate is not None:
             yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
-            yield "lower bound", f"{self._amount(self.certificate.bound)} {self._covers(self.certificate)}"
+            yield "lower bound", f"{self._amount(self.certificate.bound)}{self._budget(self.certificate)}"
+            yield "for every", self.certificate.covers
             yield "gap", percent(self.certificate.gap)
         if self.out is not None:
             yield "plan", self.out
 
-    def _covers(self, proof: Proof) -> str:
-        fates = "keeping, moving and recomputing" if proof.recomputes else "keeping and moving only"
+    def _budget(self, proof: Proof) -> str:
         budget = proof.write_budget_bytes
-        return f"({fates}{'' if budget is None else f', at most {format_bytes(budget)} written'})"
+        return "" if budget is None else f" (at most {format_bytes(budget)} written)"
 
     def _amount(self, value: float) -> str:
         unit = _UNITS.get(self.objective, "")
@@ -103,6 +105,7 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
             value=proof.value,
             gap=proof.gap,
             recomputes=proof.recomputes,
+            covers=proof.covers,
             write_budget_bytes=proof.write_budget_bytes,
         ),
         transfers=len(plan.transfers),

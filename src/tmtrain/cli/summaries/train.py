@@ -68,6 +68,8 @@ class RunSummary:
         yield "budget", format_bytes(run.budget_bytes)
         yield "steps", ", ".join(f"{hows.count(how)} {how}" for how in dict.fromkeys(hows))
         yield from self._step_lines(run.steady[-1] if run.steady else run.steps[-1])
+        if run.plans_adopted:
+            yield "monitor", f"changed the plan {run.plans_adopted} times"
         yield "peak", f"{format_bytes(max(step.peak_bytes for step in run.steps))} of what can move"
         beside = f"{format_bytes(run.unmoved_bytes)} at most: temporaries in operators, small storages"
         yield "beside it", beside

@@ -72,6 +72,12 @@ class Monitor:
     What is recomputed stays as it is in `timeline` (`tmtrain.lowering.insert_recomputations`). What is kept and moved is
     steered.
 
+    Args:
+        timeline: The step with its recomputations in it, and the durations that are expected.
+        machine: The rates that are expected.
+        objective: What plans minimise.
+        plan: For the first step, made for this timeline; without it, one is made.
+
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.planning.example import example_timeline
     >>> monitor = Monitor(example_timeline(), machine=load_machine("v4-slc"), objective="time")
@@ -79,11 +85,13 @@ class Monitor:
     2
     """
 
-    def __init__(self, timeline: Timeline, *, machine: Machine, objective: str = "time") -> None:
+    def __init__(
+        self, timeline: Timeline, *, machine: Machine, objective: str = "time", plan: Plan | None = None
+    ) -> None:
         self._objective = objective
         self._problem = build_problem(timeline)
         self._drift = Drift(timeline, machine=machine)
-        self._current = _Trial(self._solve(), _Kind.SOLVED)
+        self._current = _Trial(plan or self._solve(), _Kind.SOLVED)
         self._before: _Trial | None = None
         """What the current plan has to beat, while it is on trial."""
         self._share, self._rests = FIRST_SHARE, False
@@ -92,6 +100,11 @@ class Monitor:
     def plan(self) -> Plan:
         """For the next step."""
         return self._current.plan
+
+    @property
+    def machine(self) -> Machine:
+        """With the rates that are expected now."""
+        return self._drift.machine
 
     def next_plan(self, seen: Observation) -> Plan:
         """Take in what a step showed; return the plan for the next one."""

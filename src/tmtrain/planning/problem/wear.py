@@ -5,6 +5,7 @@ from math import ceil
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, lifetime_s
+from tmtrain.plans import CLASS
 from tmtrain.units import format_bytes, format_years
 
 
@@ -46,7 +47,7 @@ def too_few_writes(
     need = max(least_bytes, found_bytes)
     life = life_of_writes(machine, write_bytes=need, step_time_s=timeline.compute_s)
     proof = (
-        f"no plan writes less than {format_bytes(least_bytes)}"
+        f"no {CLASS} writes less than {format_bytes(least_bytes)}"
         if least_bytes > budget_bytes
         else f"it is not ruled out ({format_bytes(least_bytes)} are), but no such plan was found"
     )

@@ -14,10 +14,14 @@ Note [The class]
        c. what has come back for a recomputation, or out of one, stays until the step has used it;
        d. contents that the step itself has no more use for are held for recomputations only if they cross a cut.
 
+    In one phrase (`tmtrain.plans.CLASS`): plans that run the step's operators in their order, move pages, and recompute
+    each block at most once.
+
     So the bound covers all policies without recomputation, and activation checkpointing with blocks no coarser than ours,
     under any placement. It does not cover plans that recompute a storage twice in one gap. Nor does it cover recomputations
     that span a cut or run later than the recompute point, changes of the order of operators, or compression. Between rows
-    anything may be mixed.
+    anything may be mixed. Plans of those kinds can need less, and do: two-level checkpointing, an optimizer stepped inside
+    backward (``tests/e2e/planning/test_class.py``).
 
     The bound follows from multipliers alone, see Note [Weak duality] in `tmtrain.planning.programme.programme`. Nothing
     looks at the plan.

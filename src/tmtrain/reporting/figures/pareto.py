@@ -71,7 +71,12 @@ def _against_time(axes: Axes, front: Front) -> None:
     energy = np.linspace(left, right, _GRID)
     least = np.minimum(certified_time(front, energy), high)
     axes.fill_between(
-        energy, low, np.maximum(least, low), color=_FORBIDDEN, lw=0, label="no plan can be here (certified)"
+        energy,
+        low,
+        np.maximum(least, low),
+        color=_FORBIDDEN,
+        lw=0,
+        label="no plan of the class can be here (certified)",
     )
     axes.plot(energy, np.maximum(least, low), color=BOUND_COLOUR, lw=0.9, ls=(0, (4, 2)))
     _scatter(axes, front.points, [p.step_time_s for p in front.points])

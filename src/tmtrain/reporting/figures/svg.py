@@ -128,3 +128,14 @@ def _short_path(path: str) -> str:
             short.append(f"{command}{new_x} {new_y}")
         i, x, y = i + 3, new_x, new_y
     return "".join(short)
+
+
+def standalone(svg: str) -> str:
+    """Make of an element of a page a file of its own.
+
+    >>> standalone('<svg width="1"></svg>')
+    '<svg xmlns="http://www.w3.org/2000/svg" width="1"></svg>'
+    """
+    if "xmlns=" in svg[:400]:
+        return svg
+    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)

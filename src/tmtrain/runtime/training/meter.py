@@ -25,9 +25,9 @@ class StepMeter:
         self._energy_before = energy.read()
         self._began_s = time.perf_counter()
 
-    def slowness_of(self, machine: Machine) -> float:
-        """Return how many times as long as `machine` says the drive has taken since the step began."""
-        return slowness(self._tier.mover.moved, since=self._moved_before, machine=machine) or 1.0
+    def slowness_of(self, machine: Machine) -> float | None:
+        """Return how many times as long as `machine` says the drive has taken since the step began; None: too rarely."""
+        return slowness(self._tier.mover.moved, since=self._moved_before, machine=machine)
 
     def measure(self, how: How) -> StepMeasure:
         """Return the step that ends now."""

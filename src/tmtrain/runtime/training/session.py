@@ -62,6 +62,8 @@ class TrainingSession:
         self._is_in_step = False
         with ExitStack() as exits:
             exits.callback(self._let_go)
+            if self.plans.monitors is not None:
+                exits.callback(self.plans.monitors.close)
             self._adopt(owned)
             self._fixed_bytes = max(0, resident_bytes() - self.tier.used_bytes)
             if gc.isenabled():
@@ -105,7 +107,8 @@ class TrainingSession:
             self.residency.begin_step(executor)
         self.steps.append(meter.measure(how))
         if how == "planned" and planned_step is not None:
-            self.plans.retime(planned_step, drive=meter.slowness_of(planned_step.machine), steps=self.steps)
+            slowness = meter.slowness_of(planned_step.machine)
+            self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
         gc.collect(1)
 
     def change_budget(self, budget_bytes: int) -> None:
@@ -139,6 +142,7 @@ class TrainingSession:
             steps=tuple(self.steps),
             prediction=self.planned_step.plan.prediction if self.planned_step else None,
             planning_s=self.plans.planning_s,
+            plans_adopted=self.plans.monitors.plans_adopted if self.plans.monitors else 0,
             notes=self.plans.notes.all,
         )
 
@@ -177,6 +181,7 @@ def _plans(
         settings.optimizer,
         machine=machine,
         objective=settings.objective,
+        monitor=settings.monitor,
         tier=tier,
         residency=residency,
     )

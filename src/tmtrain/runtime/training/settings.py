@@ -35,6 +35,8 @@ class TrainingSettings(Generic[P, R]):
     machine: Machine | None = None
     """None: the drives are measured on entering."""
     objective: str = OBJECTIVE
+    monitor: bool = True
+    """Let the timing monitor change plans where durations or the drive's rate have changed for good."""
 
 
 def check_settings(settings: TrainingSettings[P, R]) -> None:

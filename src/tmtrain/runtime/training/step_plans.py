@@ -16,12 +16,14 @@ from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.dispatch.scopes import PLAN, RECORD, scope
 from tmtrain.runtime.following.executor import PlanExecutor
 from tmtrain.runtime.following.planned_step import PlannedStep, make_planned_step, retimed
-from tmtrain.runtime.following.recorded_step import recorded_step_of
+from tmtrain.runtime.following.recorded_step import RecordedStep, recorded_step_of
 from tmtrain.runtime.following.step_log import StepLog
+from tmtrain.runtime.following.watched_step import RealStep
 from tmtrain.runtime.host.host import slowed
 from tmtrain.runtime.result import StepMeasure
 from tmtrain.runtime.tier.tier import Tier
 from tmtrain.runtime.training.notes import RunNotes
+from tmtrain.runtime.training.step_monitors import UNANSWERED, StepMonitors
 
 MOST_PLANNED_STEPS = 8
 """Steps that differ in their operators, each with a plan of its own; further ones run on demand."""
@@ -45,18 +47,22 @@ class StepPlans:
         *,
         machine: Machine,
         objective: str,
+        monitor: bool,
         tier: Tier,
         residency: ResidencyMode,
     ) -> None:
         self.executor = PlanExecutor(tier, residency.recomputer)
+        self.monitors = StepMonitors(self.executor) if monitor else None
         self.notes = RunNotes()
         self.planning_s = 0.0
-        """All plans together."""
+        """All plans together, but those of the monitor, which steps do not wait for."""
         self._model, self._optimizer = model, optimizer
         self._machine, self._objective = machine, objective
         self._tier, self._residency = tier, residency
         self._planning_again_s = 0.0
         self._tries = 0
+        self._settled: set[RecordedStep] = set()
+        """Those that take the time that was planned for; the monitor has them from then on."""
 
     def records_next(self, steps: Sequence[StepMeasure]) -> bool:
         """Whether the step after these is to be recorded: where none is known yet, or the last one diverged."""
@@ -105,20 +111,31 @@ class StepPlans:
                 "different shapes would all be planned"
             )
 
-    def retime(self, planned_step: PlannedStep, *, drive: float, steps: Sequence[StepMeasure]) -> None:
-        """Plan again where computation or drive take another time than was planned for, which is what they took once.
+    def followed(
+        self, planned_step: PlannedStep, *, slowness: float | None, steps: Sequence[StepMeasure]
+    ) -> None:
+        """Take in a step that followed its plan to the end: settle its times first, then let the monitor see it.
 
         Args:
-            planned_step: Followed to its end just now.
-            drive: How many times as long as planned for the drive takes.
-            steps: All so far.
+            planned_step: The step.
+            slowness: How many times as long as its machine says the drive took; None if that was too rare to tell.
+            steps: All so far, this one the last.
         """
+        if planned_step.recorded in self._settled:
+            self._monitor(planned_step, slowness=slowness, stall_s=steps[-1].stall_s)
+        elif not self._retimed(planned_step, drive=slowness or 1.0, steps=steps):
+            self._settled.add(planned_step.recorded)
+            if self.monitors is not None:
+                self.monitors.watch(planned_step)
+
+    def _retimed(self, planned_step: PlannedStep, *, drive: float, steps: Sequence[StepMeasure]) -> bool:
+        """Plan again, recomputations included, where the step takes another time than planned for; return whether so."""
         took, planned = sum(self.executor.seconds.values()), planned_step.timeline.compute_s
         drive_drifts = abs(drive - 1) > DRIVE_DRIFT
         if abs(took - planned) <= DRIFT * planned and not drive_drifts:
-            return
+            return False
         if self._planning_again_s > MOST_PLANNING * sum(step.step_time_s for step in steps):
-            return
+            return False
         began = time.perf_counter()
         machine = slowed(planned_step.machine, drive) if drive_drifts else planned_step.machine
         with scope(PLAN):
@@ -127,10 +144,27 @@ class StepPlans:
         took_s = time.perf_counter() - began
         self.planning_s += took_s
         self._planning_again_s += took_s
+        return True
+
+    def _monitor(self, planned_step: PlannedStep, *, slowness: float | None, stall_s: float) -> None:
+        if self.monitors is None:
+            return
+        seen = RealStep(
+            seconds=self.executor.seconds, stall_s=stall_s, machine=planned_step.machine, slowness=slowness
+        )
+        try:
+            self.monitors.see(planned_step, seen)
+        except UNANSWERED as error:
+            self.notes.tell(
+                f"the timing monitor found no plan for what has drifted, the one that there is stays: {error}"
+            )
 
     def forget(self) -> None:
         """Plan everything again: the budget has changed."""
         self.executor.forget_planned_steps()
+        self._settled.clear()
+        if self.monitors is not None:
+            self.monitors.forget()
         self._tries = 0
 
     @property
