@@ -47,7 +47,7 @@ def run_policy(setting: Setting, policy: str, *, run: str | None = None) -> Poli
         plan_s=tried.decide_s,
         simulate_s=tried.simulate_s,
     )
-    row = _row(setting, result, wall=wall, run=run, has_flash=decision.has_flash)
+    row = _row(setting, decision, result, wall=wall, run=run)
     return PolicyOutcome(row=row, decision=decision, result=result)
 
 
@@ -66,10 +66,11 @@ def try_in(setting: Setting, policy: str) -> Tried:
     return Tried(decision=decision, result=result, decide_s=setting.plan_s, simulate_s=seconds)
 
 
-def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
+def _row(setting: Setting, decision: Decision, result: Result, *, wall: WallClock, run: str | None) -> Row:
     machine, trace, footprint = setting.machine, setting.trace, setting.trace.footprint_bytes
-    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=has_flash)
+    costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=decision.has_flash)
     power = power_over_time(result)
+    proof = None if decision.plan is None else decision.plan.certificate
     goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
     return Row(
         model=trace.model,
@@ -103,6 +104,8 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         gap=optimality_gap(objective_of(result, goal), setting.bound),
         bounds=setting.bounds,
         wall_clock=wall,
+        plan_origin="" if decision.plan is None or proof is None else decision.plan.origin,
+        prediction_error=None if proof is None else proof.prediction_error,
         run=run,
     )
 

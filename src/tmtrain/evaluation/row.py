@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 5
+SCHEMA = 6
 """Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...], "refusals": [Refusal, ...]}``."""
 RENAMED = {"replay_s": "recompute_s"}
 """Words of schema 4 and before."""
@@ -111,10 +111,15 @@ class Row:
     """By price date, the default first."""
     bound: float
     """Certified lower bound of the objective for this model, machine and capacity, over all plans of the class."""
-    gap: float
-    """(what this policy needs of the objective - bound) / bound; negative only for all-fast, which has more memory."""
+    gap: float | None
+    """(what this policy needed of the objective, as measured by the engine - bound) / bound; negative only for all-fast,
+    which has more memory; null where the bound is 0."""
     bounds: Bounds
     wall_clock: WallClock
+    plan_origin: str = ""
+    """Who proposed the plan that is followed: "programme", or the rival that it imitates; "" for rivals themselves."""
+    prediction_error: float | None = None
+    """(what the planner expected of the objective - what was measured) / what was measured; null for rivals."""
     run: str | None
     """Folder of this row's per-slice series, relative to ``results.json``; null if not kept."""
 

@@ -70,8 +70,9 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     objective: str
     prediction: Prediction
     certificate: _ProofRecord | None
+    measurement: Prediction | None = None
+    """Unknown to version 3, like `origin`."""
     origin: str = PROGRAMME
-    """Unknown to version 3."""
 
 
 def save_plan(plan: Plan, path: Path | str) -> None:
@@ -135,6 +136,7 @@ def load_plan(path: Path | str) -> Plan:
         transfers=transfers,
         prediction=meta.prediction,
         certificate=_certificate(f"{path}", meta.certificate, bundle),
+        measurement=meta.measurement,
         origin=meta.origin,
     )
 
@@ -211,6 +213,7 @@ def _meta(plan: Plan) -> dict[str, Any]:
         objective=plan.objective,
         prediction=plan.prediction,
         certificate=None if proof is None else _proof(proof),
+        measurement=plan.measurement,
         origin=plan.origin,
     )
     return msgspec.to_builtins(meta)

@@ -143,5 +143,7 @@ class Plan:
     """In slices and extents of the step with the recomputations in it."""
     prediction: Prediction
     certificate: Certificate | None
+    measurement: Prediction | None = None
+    """What the engine measured of a steady step; None: nobody has run the plan there."""
     origin: str = PROGRAMME
     """Who proposed it: the programme, or the member of the portfolio (`tmtrain.policies.ours`) that was better."""

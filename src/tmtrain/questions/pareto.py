@@ -16,7 +16,7 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Term, make_objective
 from tmtrain.planning.problem.wear import life_of_writes
-from tmtrain.plans.plan import Plan
+from tmtrain.plans.plan import Plan, optimality_gap
 from tmtrain.policies import plan
 from tmtrain.units import format_bytes
 
@@ -31,7 +31,7 @@ TWINS = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
-    """One plan and what it costs, as predicted."""
+    """One plan and what it costs, as measured."""
 
     objective: str
     write_budget_bytes: float | None
@@ -49,9 +49,9 @@ class FrontPoint:
     plan: Plan
 
     @property
-    def gap(self) -> float:
-        """The optimality gap, (value - bound) / bound."""
-        return (self.value - self.bound) / self.bound if self.bound > 0 else 0.0
+    def gap(self) -> float | None:
+        """The optimality gap, see `tmtrain.plans.optimality_gap`."""
+        return optimality_gap(self.value, self.bound)
 
     def dominates(self, other: "FrontPoint") -> bool:
         """Whether this one is nowhere worse and somewhere better; drive life counts as what is written per second."""
@@ -146,16 +146,18 @@ def _possible(
 
 
 def _point(plan: Plan, *, timeline: Timeline, machine: Machine) -> FrontPoint:
-    proof, expected = plan.certificate, plan.prediction
+    proof, needs = plan.certificate, plan.measurement
     assert proof is not None
+    assert proof.measured is not None
+    assert needs is not None
     return FrontPoint(
         objective=plan.objective,
         write_budget_bytes=proof.write_budget_bytes,
-        energy_j=expected.energy_j,
-        step_time_s=expected.step_time_s,
-        bytes_out=expected.bytes_out,
-        life_s=life_of_writes(machine, write_bytes=expected.bytes_out, step_time_s=expected.step_time_s),
-        value=proof.predicted,
+        energy_j=needs.energy_j,
+        step_time_s=needs.step_time_s,
+        bytes_out=needs.bytes_out,
+        life_s=life_of_writes(machine, write_bytes=needs.bytes_out, step_time_s=needs.step_time_s),
+        value=proof.measured,
         bound=proof.bound.value,
         terms=make_objective(plan.objective, timeline=timeline, machine=machine).terms,
         plan=plan,

@@ -56,10 +56,12 @@ def change(new: float, old: float) -> str:
     return f"{'−' if percent < 0 else '+'}{text} %"
 
 
-def percent(share: float) -> str:
-    """Print a share as a percentage with three significant digits at most.
+def percent(share: float | None) -> str:
+    """Print a share as a percentage with three significant digits at most; "–" where it is undefined.
 
-    >>> percent(0.125), percent(1.0), percent(0.0312345)
-    ('12.5 %', '100 %', '3.12 %')
+    >>> percent(0.125), percent(1.0), percent(0.0312345), percent(None)
+    ('12.5 %', '100 %', '3.12 %', '–')
     """
+    if share is None:
+        return "–"
     return f"{100 * share:.3g} %" if abs(share) < 9.995 else f"{100 * share:,.0f} %"

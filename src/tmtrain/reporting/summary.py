@@ -64,11 +64,15 @@ def overview(sections: Sequence[Section]) -> str:
     if not compared:
         return ""
     samples, traffic = (_range(measure, sections=compared) for measure in ("samples_per_j", "traffic_bytes"))
-    furthest = max(section.ours.gap for section in compared if section.ours is not None)
+    gaps = [section.ours.gap for section in compared if section.ours and section.ours.gap is not None]
+    furthest = (
+        f"; measured, the plans are at most {percent(max(gaps))} above their certified lower bounds"
+        if gaps
+        else ""
+    )
     return (
         f"Against the best rival in each measure, samples per joule change by {samples} and traffic "
-        f"between the tiers by {traffic}; the plans are at most {percent(furthest)} above their "
-        "certified lower bounds."
+        f"between the tiers by {traffic}{furthest}."
     )
 
 
@@ -156,7 +160,9 @@ def _bound(section: Section) -> str:
     if section.ours is None:
         return ""
     aim = _BOUNDED.get(section.ours.objective, section.ours.objective)
+    if section.ours.gap is None:
+        return f"The lower bound on {aim} is 0, so there is no gap to it."
     return (
-        f"Its plan is {percent(section.ours.gap)} above the certified lower bound on {aim}: no {CLASS} "
+        f"Measured, its plan is {percent(section.ours.gap)} above the certified lower bound on {aim}: no {CLASS} "
         "needs less."
     )

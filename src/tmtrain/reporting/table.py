@@ -158,7 +158,9 @@ def _bound_line(section: Section) -> TableLine:
 def _best(row: Row, *, section: Section) -> frozenset[int]:
     rows = [other for other in section.rows if other.policy != ALL_FAST]
     lowest = {
-        i for i, name in _LOWER_IS_BETTER.items() if getattr(row, name) <= min(getattr(r, name) for r in rows)
+        i
+        for i, name in _LOWER_IS_BETTER.items()
+        if getattr(row, name) is not None and getattr(row, name) <= min(getattr(r, name) for r in rows)
     }
     highest = {
         i

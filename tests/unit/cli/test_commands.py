@@ -93,7 +93,7 @@ def test_plan_takes_a_mix_and_limits(trace: str, capsys: pytest.CaptureFixture[s
     )
     assert mixed["objective"] == "energy:1,time:0.5"
     assert mixed["certificate"]["write_budget_bytes"] == 1 << 20
-    assert 1 < mixed["certificate"]["bound"] <= mixed["certificate"]["value"] * (1 + 1e-6)
+    assert 1 < mixed["certificate"]["bound"] <= mixed["certificate"]["measured"] * (1 + 1e-6)
     text = _text(capsys, "plan", trace, "--fast", "20KiB", "--min-life", "1s", "--time-limit", "60")
     assert f"for every      {CLASS}" in text
     assert "(at most " in text

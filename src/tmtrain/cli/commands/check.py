@@ -6,13 +6,18 @@ from pathlib import Path
 from rich.text import Text
 
 from tmtrain.checking import check_plan
+from tmtrain.cli.decision import simulate_plan
 from tmtrain.cli.options import Flag
 from tmtrain.cli.output import emit, facts
 from tmtrain.cli.summaries.check import summarise_check
 from tmtrain.importing import import_trace, is_outside
-from tmtrain.machine import load_machine
+from tmtrain.lowering import lower
+from tmtrain.machine import Machine, load_machine
+from tmtrain.planning.problem.objective import make_objective
+from tmtrain.plans import Plan
 from tmtrain.plans.file import load_plan
-from tmtrain.trace import load_trace
+from tmtrain.simulation import objective_of
+from tmtrain.trace import Trace, load_trace
 
 
 def check(
@@ -38,12 +43,18 @@ def check(
     """
     loaded = load_plan(plan)
     step = import_trace(trace) if is_outside(trace) else load_trace(trace)
-    report = check_plan(
-        step, loaded, machine=load_machine(machine or loaded.machine, calibration=calibration)
-    )
-    summary = summarise_check(report)
+    there = load_machine(machine or loaded.machine, calibration=calibration)
+    report = check_plan(step, loaded, machine=there)
+    summary = summarise_check(report, measured=_measured(step, loaded, machine=there) if report.ok else None)
     rules = Counter(violation.rule for violation in report.violations)
     broken = [Text(f"{violation}") for violation in report.violations[: summary.shown]]
     verdict = f"{len(report.violations)} violations of {len(rules)} rules" if rules else "all rules are kept"
     emit(summary, facts(f"{plan}", summary.lines()), *broken, verdict, as_json=json)
     return 0 if report.ok else 1
+
+
+def _measured(step: Trace, plan: Plan, *, machine: Machine) -> float:
+    """Run a plan that keeps the rules, and return what it needs of its objective."""
+    timeline = lower(step, machine=machine, fast_bytes=plan.fast_bytes)
+    goal = make_objective(plan.objective, timeline=timeline, machine=machine)
+    return objective_of(simulate_plan(plan, timeline, machine=machine).result, goal)

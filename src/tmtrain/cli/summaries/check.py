@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmtrain.checking import CheckReport, Violation
+from tmtrain.plans import optimality_gap
 from tmtrain.reporting.quantity import percent
 from tmtrain.units import format_bytes
 
@@ -38,11 +39,14 @@ class CheckSummary:
         """Yield labels and values as people read them."""
         unit = _UNITS.get(self.objective, "")
         if self.value is not None:
-            yield "objective", f"{self.objective}: {self.value:.9g} {unit}"
+            found = f"{self.value:.9g} {unit} predicted"
+            if self.measured is not None:
+                found = f"{self.measured:.9g} {unit} measured, {found}"
+            yield "objective", f"{self.objective}: {found}"
         if self.stored_bound is not None:
             proved = "nothing" if self.bound is None else f"{self.bound:.9g} {unit}"
             yield "lower bound", f"{self.stored_bound:.9g} {unit} claimed, {proved} proved"
-        if self.gap is not None:
+        if self.measured is not None:
             yield "gap", percent(self.gap)
         yield "fast memory in use", f"{format_bytes(self.peak_bytes)} at its peak"
         if self.random_recomputations:
@@ -52,15 +56,16 @@ class CheckSummary:
             )
 
 
-def summarise_check(report: CheckReport) -> CheckSummary:
-    """Sum up a verdict."""
+def summarise_check(report: CheckReport, *, measured: float | None) -> CheckSummary:
+    """Sum up a verdict, and what the engine measured of a plan that keeps the rules."""
     return CheckSummary(
         ok=report.ok,
         objective=report.objective,
         value=report.value,
         bound=report.bound,
         stored_bound=report.stored_bound,
-        gap=report.gap,
+        measured=measured,
+        gap=None if report.bound is None else optimality_gap(measured, report.bound),
         peak_bytes=report.peak_bytes,
         random_recomputations=report.random_recomputations,
         violations=report.violations,

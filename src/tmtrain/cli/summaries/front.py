@@ -22,8 +22,8 @@ class FrontPointSummary:
     """null where nothing is written."""
     value: float
     bound: float
-    gap: float
-    """Optimality gap: (value - bound) / bound."""
+    gap: float | None
+    """Optimality gap: (value - bound) / bound; null where the bound is 0."""
 
     def line(self) -> tuple[str, str]:
         """Return label and value as people read them."""
@@ -38,7 +38,7 @@ class FrontPointSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontSummary:
-    """The Pareto front in numbers, as predicted."""
+    """The Pareto front in numbers, as measured."""
 
     title: str
     points: tuple[FrontPointSummary, ...]

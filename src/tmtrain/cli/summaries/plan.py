@@ -17,10 +17,15 @@ class Proof:
     """The certificate without its prices."""
 
     bound: float
-    """No plan of the class (`covers`) needs less; in the objective's unit, as is `value`."""
-    value: float
-    gap: float
-    """Optimality gap: (value - bound) / bound."""
+    """No plan of the class (`covers`) needs less; in the objective's unit, as are the next two."""
+    measured: float | None
+    """By the engine."""
+    predicted: float
+    """By the planner."""
+    gap: float | None
+    """Optimality gap: (measured - bound) / bound; null where the bound is 0."""
+    prediction_error: float | None
+    """(predicted - measured) / measured."""
     recomputes: bool
     """The bound covers plans that recompute too."""
     covers: str
@@ -41,6 +46,10 @@ class PlanSummary:
     footprint_bytes: int
     objective: str
     prediction: Prediction
+    measurement: Prediction | None
+    """The same by the engine."""
+    origin: str
+    """Who proposed the plan: the programme, or what the plan imitates."""
     ideal_step_time_s: float
     """Compute alone, everything resident."""
     certificate: Proof | None
@@ -55,7 +64,7 @@ class PlanSummary:
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield labels and values as people read them."""
-        expected = self.prediction
+        expected = self.measurement or self.prediction
         yield (
             "step time",
             f"{format_seconds(expected.step_time_s)} (ideal {format_seconds(self.ideal_step_time_s)})",
@@ -69,12 +78,20 @@ class PlanSummary:
                 f"{self.recomputations:,} recomputations, {format_seconds(expected.recompute_s)}",
             )
         if self.certificate is not None:
-            yield "objective", f"{self.objective}: {self._amount(self.certificate.value)}"
+            yield "objective", f"{self.objective}: {self._found(self.certificate)}"
             yield "lower bound", f"{self._amount(self.certificate.bound)}{self._budget(self.certificate)}"
             yield "for every", self.certificate.covers
             yield "gap", percent(self.certificate.gap)
+            yield "plan by", self.origin
         if self.out is not None:
             yield "plan", self.out
+
+    def _found(self, proof: Proof) -> str:
+        predicted = self._amount(proof.predicted)
+        if proof.measured is None:
+            return f"{predicted} predicted"
+        error = percent(proof.prediction_error)
+        return f"{self._amount(proof.measured)} measured ({predicted} predicted, {error} off)"
 
     def _budget(self, proof: Proof) -> str:
         budget = proof.write_budget_bytes
@@ -97,13 +114,17 @@ def summarise_plan(plan: Plan, scene: Scene, *, out: str | None = None) -> PlanS
         footprint_bytes=scene.timeline.footprint_bytes,
         objective=plan.objective,
         prediction=plan.prediction,
+        measurement=plan.measurement,
+        origin=plan.origin,
         ideal_step_time_s=scene.timeline.compute_s,
         certificate=None
         if proof is None
         else Proof(
             bound=proof.bound.value,
-            value=proof.value,
+            measured=proof.measured,
+            predicted=proof.predicted,
             gap=proof.gap,
+            prediction_error=proof.prediction_error,
             recomputes=proof.recomputes,
             covers=proof.covers,
             write_budget_bytes=proof.write_budget_bytes,

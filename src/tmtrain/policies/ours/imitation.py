@@ -22,16 +22,13 @@ ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
 
-def imitate(
-    result: Result, decision: Decision, *, machine: Machine, objective: str, leaves_at_once: bool = True
-) -> Plan:
+def imitate(result: Result, decision: Decision, *, machine: Machine, leaves_at_once: bool = True) -> Plan:
     """Return a plan that moves what `result` moved, without a certificate.
 
     Args:
         result: A steady step.
         decision: Which led to it.
         machine: That ran it.
-        objective: What the plan shall be good for.
         leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
     """
     timeline, own = decision.timeline, decision.plan
@@ -47,7 +44,7 @@ def imitate(
         moved,
         timeline=timeline,
         machine=machine,
-        objective=objective,
+        objective=result.policy,
         stall_s=result.stall_s,
         recomputations=None if own is None else own.recomputations,
         recompute_s=decision.recompute_s,

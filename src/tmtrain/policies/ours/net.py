@@ -6,6 +6,7 @@ than what a policy of this package reaches, if the engine runs what it did as we
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tmtrain.errors import InfeasibleError, PlanRefutedError, PolicyError
 from tmtrain.lowering.timeline import Timeline
@@ -14,14 +15,14 @@ from tmtrain.planning.problem.objective import Objective
 from tmtrain.plans import Plan
 from tmtrain.policies.ours.imitation import imitate
 from tmtrain.policies.rivals import RIVALS
-from tmtrain.simulation import try_policy
+from tmtrain.simulation import Tried, try_policy
 
 OUTSIDE = ("all-fast", "paging")
 """Those that run another step: with more memory, or with other extents."""
 
 
 def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) -> Iterator[Plan]:
-    """Yield what each rival did, at its best, as a plan without a certificate; those that recompute are left out.
+    """Yield what each rival did, at its best, as plans without a certificate; those that recompute are left out.
 
     Args:
         timeline: The step.
@@ -33,7 +34,17 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
             continue
         try:
             tried = try_policy(rival(), timeline, machine=machine)
-            if not tried.decision.recompute_s:
-                yield imitate(tried.result, tried.decision, machine=machine, objective=objective.name)
         except (InfeasibleError, PlanRefutedError, PolicyError):
             continue  # it cannot run this step
+        if not tried.decision.recompute_s:
+            for plan in _plans_of(tried, machine=machine):
+                yield replace(plan, objective=objective.name, origin=rival.name)
+
+
+def _plans_of(tried: Tried, *, machine: Machine) -> Iterator[Plan]:
+    """Yield the plan that the rival made, if any: it may be complete. Then its run, in two ways."""
+    decision = tried.decision
+    if decision.plan is not None:
+        yield decision.plan
+    for leaves_at_once in (True, False):
+        yield imitate(tried.result, decision, machine=machine, leaves_at_once=leaves_at_once)

@@ -1,19 +1,26 @@
 """`plan`: Timeline -> Plan, measured."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import propose
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.plans import Plan
-from tmtrain.policies.ours.measuring import measure
+from tmtrain.policies.ours.measuring import PLEASE_REPORT, ROUNDING, measure
+from tmtrain.policies.ours.net import imitations
 
 ROUNDS_WELL = 0.005
-"""A plan whose optimality gap is no wider is kept without looking at others."""
+"""A plan of a large step whose optimality gap is no wider is kept without looking at others."""
 PATIENCE = 3
 """So many proposals in a row that better nothing end the search."""
+SMALL = 4000
+"""Slices of a step that is small: every rival is run on it, in seconds (Note [Search])."""
 
 
 def plan(
@@ -47,7 +54,7 @@ def plan(
         SolverError: the linear programme was not solved.
         InternalError: the engine refuses the plan, or measures less than its bound: a bug of tmtrain.
     """
-    goal = make_objective(objective, timeline=timeline, machine=machine)
+    search = _Search(timeline=timeline, machine=machine, objective=objective)
     proposals = propose(
         timeline,
         machine=machine,
@@ -57,25 +64,92 @@ def plan(
         write_budget_bytes=write_budget_bytes,
         time_limit_s=time_limit_s,
     )
-    best, tries_in_vain = None, 0
     for proposal in proposals:
-        plan = measure(proposal, timeline, machine=machine, objective=goal)
-        if best is None or _needed(plan) < _needed(best):
-            best, tries_in_vain = plan, 0
-        else:
-            tries_in_vain += 1
-        if _rounds_well(best) or tries_in_vain == PATIENCE:
+        search.look_at(proposal)
+        if search.is_over:
             break
-    assert best is not None, "the planner proposes a plan or says why not"
-    return best
+    if search.is_small and not search.is_optimal:
+        search.look_at_rivals()
+    return search.best
 
 
-def _rounds_well(plan: Plan) -> bool:
-    assert plan.certificate is not None
-    return _needed(plan) <= (1 + ROUNDS_WELL) * plan.certificate.bound.value
+class _Search:
+    """The best plan so far, of those that were measured.
+
+    Note [Search]
+        The first proposal of the planner is the best one as it predicts. The engine knows latencies, and what happens
+        within a bin. So proposals are measured until one is within `ROUNDS_WELL` of the bound, or `PATIENCE` of them were
+        in vain. A small step takes more: what is left of its gap is large enough for a rule of thumb to be better, and
+        running all rivals takes seconds. What they did is looked at as well (`tmtrain.policies.ours.net`).
+    """
+
+    def __init__(self, *, timeline: Timeline, machine: Machine, objective: str) -> None:
+        self._timeline = timeline
+        self._machine = machine
+        self._objective = make_objective(objective, timeline=timeline, machine=machine)
+        self._best: Plan | None = None
+        self._tries_in_vain = 0
+
+    @property
+    def best(self) -> Plan:
+        """The plan that needs least."""
+        assert self._best is not None, "the planner proposes a plan or says why not"
+        return self._best
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there is time for everything."""
+        return len(self._timeline.slices) <= SMALL
+
+    @property
+    def is_optimal(self) -> bool:
+        """Whether nothing can be better, but for rounding."""
+        return _measured(self.best) <= _bound(self.best) * (1 + ROUNDING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the best plan is good enough, or better ones do not come."""
+        return (
+            _measured(self.best) <= _bound(self.best) * (1 + ROUNDS_WELL) or self._tries_in_vain == PATIENCE
+        )
+
+    def look_at(self, plan: Plan) -> None:
+        """Measure a plan with a certificate, and keep it if it is better."""
+        try:
+            self._keep_better(plan)
+        except PlanRefutedError as error:
+            raise InternalError(
+                f"the engine cannot run a plan that the planner made: {error}. {PLEASE_REPORT}"
+            ) from error
+
+    def look_at_rivals(self) -> None:
+        """Measure what the rivals did, and keep it if it is better and within the limits."""
+        proof, objective = self.best.certificate, self._objective
+        assert proof is not None
+        for plan in imitations(self._timeline, machine=self._machine, objective=objective):
+            needs = plan.prediction
+            if proof.write_budget_bytes is not None and needs.bytes_out > proof.write_budget_bytes:
+                continue
+            predicted = objective.value(
+                step_time_s=needs.step_time_s, bytes_in=needs.bytes_in, bytes_out=needs.bytes_out
+            )
+            with suppress(PlanRefutedError):  # it moved less than it seems: chunks that came in vain
+                self._keep_better(replace(plan, certificate=replace(proof, predicted=predicted)))
+
+    def _keep_better(self, plan: Plan) -> None:
+        measured = measure(plan, self._timeline, machine=self._machine, objective=self._objective)
+        if self._best is None or _measured(measured) < _measured(self._best):
+            self._best, self._tries_in_vain = measured, 0
+        else:
+            self._tries_in_vain += 1
 
 
-def _needed(plan: Plan) -> float:
+def _measured(plan: Plan) -> float:
     assert plan.certificate is not None
     assert plan.certificate.measured is not None
     return plan.certificate.measured
+
+
+def _bound(plan: Plan) -> float:
+    assert plan.certificate is not None
+    return plan.certificate.bound.value
