@@ -8,10 +8,10 @@ from tmtrain.evaluation.row import Row, WallClock
 from tmtrain.evaluation.setting import Setting
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import Machine, lifetime_s
-from tmtrain.planning.problem.objective import Objective, make_objective
+from tmtrain.planning.problem.objective import make_objective
 from tmtrain.policies import Decision, follow, make_policy
 from tmtrain.policies.ours import Tmtrain
-from tmtrain.simulation import Result, Tried, simulate, try_policy
+from tmtrain.simulation import Result, Tried, objective_of, simulate, try_policy
 from tmtrain.simulation.power import power_over_time
 from tmtrain.units import YEAR_S
 
@@ -56,22 +56,13 @@ def try_in(setting: Setting, policy: str) -> Tried:
     """
     timeline, machine = setting.timeline, setting.machine
     if policy != Tmtrain.name:
-        return try_policy(make_policy(policy, objective=setting.objective), timeline, machine=machine)
+        chosen = make_policy(policy, objective=setting.objective)
+        return try_policy(chosen, timeline, machine=machine, objective=setting.objective)
     decision = follow(setting.ours, timeline, machine=machine)
     begin = time.perf_counter()
     result = simulate(decision, machine=machine, policy=policy)
     seconds = time.perf_counter() - begin
     return Tried(decision=decision, result=result, decide_s=setting.plan_s, simulate_s=seconds)
-
-
-def objective_of(result: Result, objective: Objective) -> float:
-    """Return what `result` needed of `objective`, in its unit."""
-    return objective.measured(
-        energy_j=result.energy_j,
-        step_time_s=result.step_time_s,
-        bytes_in=result.bytes_in,
-        bytes_out=result.bytes_out,
-    )
 
 
 def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, has_flash: bool) -> Row:
@@ -110,6 +101,7 @@ def _row(setting: Setting, result: Result, *, wall: WallClock, run: str | None, 
         gap=_optimality_gap(setting, result),
         bounds=setting.bounds,
         wall_clock=wall,
+        measured_steps=result.measured_steps,
         run=run,
     )
 

@@ -115,6 +115,8 @@ class Row:
     """(what this policy needs of the objective - bound) / bound; negative only for all-fast, which has more memory."""
     bounds: Bounds
     wall_clock: WallClock
+    measured_steps: int = 1
+    """Steps whose mean this row is: more than one where they alternate, or never repeat."""
     run: str | None
     """Folder of this row's per-slice series, relative to ``results.json``; null if not kept."""
 

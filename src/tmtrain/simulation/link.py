@@ -167,6 +167,16 @@ class LinkQueues:
         """Pages of the chunk that comes in."""
         return self._reads.pages
 
+    @property
+    def flown_bytes(self) -> tuple[int, int]:
+        """Of the chunks under way: bytes that have come in, and that have gone out."""
+        page = self._page_bytes
+        came, gone = (
+            round(lane.pages * page - lane.left_bytes) if lane.pages else 0
+            for lane in (self._reads, self._writes)
+        )
+        return came, gone
+
     def state(self, now: int) -> Hashable:
         """Return what is under way and queued, by slices from `now` on, but for the rounding of the clock."""
         return tuple(self._lane_state(lane, now) for lane in (self._reads, self._writes))

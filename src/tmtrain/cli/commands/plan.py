@@ -17,7 +17,6 @@ from tmtrain.cli.summaries.front import FrontSummary, summarise_front
 from tmtrain.cli.summaries.least_fast import LeastFastSummary, summarise_least_fast
 from tmtrain.cli.summaries.plan import PlanSummary, summarise_plan
 from tmtrain.errors import InputError
-from tmtrain.evaluation.compare import objective_of
 from tmtrain.lowering import Timeline
 from tmtrain.machine import DEFAULT_MACHINE, Machine
 from tmtrain.planning import check_objective
@@ -28,6 +27,7 @@ from tmtrain.planning.questions.pareto import pareto
 from tmtrain.plans import Plan
 from tmtrain.plans.file import save_plan
 from tmtrain.reporting.figures.pareto import pareto_figure
+from tmtrain.simulation import objective_of
 from tmtrain.units import parse_fast
 
 
