@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
-from tests.support.simulated import PAGE
+from tests.support.simulated import BASIC_POLICIES, PAGE
 from tests.support.steps import links, steps
 from tests.support.thoroughness import examples
 
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import DEFAULT_POLICIES, Decision, make_policy
+from tmtrain.policies import Decision, make_policy
 from tmtrain.simulation import Result, engine, run, simulate
 from tmtrain.simulation.engine import Engine
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
-every_policy = pytest.mark.parametrize("policy", DEFAULT_POLICIES)
+every_policy = pytest.mark.parametrize("policy", BASIC_POLICIES)
 
 
 @pytest.fixture(autouse=True, scope="module")
