@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
 from tmtrain.policies import Decision, Knowledge, Prefetcher
-from tmtrain.simulation.accesses import AccessLists
+from tmtrain.simulation.accesses import access_lists
 from tmtrain.simulation.agenda import Agenda
 from tmtrain.simulation.link import LinkQueues
 from tmtrain.simulation.memory import Memory
@@ -54,7 +54,7 @@ class Engine:
         self._knowledge = decision.knowledge
         self._num_slices = len(timeline.slices)
         self._duration_s: list[float] = timeline.slices.duration_s.tolist()
-        self._accesses = AccessLists(timeline)
+        self._accesses = access_lists(timeline)
         self._plan = decision.plan
         self._machine, self._page_bytes = machine, timeline.page_bytes
         self._must_reconcile = False
