@@ -15,13 +15,13 @@ while it runs is not counted. The time of the step has no limit.
 
 In the rival's favour: seconds of transfers and of recomputation are charged with the power that the machine draws anyway,
 transfers run beside computation, and what is paged is prefetched as early as there is room. The solver gets a minute. Three
-programmes are tried, and the best counts (`PoetProgramme`): with chains; the same without integers, rounded, all there is
-for steps with more than `MANY_RECOMPUTATIONS`; and with recomputations at the next use alone.
+programmes are tried, and the best counts (`PoetProgramme`): with chains; the same with recomputations chosen without
+integers, all there is for steps with more than `MANY_RECOMPUTATIONS`; and with recomputations at the next use alone.
 
 Note [Rounding POET]
     Every row that makes a recomputation possible compares shares: it runs no more than its dead inputs do, and no more than
-    the rest of one is not away until later; what becomes of a tensor sums to 1. So what is above one half can be had
-    together. Only the memory is then more or less than there is, and the pager beside the plan sees to that.
+    the rest of one is not away until later; what becomes of a tensor sums to 1. So the recomputations above one half can be
+    had together. Which tensors are paged beside them is then solved for with integers.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.errors import PolicyError
+from tmtrain.errors import InfeasibleError, PolicyError
 from tmtrain.lowering.energy import power_w, work_energy_j
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
@@ -55,7 +55,7 @@ from tmtrain.policies.shared.tensor_recomputation import (
 from tmtrain.policies.shared.tensors import Tensors, find_tensors
 from tmtrain.ragged import lay_flat
 
-MANY_RECOMPUTATIONS = 6_000
+MANY_RECOMPUTATIONS = 4_500
 """With more of them the programme with chains is solved without its integers only."""
 
 
@@ -63,7 +63,7 @@ class PoetProgramme(Enum):
     """What may be recomputed, and how the programme is solved."""
 
     CHAINS = "at any moment, in chains"
-    ROUNDED = "the same without integers, and rounded"
+    ROUNDED = "the same, chosen without integers and rounded"
     SINGLE = "at the next use, from what is kept until then"
 
 
@@ -78,11 +78,8 @@ class Poet(Policy):
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Solve for the least energy, put the recomputations into the step, and prefetch what is paged."""
         tensors = find_tensors(timeline, machine=machine)
-        integral = self._programme is not PoetProgramme.ROUNDED
-        choice = _choose(tensors, self._possible(tensors), integral=integral, name=self.name)
-        recomputed_step = recompute_tensors(
-            tensors, choice.moved[tensors.period_of_gap], list(choice.recomputations)
-        )
+        choice, recomputations = self._choose(tensors)
+        recomputed_step = recompute_tensors(tensors, choice.moved[tensors.period_of_gap], recomputations)
         step = recomputed_step.tensors
         # A period of the longer step is moved if any of its gaps was: recomputations cut periods in two.
         moved_gaps = np.bincount(
@@ -103,6 +100,19 @@ class Poet(Policy):
         """The programmes."""
         return tuple(Poet(programme=programme) for programme in PoetProgramme)
 
+    def _choose(self, tensors: Tensors) -> "tuple[PoetChoice, list[TensorRecomputation]]":
+        possible = self._possible(tensors)
+        runs = None
+        if self._programme is PoetProgramme.ROUNDED:
+            runs = _solve(tensors, possible, integral=False, name=self.name).runs
+        try:
+            choice = _solve(tensors, possible, runs=runs, integral=True, name=self.name)
+        except InfeasibleError as error:  # what the rounded ones read has to stay, and is too much
+            raise PolicyError(
+                f"{self.name}: no room beside the recomputations that it rounds to", policy=self.name
+            ) from error
+        return choice, [possible[k] for k in np.flatnonzero(choice.runs).tolist()]
+
     def _possible(self, tensors: Tensors) -> list[TensorRecomputation]:
         if self._programme is PoetProgramme.SINGLE:
             return find_recomputations(tensors, TensorProducers(tensors))
@@ -121,12 +131,19 @@ class PoetChoice:
 
     moved: NDArray[np.bool_]
     """Periods that are paged, to their end or to a moment."""
-    recomputations: tuple[TensorRecomputation, ...]
+    runs: NDArray[np.bool_]
+    """Which of the possible recomputations do."""
 
 
-def _choose(
-    tensors: Tensors, possible: list[TensorRecomputation], *, integral: bool, name: str
+def _solve(
+    tensors: Tensors,
+    possible: list[TensorRecomputation],
+    *,
+    runs: NDArray[np.bool_] | None = None,
+    integral: bool,
+    name: str,
 ) -> PoetChoice:
+    """Return the choice of least energy, with integers or rounded; `runs`: recomputations, if they are chosen already."""
     timeline, machine = tensors.timeline, tensors.machine
     page, watts = timeline.page_bytes, power_w(machine, fast_bytes=timeline.fast_bytes)
     programme = Programme()
@@ -138,13 +155,14 @@ def _choose(
         write_cost=page * (machine.write_j_per_byte + watts / machine.write_bytes_per_s),
     )
     joules = work_energy_j(timeline.slices, machine=machine) + watts * timeline.slices.duration_s
-    chains = _PoetChains(programme, placement, tensors, possible, read_cost=read_cost, joules=joules)
+    chains = _PoetChains(
+        programme, placement, tensors, possible, runs=runs, read_cost=read_cost, joules=joules
+    )
     columns = np.concatenate([placement.moved, chains.runs, chains.early])
     x = solve_placement(programme, columns if integral else None, name=name)
     moved = x[placement.moved] > 0.5
     moved[chains.early_period[x[chains.early] > 0.5]] = True
-    runs = [each for each, column in zip(possible, chains.runs.tolist(), strict=True) if x[column] > 0.5]
-    return PoetChoice(moved=moved, recomputations=tuple(runs))
+    return PoetChoice(moved=moved, runs=x[chains.runs] > 0.5)
 
 
 class _PoetChains:
@@ -162,14 +180,15 @@ class _PoetChains:
         tensors: Tensors,
         possible: list[TensorRecomputation],
         *,
+        runs: NDArray[np.bool_] | None,
         read_cost: float,
         joules: NDArray[np.float64],
     ) -> None:
         self._programme, self._placement, self._tensors = programme, placement, tensors
         self._at = np.array([each.before for each in possible], np.int64)
-        self.runs = programme.add_columns(
-            "recomputed", len(possible), upper=1.0, cost=_joules_of(possible, joules, tensors)
-        )
+        least, most = (0.0, 1.0) if runs is None else (runs * 1.0, runs * 1.0)
+        cost = _joules_of(possible, joules, tensors)
+        self.runs = programme.add_columns("recomputed", len(possible), lower=least, upper=most, cost=cost)
         self._producing, self._result_period = _pairs([each.makes for each in possible])
         self._reader, self._needed = _pairs([each.needs for each in possible])
         # Of a tensor that was last used in the step before, a moment lies a step further on.
