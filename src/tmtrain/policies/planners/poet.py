@@ -102,16 +102,16 @@ class Poet(Policy):
 
     def _choose(self, tensors: Tensors) -> "tuple[PoetChoice, list[TensorRecomputation]]":
         possible = self._possible(tensors)
-        runs = None
-        if self._programme is PoetProgramme.ROUNDED:
-            runs = _solve(tensors, possible, integral=False, name=self.name).runs
+        if self._programme is not PoetProgramme.ROUNDED:
+            choice = _solve(tensors, possible, name=self.name)
+            return choice, _running(possible, choice)
+        chosen = _running(possible, _solve(tensors, possible, integral=False, name=self.name))
         try:
-            choice = _solve(tensors, possible, runs=runs, integral=True, name=self.name)
-        except InfeasibleError as error:  # what the rounded ones read has to stay, and is too much
+            return _solve(tensors, chosen, all_run=True, name=self.name), chosen
+        except InfeasibleError as error:  # what these read has to stay, and is too much
             raise PolicyError(
                 f"{self.name}: no room beside the recomputations that it rounds to", policy=self.name
             ) from error
-        return choice, [possible[k] for k in np.flatnonzero(choice.runs).tolist()]
 
     def _possible(self, tensors: Tensors) -> list[TensorRecomputation]:
         if self._programme is PoetProgramme.SINGLE:
@@ -139,11 +139,11 @@ def _solve(
     tensors: Tensors,
     possible: list[TensorRecomputation],
     *,
-    runs: NDArray[np.bool_] | None = None,
-    integral: bool,
+    all_run: bool = False,
+    integral: bool = True,
     name: str,
 ) -> PoetChoice:
-    """Return the choice of least energy, with integers or rounded; `runs`: recomputations, if they are chosen already."""
+    """Return the choice of least energy, with integers or rounded; `all_run`: the recomputations are chosen already."""
     timeline, machine = tensors.timeline, tensors.machine
     page, watts = timeline.page_bytes, power_w(machine, fast_bytes=timeline.fast_bytes)
     programme = Programme()
@@ -156,13 +156,17 @@ def _solve(
     )
     joules = work_energy_j(timeline.slices, machine=machine) + watts * timeline.slices.duration_s
     chains = _PoetChains(
-        programme, placement, tensors, possible, runs=runs, read_cost=read_cost, joules=joules
+        programme, placement, tensors, possible, all_run=all_run, read_cost=read_cost, joules=joules
     )
     columns = np.concatenate([placement.moved, chains.runs, chains.early])
     x = solve_placement(programme, columns if integral else None, name=name)
     moved = x[placement.moved] > 0.5
     moved[chains.early_period[x[chains.early] > 0.5]] = True
     return PoetChoice(moved=moved, runs=x[chains.runs] > 0.5)
+
+
+def _running(possible: list[TensorRecomputation], choice: PoetChoice) -> list[TensorRecomputation]:
+    return [possible[k] for k in np.flatnonzero(choice.runs).tolist()]
 
 
 class _PoetChains:
@@ -180,15 +184,14 @@ class _PoetChains:
         tensors: Tensors,
         possible: list[TensorRecomputation],
         *,
-        runs: NDArray[np.bool_] | None,
+        all_run: bool,
         read_cost: float,
         joules: NDArray[np.float64],
     ) -> None:
         self._programme, self._placement, self._tensors = programme, placement, tensors
         self._at = np.array([each.before for each in possible], np.int64)
-        least, most = (0.0, 1.0) if runs is None else (runs * 1.0, runs * 1.0)
-        cost = _joules_of(possible, joules, tensors)
-        self.runs = programme.add_columns("recomputed", len(possible), lower=least, upper=most, cost=cost)
+        cost, least = _joules_of(possible, joules, tensors), 1.0 if all_run else 0.0
+        self.runs = programme.add_columns("recomputed", len(possible), lower=least, upper=1.0, cost=cost)
         self._producing, self._result_period = _pairs([each.makes for each in possible])
         self._reader, self._needed = _pairs([each.needs for each in possible])
         # Of a tensor that was last used in the step before, a moment lies a step further on.
