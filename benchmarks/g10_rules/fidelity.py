@@ -11,10 +11,20 @@ import numpy as np
 from g10_rules.hints import correlation_hints, no_hints, planned_hints
 from g10_rules.pages import PageRun, run_pages
 from g10_rules.tensors import TensorRun, run_tensors
+from tmtrain.errors import PolicyError
 from tmtrain.importing import G10Workload, load_g10
 
 POLICIES = ("ideal", "lru", "FlashNeuron", "deepUM", "G10GDSSSD", "G10GDSFULL", "prefetch_lru")
 _MOVED = ("ssd_read_bytes", "ssd_write_bytes", "cpu_read_bytes", "cpu_write_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A policy that cannot run the workload, even by the artifact's rules."""
+
+    policy: str
+    artifact_cycles: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +49,7 @@ class Fidelity:
         return self.our_cycles / self.artifact_cycles - 1
 
 
-def compare_policies(folder: Path) -> Iterator[Fidelity]:
+def compare_policies(folder: Path) -> Iterator[Fidelity | Refused]:
     """Yield each policy's comparison, from the files in `folder` alone.
 
     Raises:
@@ -50,12 +60,16 @@ def compare_policies(folder: Path) -> Iterator[Fidelity]:
     with (folder / "results.csv").open(newline="") as recorded:
         rows = {row["policy"]: row for row in csv.DictReader(recorded)}
     for policy in POLICIES:
-        begin = time.perf_counter()
-        run = _RUNS[policy](folder, workload)
-        seconds = time.perf_counter() - begin
-        moved = run.moved_bytes if isinstance(run, TensorRun) else (run.moved_pages[1] * 4096).tolist()
         row = rows[policy]
         total = int(row["total_cycles"])
+        begin = time.perf_counter()
+        try:
+            run = _RUNS[policy](folder, workload)
+        except PolicyError as error:
+            yield Refused(policy=policy, artifact_cycles=total, reason=str(error))
+            continue
+        seconds = time.perf_counter() - begin
+        moved = run.moved_bytes if isinstance(run, TensorRun) else (run.moved_pages[1] * 4096).tolist()
         is_page_run = isinstance(run, PageRun)
         yield Fidelity(
             policy=policy,

@@ -10,6 +10,7 @@ import numpy as np
 
 from g10_rules.hints import EVICT_CPU, TO_GPU, Hints, operands_of
 from g10_rules.tensor_memory import TensorMemory
+from tmtrain.errors import PolicyError
 from tmtrain.importing import G10Workload
 
 SSD_BYTES_PER_MS = 3.2 * 2**30 / 1e3
@@ -39,7 +40,11 @@ class TensorRun:
 
 
 def run_tensors(workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> TensorRun:
-    """Run one iteration of `workload` under the plan in `hints`."""
+    """Run one iteration of `workload` under the plan in `hints`.
+
+    Raises:
+        PolicyError: a tensor waits for room that nothing will free.
+    """
     run = _TensorLevel(workload, hints, is_flashneuron=is_flashneuron)
     for kernel in range(len(workload.kernels)):
         run.run_kernel(kernel)
@@ -143,12 +148,21 @@ class _TensorLevel:
         if tensor not in self._memory:
             is_planned = tensor in self._planned
             while not self._memory.take(tensor, self._pages[tensor], right=is_planned):
-                self._serve_next()
+                self._wait_for(tensor)
             if is_planned and tensor in self._born and not self._is_weight[tensor]:
                 self._enqueue(self._ssd_in, tensor)
         while tensor in self._ssd_in.queue or tensor in self._host_in.queue:
             self._serve_next()
         self._born.add(tensor)
+
+    def _wait_for(self, tensor: int) -> None:
+        """Let a move end that may free a hole for `tensor`."""
+        if not any(channel.queue for channel in self.channels):
+            raise PolicyError(
+                f"deadlock: tensor {tensor} of {self._pages[tensor]} pages waits for a hole in GPU memory, whose largest "
+                f"one has {self._memory.largest_hole()}, and nothing is being moved out that could free one"
+            )
+        self._serve_next()
 
     def _read_ahead(self, kernel: int) -> None:
         """Step 5: bring back what the next kernels need while there is room beside the largest working set."""

@@ -153,7 +153,6 @@ class PolicyError(TmtrainError):
     Attributes:
         policy: Its name.
         num_periods: Periods of tensors, where they are too many for its solver.
-        num_steps: Steps that were simulated, where none was like the one before.
     """
 
     def __init__(
@@ -162,12 +161,10 @@ class PolicyError(TmtrainError):
         *,
         policy: str | None = None,
         num_periods: int | None = None,
-        num_steps: int | None = None,
     ) -> None:
         super().__init__(message)
         self.policy = policy
         self.num_periods = num_periods
-        self.num_steps = num_steps
 
 
 class FlashError(TmtrainError):

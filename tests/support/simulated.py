@@ -15,6 +15,8 @@ PAGE = 4096
 """Bytes of a page, and so one page per second is this rate."""
 
 
+BASIC_POLICIES = ("all-fast", "paging", "lru", "belady", "largest-first", "tmtrain-move", "tmtrain")
+"""One of each kind, quick to run: for laws that every policy must keep."""
 NEEDS_CONVOLUTIONS = ("vdnn-conv",)
 """Policies that refuse a step without them."""
 ANY_STEP = tuple(name for name in POLICIES if name not in NEEDS_CONVOLUTIONS)

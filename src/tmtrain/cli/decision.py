@@ -55,8 +55,9 @@ def decide_and_run(
 ) -> SimulatedDecision:
     """Run a policy at its best in a scene, or follow a plan that is there."""
     if plan is None:
-        chosen = make_policy(policy, objective=objective or "energy")
-        tried = try_policy(chosen, scene.timeline, machine=scene.machine)
+        aim = objective or "energy"
+        chosen = make_policy(policy, objective=aim)
+        tried = try_policy(chosen, scene.timeline, machine=scene.machine, objective=aim)
         return SimulatedDecision(decision=tried.decision, result=tried.result)
     return simulate_plan(plan, scene.timeline, machine=scene.machine)
 

@@ -5,6 +5,7 @@ has been used. `Rescue` does so beside a plan, whose prefetches bring in what ha
 """
 
 import heapq
+from array import array
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -51,7 +52,9 @@ class BeladyPager(Pager):
 
     def touch(self, extent: int, access: int) -> None:
         """Note when `extent` is used next."""
-        self.advance(self._slice[access])
+        t = self._slice[access]
+        if t != self._last_slice:
+            self.advance(t)
         self._touched_at[extent] = self.now
         self.expect(extent, self.now + self._ahead[access])
 
@@ -115,7 +118,8 @@ class Rescue(Pager):
         self._touched: list[int] = []
         first = np.full(count, period, np.int64)
         np.minimum.at(first, extent, at)
-        self._next_use = first
+        self._next_use = array("q", first)
+        """An array, which numpy reads in one go."""
 
     def touch(self, extent: int, access: int) -> None:
         """Note when `extent` is used next, and spare it in this slice."""
@@ -135,7 +139,8 @@ class Rescue(Pager):
         there = np.array(held, np.int64)
         there[self._touched] = 0
         candidates = np.flatnonzero(there)
-        order = candidates[np.argsort(-self._next_use[candidates], kind="stable")]
+        next_use = np.frombuffer(self._next_use, np.int64)
+        order = candidates[np.argsort(-next_use[candidates], kind="stable")]
         enough = int(np.searchsorted(np.cumsum(there[order]), pages)) + 1
         return take_pages(order[:enough].tolist(), pages, held=held)
 

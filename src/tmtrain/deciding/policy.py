@@ -136,5 +136,5 @@ class Policy(ABC):
         """
 
     def variants(self) -> "tuple[Policy, ...]":
-        """Settings of its own parameters that are worth trying; `tmtrain.simulation.try_policy` keeps the fastest."""
+        """Settings of its own parameters that are worth trying; `tmtrain.simulation.try_policy` keeps the best one."""
         return (self,)

@@ -58,7 +58,8 @@ def try_in(setting: Setting, policy: str) -> Tried:
     """
     timeline, machine = setting.timeline, setting.machine
     if policy != Tmtrain.name:
-        return try_policy(make_policy(policy, objective=setting.objective), timeline, machine=machine)
+        chosen = make_policy(policy, objective=setting.objective)
+        return try_policy(chosen, timeline, machine=machine, objective=setting.objective)
     decision = follow(setting.ours, timeline, machine=machine)
     begin = time.perf_counter()
     result = simulate(decision, machine=machine, policy=policy)
@@ -106,6 +107,7 @@ def _row(setting: Setting, decision: Decision, result: Result, *, wall: WallCloc
         wall_clock=wall,
         plan_origin="" if decision.plan is None or proof is None else decision.plan.origin,
         prediction_error=None if proof is None else proof.prediction_error,
+        measured_steps=result.measured_steps,
         run=run,
     )
 

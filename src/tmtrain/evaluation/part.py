@@ -19,7 +19,16 @@ from tmtrain.simulation import save_result
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
 
-SENSITIVITY_POLICIES = ("lru", "belady", "sentinel", "g10", "flashneuron", "capuchin", "tmtrain")
+SENSITIVITY_POLICIES = (
+    "lru",
+    "belady",
+    "checkpoint-lru",
+    "sentinel",
+    "g10",
+    "flashneuron",
+    "capuchin",
+    "tmtrain",
+)
 """Policies whose ranking the sensitivity study questions, as far as a study has them: one of each kind."""
 
 

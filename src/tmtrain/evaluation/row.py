@@ -120,6 +120,8 @@ class Row:
     """Who proposed the plan that is followed: "programme", or the rival that it imitates; "" for rivals themselves."""
     prediction_error: float | None = None
     """(what the planner expected of the objective - what was measured) / what was measured; null for rivals."""
+    measured_steps: int = 1
+    """Steps whose mean this row is: more than one where they alternate, or never repeat."""
     run: str | None
     """Folder of this row's per-slice series, relative to ``results.json``; null if not kept."""
 

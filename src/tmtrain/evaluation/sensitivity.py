@@ -210,7 +210,7 @@ def _simulate(setting: Setting, machine: Machine, policy: str) -> Result:
     if policy == Tmtrain.name:
         return _replan(setting, machine)
     chosen = make_policy(policy, objective=setting.objective)
-    return try_policy(chosen, setting.timeline, machine=machine).result
+    return try_policy(chosen, setting.timeline, machine=machine, objective=setting.objective).result
 
 
 def _replan(setting: Setting, machine: Machine) -> Result:

@@ -3,6 +3,7 @@
 from tmtrain.deciding import Policy
 from tmtrain.policies.pagers.all_fast import AllFast
 from tmtrain.policies.pagers.belady import Belady
+from tmtrain.policies.pagers.checkpoint_lru import CheckpointLru
 from tmtrain.policies.pagers.deepum import DeepUm
 from tmtrain.policies.pagers.fifo import Fifo
 from tmtrain.policies.pagers.ial import Ial
@@ -26,6 +27,7 @@ RIVALS: tuple[type[Policy], ...] = (
     AllFast,
     HardwarePaging,
     Lru,
+    CheckpointLru,
     Belady,
     Fifo,
     Ial,

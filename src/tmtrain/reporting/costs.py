@@ -42,11 +42,9 @@ def cost_lines(section: Section) -> tuple[CostLine, ...]:
 
     >>> from tmtrain.reporting.example import example_section
     >>> [line.cells[3] for line in cost_lines(example_section()) if line.date == "paper"]
-    ['tmtrain', 'belady', 'all-fast']
+    ['tmtrain', 'g10', 'all-fast']
     """
-    rows = [
-        row for row in (section.ours, section.best_rival("samples_per_j"), section.ideal) if row is not None
-    ]
+    rows = [row for row in (section.ours, section.best_rival(), section.ideal) if row is not None]
     return tuple(_line(row, date=date) for date in section.first.costs for row in rows)
 
 

@@ -35,7 +35,7 @@ from tmtrain.simulation.power import power_over_time
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Phase, Role
 
-_EXCESS = {OURS: 1.0, "belady": 1.25, "lru": 1.9, PAGING: 3.4, ALL_FAST: 0.0}
+_EXCESS = {OURS: 1.0, "g10": 1.25, "lru": 1.9, PAGING: 3.4, ALL_FAST: 0.0}
 """Bytes that each toy policy moves, relative to the least possible."""
 _MODELS = {"made-up-small": 1, "made-up-large": 5}
 _BATCH = 4

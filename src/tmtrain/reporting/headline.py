@@ -47,7 +47,7 @@ def headlines(results: Results) -> tuple[Headline, ...]:
     >>> from tmtrain.reporting.example import example_results
     >>> first = headlines(example_results())[0]
     >>> first.models, first.capacities, [line[0] for line in first.lines][:2]
-    (2, ('12.5 %',), ['belady', 'lru'])
+    (2, ('12.5 %',), ['g10', 'lru'])
     """
     machines: dict[str, list[Section]] = {}
     for section in sections_of(results):

@@ -40,7 +40,7 @@ from tmtrain.reporting.results import (
     read_results,
     read_sensitivity,
 )
-from tmtrain.reporting.section import ALL_FAST, Section, sections_of, setting_of
+from tmtrain.reporting.section import ALL_FAST, PAGING, Section, sections_of, setting_of
 from tmtrain.reporting.summary import PAPER_HEADLINE, head_lines, overview, sentences
 from tmtrain.reporting.table import COLUMNS, TableLine, refusal_lines, section_title, table_lines
 from tmtrain.reporting.tornado import flips, swings
@@ -191,6 +191,7 @@ def _render(folder: Path, results: Results, studies: _Studies) -> str:
             for section in sections
         ],
         head_lines=head_lines(sections),
+        has_paging=any(section.rival(PAGING) is not None for section in sections),
         overview=overview(sections),
         headlines=[
             (headline_title(headline), headline_columns(headline), headline.lines)
@@ -285,8 +286,8 @@ def _fate_lines(record: FateRecord | None) -> tuple[tuple[str, ...], ...]:
 
 
 def _opponents(section: Section) -> tuple[Row, ...]:
-    """Ours and the rival that comes closest in samples per joule."""
-    return tuple(row for row in (section.ours, section.best_rival("samples_per_j")) if row is not None)
+    """Ours and the rival that comes closest by the objective."""
+    return tuple(row for row in (section.ours, section.best_rival()) if row is not None)
 
 
 def _concerns(case: Case, section: Section) -> bool:

@@ -11,6 +11,10 @@ ALL_FAST = "all-fast"
 PAGING = "paging"
 """Demand paging that knows nothing of tensors: what hardware does today."""
 
+STANDS_APART = (OURS, "tmtrain-move", "belady", ALL_FAST)
+"""What nobody has published as a system: ours, with recomputation and without, the clairvoyant, and the ideal. All others
+are rivals."""
+
 Measure = Literal["step_time_s", "traffic_bytes", "energy_j", "samples_per_j"]
 
 
@@ -50,34 +54,52 @@ class Section:
         return next((row for row in self.rows if row.policy == ALL_FAST), None)
 
     @property
-    def rivals(self) -> tuple[Row, ...]:
-        """Every other policy that has the same fast memory."""
+    def others(self) -> tuple[Row, ...]:
+        """Every other policy that has the same fast memory, rival or not."""
         return tuple(row for row in self.rows if row.policy not in (OURS, ALL_FAST))
 
     @property
-    def ordered(self) -> tuple[Row, ...]:
-        """Ours first, then the rivals from best to worst in samples per joule, all-fast last."""
-        rivals = sorted(self.rivals, key=lambda row: -row.samples_per_j)
-        return tuple(row for row in (self.ours, *rivals, self.ideal) if row is not None)
+    def rivals(self) -> tuple[Row, ...]:
+        """The published ones of them."""
+        return tuple(row for row in self.rows if row.policy not in STANDS_APART)
 
-    def best_rival(self, measure: Measure) -> Row | None:
-        """Return the rival that is best in `measure` (samples per joule: most; the others: least).
+    @property
+    def ordered(self) -> tuple[Row, ...]:
+        """Ours first, then the others from best to worst by the objective, all-fast last."""
+        others = sorted(self.others, key=_needed)
+        return tuple(row for row in (self.ours, *others, self.ideal) if row is not None)
+
+    def best_rival(self, measure: Measure | None = None) -> Row | None:
+        """Return the rival that is best by the objective, or in `measure` (samples per joule: most; the others: least).
 
         >>> from tmtrain.reporting.example import example_section
         >>> example_section().best_rival("traffic_bytes").policy
-        'belady'
+        'g10'
         """
+        if measure is None:
+            return min(self.rivals, key=_needed, default=None)
         sign = -1 if measure == "samples_per_j" else 1
         return min(self.rivals, key=lambda row: sign * getattr(row, measure), default=None)
 
     def rival(self, policy: str) -> Row | None:
-        """Return the rival of that name, if it was evaluated.
+        """Return the policy of that name, if it was evaluated and has the same fast memory.
 
         >>> from tmtrain.reporting.example import example_section
         >>> example_section().rival("no such policy") is None
         True
         """
-        return next((row for row in self.rivals if row.policy == policy), None)
+        return next((row for row in self.others if row.policy == policy), None)
+
+
+def _needed(row: Row) -> float:
+    """Return what ranks a row: what it needs of the objective, of a mix its distance to the bound."""
+    columns = {
+        "energy": row.energy_j,
+        "time": row.step_time_s,
+        "bytes": row.traffic_bytes,
+        "writes": row.bytes_out,
+    }
+    return columns.get(row.objective, row.gap)
 
 
 def sections_of(results: Results) -> tuple[Section, ...]:

@@ -47,7 +47,7 @@ def head_lines(sections: Iterable[Section]) -> tuple[HeadLine, ...]:
     >>> from tmtrain.reporting.example import example_section
     >>> line = head_lines([example_section()])[0]
     >>> line.traffic, line.traffic_rival, line.gap
-    ('−20 %', 'belady', '4.17 %')
+    ('−20 %', 'g10', '4.17 %')
     """
     return tuple(_head_line(section) for section in sections if section.ours is not None)
 
@@ -81,7 +81,7 @@ def sentences(section: Section) -> tuple[str, ...]:
 
     >>> from tmtrain.reporting.example import example_section
     >>> sentences(example_section())[1]
-    'Samples per joule: +14 % against the best rival (belady), +130 % against paging.'
+    'Samples per joule: +14 % against the best rival (g10), +130 % against paging.'
     """
     candidates = (
         _step(section),

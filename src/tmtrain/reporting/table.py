@@ -30,6 +30,8 @@ COLUMNS = (
 
 _LOWER_IS_BETTER = {1: "step_time_s", 3: "traffic_bytes", 4: "energy_j", 10: "gap"}
 _HIGHER_IS_BETTER = {5: "samples_per_s", 6: "samples_per_j"}
+_RANKS = {"time": "samples_per_s", "bytes": "traffic_bytes", "writes": "bytes_out"}
+"""What is compared with the best rival, by objective; samples per joule otherwise."""
 _NONE = "–"
 
 
@@ -93,7 +95,7 @@ def table_lines(section: Section) -> tuple[TableLine, ...]:
 
     >>> from tmtrain.reporting.example import example_section
     >>> [line.cells[0] for line in table_lines(example_section())]
-    ['tmtrain', 'belady', 'lru', 'paging', 'lower bound', 'all-fast']
+    ['tmtrain', 'g10', 'lru', 'paging', 'lower bound', 'all-fast']
     """
     policies = [_line(row, section=section) for row in section.ordered]
     bound = _bound_line(section)
@@ -118,7 +120,6 @@ def _table(section: Section) -> Table:
 
 
 def _line(row: Row, *, section: Section) -> TableLine:
-    rival = section.best_rival("samples_per_j")
     cells = (
         row.policy,
         quantity(row.step_time_s, "s"),
@@ -127,7 +128,7 @@ def _line(row: Row, *, section: Section) -> TableLine:
         quantity(row.energy_j, "J"),
         digits(row.samples_per_s),
         digits(row.samples_per_j),
-        _NONE if rival is None or rival is row else change(row.samples_per_j, rival.samples_per_j),
+        _against(row, section.best_rival()),
         _life(row.lifetime_years),
         f"${row.memory_cost_usd:,.0f}" if row.memory_cost_usd >= 100 else f"${row.memory_cost_usd:.2f}",
         _NONE if row.policy == ALL_FAST else percent(row.gap),
@@ -137,6 +138,16 @@ def _line(row: Row, *, section: Section) -> TableLine:
     return TableLine(
         kind="ours" if row.policy == OURS else "rival", cells=cells, best=_best(row, section=section)
     )
+
+
+def _against(row: Row, rival: Row | None) -> str:
+    """Say how `row` stands to the best rival, in what the table ranks, or that it is the one."""
+    if rival is None:
+        return _NONE
+    if rival is row:
+        return "best rival"
+    measure = _RANKS.get(row.objective, "samples_per_j")
+    return change(getattr(row, measure), getattr(rival, measure))
 
 
 def _bound_line(section: Section) -> TableLine:

@@ -6,7 +6,7 @@ from itertools import combinations
 
 from tmtrain.evaluation.sensitivity import Case
 from tmtrain.reporting.quantity import quantity
-from tmtrain.reporting.section import ALL_FAST, OURS
+from tmtrain.reporting.section import ALL_FAST, OURS, STANDS_APART
 
 _TIE = 1e-3
 """Samples per joule that differ by less than this share rank alike."""
@@ -22,8 +22,9 @@ class TornadoPoint:
 
     @property
     def ratio(self) -> float:
-        """Samples per joule of ours over those of the best rival at this value."""
-        return self.samples_per_j[OURS] / max(v for name, v in self.samples_per_j.items() if name != OURS)
+        """Samples per joule of ours over those of the best published rival at this value."""
+        rivals = (v for name, v in self.samples_per_j.items() if name not in STANDS_APART)
+        return self.samples_per_j[OURS] / max(rivals)
 
     def leads(self, policy: str, *, over: str) -> bool:
         """Whether `policy` is clearly ahead."""
@@ -80,7 +81,7 @@ def swings(cases: Iterable[Case]) -> tuple[Swing, ...]:
     for case in cases:
         if case.policy != ALL_FAST:
             by_constant.setdefault(case.constant, []).append(case)
-    complete = [_swing(own) for own in by_constant.values() if {OURS} < {case.policy for case in own}]
+    complete = [_swing(own) for own in by_constant.values() if _can_be_compared(own)]
     return tuple(sorted(complete, key=lambda swing: swing.least / swing.most))
 
 
@@ -93,6 +94,11 @@ def flips(swings: Sequence[Swing]) -> tuple[str, ...]:
     """
     changes = tuple(sentence for swing in swings for sentence in _flips_of(swing))
     return changes or ("No constant turns a ranking round anywhere in its range.",)
+
+
+def _can_be_compared(cases: Iterable[Case]) -> bool:
+    policies = {case.policy for case in cases}
+    return OURS in policies and not policies <= set(STANDS_APART)
 
 
 def _swing(cases: list[Case]) -> Swing:

@@ -1,8 +1,7 @@
 """Timeline x policy -> Result: the engine that judges every plan by the same rules."""
 
-from tmtrain.simulation.best import Tried, try_policy
+from tmtrain.simulation.best import Tried, objective_of, try_policy
 from tmtrain.simulation.file import load_result, save_result
-from tmtrain.simulation.needs import objective_of
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 from tmtrain.simulation.run import simulate, step_energy
 

@@ -19,6 +19,11 @@ class AccessLists:
         """Of each row."""
         self.needs_content: list[bool] = access.needs_content.tolist()
         """Of each row."""
+        self.rows = [
+            tuple(zip(range(a, b), self.extent[a:b], self.needs_content[a:b], strict=True))
+            for a, b in pairwise(self.ptr)
+        ]
+        """(row, extent, needs its content), by slice."""
         self.written = _by_slice(access.extent, access.ptr, among=access.writes)
         """Extents, by slice; so are the next two."""
         self.last_used = _by_slice(access.extent, access.ptr, among=access.next_slice < 0)
@@ -32,6 +37,20 @@ class AccessLists:
     def of_slice(self, t: int) -> list[int]:
         """Return the extents that slice t touches."""
         return self.extent[self.ptr[t] : self.ptr[t + 1]]
+
+
+_last: tuple[Timeline, AccessLists] | None = None
+"""Of the step that was asked for last: a rival's variants run the same one."""
+
+
+def access_lists(timeline: Timeline) -> AccessLists:
+    """Return the lists of a step, which nobody may change; those of the last one are kept."""
+    global _last
+    last = _last
+    if last is None or last[0] is not timeline:
+        last = timeline, AccessLists(timeline)
+        _last = last
+    return last[1]
 
 
 def _by_slice(

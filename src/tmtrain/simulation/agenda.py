@@ -1,5 +1,6 @@
 """A plan slice by slice: what leaves, is written and is fetched when, and how that is asked of memory and link."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,9 +29,10 @@ class Agenda:
 
     def __init__(self, plan: Plan | None, *, num_slices: int, pages: Sequence[int]) -> None:
         self._num_slices = num_slices
-        self._leave: list[list[_Due]] = [[] for _ in range(num_slices)]
-        self._write: list[list[_Due]] = [[] for _ in range(num_slices)]
-        self._fetch: list[list[_Due]] = [[] for _ in range(num_slices)]
+        self._leave: defaultdict[int, list[_Due]] = defaultdict(list)
+        """By slice, as the next two."""
+        self._write: defaultdict[int, list[_Due]] = defaultdict(list)
+        self._fetch: defaultdict[int, list[_Due]] = defaultdict(list)
         self._away_at_start: dict[int, int] = {}
         """Pages of each extent that left in the step before and are fetched in this one."""
         if plan is not None:
@@ -56,15 +58,15 @@ class Agenda:
 
     def follow(self, t: int, now: int, *, memory: Memory, link: LinkQueues) -> None:
         """Ask for the transfers that begin at slice t, which is slice `now` over all steps."""
-        for extent, end, ahead in self._leave[t]:
+        for extent, end, ahead in self._leave.get(t, ()):
             if memory.live[extent]:
                 away = memory.pages[extent] - memory.keeps[extent]
                 unwritten = memory.give_up(extent, max(0, end - away))
                 link.write(extent, unwritten, deadline=now + ahead)
-        for extent, end, ahead in self._write[t]:
+        for extent, end, ahead in self._write.get(t, ()):
             if memory.live[extent]:
                 link.write(extent, memory.clean_up_to(extent, end), deadline=now + ahead)
-        for extent, first, ahead in self._fetch[t]:
+        for extent, first, ahead in self._fetch.get(t, ()):
             # What this transfer gave up and is still here needs no fetch: it stays.
             memory.hold_from(extent, first)
             missing = memory.absent(extent) - first

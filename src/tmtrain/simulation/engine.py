@@ -9,12 +9,7 @@ For each slice, in order:
 5. it computes, while the link goes on;
 6. what it wrote is dirty, dead content is freed; a prefetcher gives up what will not be needed for long.
 
-Note [Steady step]
-    The step is repeated until it ends as it began, in memory and on the link. Some pagers remember more than that: for them
-    it is repeated until its traffic, and what it leaves in memory, repeat. The last repetition is the measured one.
-
-    Page by page, a pager may come to alternate between a few states for ever. Then the step that moves most is measured, so
-    that no bound on the average is undercut.
+Which of the steps is measured: Note [Steady step] in `tmtrain.simulation.steady`.
 
 A static plan must be complete once the memory is warm. A miss refutes it, and so does a slice that can never get its room.
 
@@ -24,60 +19,29 @@ plan is advice: what it left out is a miss, fetched on demand and counted, and w
 
 from array import array
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.deciding import Decision, Knowledge, Prefetcher
-from tmtrain.errors import PolicyError
 from tmtrain.machine import Machine
 from tmtrain.plans import Plan
-from tmtrain.simulation.accesses import AccessLists
+from tmtrain.simulation.accesses import access_lists
 from tmtrain.simulation.agenda import Agenda
 from tmtrain.simulation.link import LinkQueues
-from tmtrain.simulation.memory import Books, Memory
+from tmtrain.simulation.memory import Memory
 from tmtrain.simulation.operands import SliceOperands
+from tmtrain.simulation.steady import (
+    MAX_STEPS,
+    WINDOW,
+    Boundary,
+    MeasuredStep,
+    SteadySteps,
+    StepHistory,
+)
 
 CHUNKS_PER_CAPACITY = 512
 """A transfer is cut into chunks of this share of the fast tier, so that reads and writes of large extents interleave."""
-MAX_PERIOD = 8
-"""The steps repeat after at most so many."""
-MAX_STEPS = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredStep:
-    """Raw record of the measured step."""
-
-    start_s: float
-    end_s: float
-    warm_up_steps: int
-    before: Books
-    after: Books
-    resident_start: int
-    resident_end: int
-    slice_start_s: NDArray[np.float64]
-    slice_end_s: NDArray[np.float64]
-    resident_pages: NDArray[np.int64]
-    in_flight_pages: NDArray[np.int64]
-    peak_pages: int
-    """The most that was resident and in flight at once."""
-    misses: int
-    """Accesses that had to fetch on demand."""
-    missed_pages: int
-    first_log_row: int
-
-    @property
-    def pages_in(self) -> int:
-        """Pages that came in."""
-        return self.after.came_in - self.before.came_in
-
-    @property
-    def pages_out(self) -> int:
-        """Pages that were written."""
-        return self.after.written - self.before.written
 
 
 class Engine:
@@ -90,8 +54,9 @@ class Engine:
         self._knowledge = decision.knowledge
         self._num_slices = len(timeline.slices)
         self._duration_s: list[float] = timeline.slices.duration_s.tolist()
-        self._accesses = AccessLists(timeline)
+        self._accesses = access_lists(timeline)
         self._plan = decision.plan
+        self._machine, self._page_bytes = machine, timeline.page_bytes
         self._must_reconcile = False
         """The next step is the first under another plan."""
         self.memory = Memory(timeline)
@@ -108,25 +73,25 @@ class Engine:
         )
         self._series = _SliceSeries()
 
-    def run(self) -> MeasuredStep:
-        """Repeat the step until it repeats itself; return the last one: Note [Steady step].
+    def run(self) -> SteadySteps:
+        """Repeat the step until it repeats itself; return what is measured: Note [Steady step].
 
         Raises:
             PlanRefutedError: a rule is broken.
-            PolicyError: it never repeats itself.
         """
-        history: list[_StepEnd] = []
+        machine, page = self._machine, self._page_bytes
+        history = StepHistory(Boundary.of(self.memory, self.link))
         state = None
         for step in range(MAX_STEPS):
             measured = self.measure_step(step, complete=step > 0)
-            history.append(_StepEnd(measured.pages_in, measured.pages_out, tuple(self.memory.keeps)))
+            history.add(measured, Boundary.of(self.memory, self.link))
             before, state = state, self._state((step + 1) * self._num_slices)
-            if (state is not None and state == before) or _is_steady(history):
-                return measured
-        raise PolicyError(
-            f"after {MAX_STEPS} steps the traffic of a step still changes from step to step",
-            num_steps=MAX_STEPS,
-        )
+            if state is not None and state == before:
+                return history.last()
+            cycle = history.cycle(machine, page_bytes=page)
+            if cycle is not None:
+                return cycle
+        return history.window(WINDOW, machine, page_bytes=page)
 
     def adopt(self, plan: Plan, *, duration_s: NDArray[np.float64], machine: Machine) -> None:
         """In the next step follow `plan`, with these durations and rates."""
@@ -243,26 +208,3 @@ class _SliceSeries:
         self.resident = array("q")
         """Pages by role, slice by slice."""
         self.in_flight: list[int] = []
-
-
-class _StepEnd(NamedTuple):
-    """What is compared from step to step, where a pager remembers more than memory and link show."""
-
-    pages_in: int
-    pages_out: int
-    keeps: tuple[int, ...]
-    """Pages of each extent at the end."""
-
-    @property
-    def moved(self) -> int:
-        """Pages in both directions."""
-        return self.pages_in + self.pages_out
-
-
-def _is_steady(history: list[_StepEnd]) -> bool:
-    """Whether the steps repeat and the last one moves as much as any of the cycle."""
-    for period in range(1, MAX_PERIOD + 1):
-        cycle = history[-period:]
-        if len(history) >= 2 * period and cycle == history[-2 * period : -period]:
-            return cycle[-1].moved == max(step.moved for step in cycle)
-    return False

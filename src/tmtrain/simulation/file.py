@@ -14,7 +14,7 @@ from tmtrain.simulation.result import Conservation, Result, Series, Traffic
 from tmtrain.trace.trace import Role
 
 KIND = "result"
-VERSION = 4
+VERSION = 5
 """Format version; a newer file is refused."""
 _RENAMED = {"replay_s": "recompute_s"}
 """Words of version 3."""
@@ -30,6 +30,7 @@ _SCALARS = (
     "bytes_in",
     "bytes_out",
     "warm_up_steps",
+    "measured_steps",
 )
 _WIDE = {
     "resident_bytes": tuple(f"resident_{role.name.lower()}_bytes" for role in Role),
@@ -75,7 +76,7 @@ def load_result(path: Path) -> Result:
     """
     bundle = read_bundle(path, kind=KIND, version=VERSION, renamed=_RENAMED)
     try:
-        meta = dict(bundle.meta)
+        meta = {"measured_steps": 1, **bundle.meta}  # of files of version 4 and before
         components = msgspec.convert(meta.pop("energy_by_component_j"), list[tuple[str, float]])
         return Result(
             **{name: msgspec.convert(meta[name], Result.__annotations__[name]) for name in _SCALARS},

@@ -89,7 +89,9 @@ class _Lane:
         self.idle = False
 
     def next_event(self, now_s: float, rate: float) -> float:
-        """Return when the chunk under way begins to flow, or, at this rate, is through."""
+        """Return when the chunk under way, if any, begins to flow, or, at this rate, is through."""
+        if not self.pages:
+            return _NEVER
         if self.ready_s > now_s:
             return self.ready_s
         return now_s + self.left_bytes / rate if rate else _NEVER
@@ -148,28 +150,27 @@ class LinkQueues:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""
         until = self.now_s + seconds
-        while True:
-            event, rates = self._next_event()
-            if event > until:
-                self._flow(until, rates)
-                self._complete()  # what is due just now, whichever way the clock was rounded
-                return
-            self._flow(event, rates)
-            self._complete()
+        while self._pass(until):
+            pass
 
     def step(self) -> bool:
         """Let time pass until the next chunk completes or begins to flow; False if nothing is under way."""
-        event, rates = self._next_event()
-        if event == _NEVER:
-            return False
-        self._flow(event, rates)
-        self._complete()
-        return True
+        return self._pass(_NEVER)
 
     @property
     def arriving_pages(self) -> int:
         """Pages of the chunk that comes in."""
         return self._reads.pages
+
+    @property
+    def flown_bytes(self) -> tuple[int, int]:
+        """Of the chunks under way: bytes that have come in, and that have gone out."""
+        page = self._page_bytes
+        came, gone = (
+            round(lane.pages * page - lane.left_bytes) if lane.pages else 0
+            for lane in (self._reads, self._writes)
+        )
+        return came, gone
 
     def state(self, now: int) -> Hashable:
         """Return what is under way and queued, by slices from `now` on, but for the rounding of the clock."""
@@ -193,41 +194,55 @@ class LinkQueues:
         version = self._memory.version[extent]
         heapq.heappush(lane.queue, (deadline, self._number, extent, pages, version, is_fault))
 
-    def _next_event(self) -> tuple[float, tuple[float, float]]:
-        """Start what can start; return when the next chunk completes or begins to flow, and the rates until then."""
+    def _pass(self, until: float) -> bool:
+        """Start what can start; let time pass to when a chunk next completes or begins to flow, False if not by `until`.
+
+        What is due just at `until` is completed, whichever way the clock was rounded. All traffic comes by here, chunk by
+        chunk.
+        """
         reads, writes, now_s = self._reads, self._writes, self.now_s
-        if not reads.pages:
-            self._start(reads)
-        if not writes.pages:
-            self._start(writes)
-        rates = self._rates()
-        event = _NEVER
-        if reads.pages:
-            event = reads.next_event(now_s, rates[0])
-        if writes.pages:
-            event = min(event, writes.next_event(now_s, rates[1]))
-        return event, rates
-
-    def _rates(self) -> tuple[float, float]:
-        """Return what reads and writes carry: a chunk that still waits for its latency carries nothing."""
-        reads, writes, shared = self._reads, self._writes, self._shared
-        reading = reads.pages > 0 and reads.ready_s <= self.now_s
-        writing = writes.pages > 0 and writes.ready_s <= self.now_s
+        for lane in (reads, writes):
+            if not lane.pages:
+                if lane.queue:
+                    self._start(lane)
+                else:
+                    lane.idle = True
+        # A chunk that still waits for its latency carries nothing.
+        reading = reads.pages > 0 and reads.ready_s <= now_s
+        writing = writes.pages > 0 and writes.ready_s <= now_s
         if reading and writing:
-            reads_by, writes_by = self._reads_due(), writes.deadline
-            # Who is due first takes all it can; half each where both are due, but for what the writes cannot use.
-            if writes_by < reads_by:
-                rate = min(writes.rate, shared)
-                return min(reads.rate, shared - rate), rate
-            even = max(shared - writes.rate, shared / 2) if reads_by == writes_by else shared
-            rate = min(reads.rate, even)
-            return rate, min(writes.rate, shared - rate)
-        return min(reads.rate, shared) if reading else 0.0, min(writes.rate, shared) if writing else 0.0
+            read_rate, write_rate = self._shared_rates()
+        else:
+            read_rate = min(reads.rate, self._shared) if reading else 0.0
+            write_rate = min(writes.rate, self._shared) if writing else 0.0
+        event = min(reads.next_event(now_s, read_rate), writes.next_event(now_s, write_rate))
+        is_last = event > until
+        if is_last:
+            event = until
+        elif event == _NEVER:
+            return False
+        self._flow(event, read_rate, write_rate)
+        for lane in (reads, writes):
+            if lane.pages and lane.ready_s <= event:
+                self._complete(lane)
+        return not is_last
 
-    def _flow(self, until: float, rates: tuple[float, float]) -> None:
+    def _shared_rates(self) -> tuple[float, float]:
+        """Return what reads and writes carry where both do."""
+        reads, writes, shared = self._reads, self._writes, self._shared
+        reads_by, writes_by = self._reads_due(), writes.deadline
+        # Who is due first takes all it can; half each where both are due, but for what the writes cannot use.
+        if writes_by < reads_by:
+            rate = min(writes.rate, shared)
+            return min(reads.rate, shared - rate), rate
+        even = max(shared - writes.rate, shared / 2) if reads_by == writes_by else shared
+        rate = min(reads.rate, even)
+        return rate, min(writes.rate, shared - rate)
+
+    def _flow(self, until: float, read_rate: float, write_rate: float) -> None:
         passed, meter = until - self.now_s, self.meter
-        read_bytes, write_bytes = rates[0] * passed, rates[1] * passed
         self.now_s = until
+        read_bytes, write_bytes = read_rate * passed, write_rate * passed
         if read_bytes:
             self._reads.left_bytes -= read_bytes
         if write_bytes:
@@ -284,16 +299,15 @@ class LinkQueues:
             delay += -(-pages // self._fault.fault_batch_pages) * self._fault.fault_latency_s
         return delay
 
-    def _complete(self) -> None:
-        """Finish the chunks whose last byte has flowed."""
-        for lane in (self._reads, self._writes):
-            if lane.pages and lane.ready_s <= self.now_s and lane.is_through(self.now_s):
-                pages, lane.pages = lane.pages, 0
-                self._record(lane, pages)
-                if lane.is_write:
-                    self._memory.written(lane.extent, pages, lane.version)
-                else:
-                    self._memory.arrived(lane.extent, pages)
+    def _complete(self, lane: _Lane) -> None:
+        """Finish the chunk under way if its last byte has flowed."""
+        if lane.is_through(self.now_s):
+            pages, lane.pages = lane.pages, 0
+            self._record(lane, pages)
+            if lane.is_write:
+                self._memory.written(lane.extent, pages, lane.version)
+            else:
+                self._memory.arrived(lane.extent, pages)
 
     def _record(self, lane: _Lane, pages: int) -> None:
         log = self.log

@@ -46,6 +46,7 @@ class SliceOperands:
         self._timeline = timeline
         self._accesses = accesses
         self._pager = pager
+        self._touch = None if pager is None else pager.touch
         self._prefetches = isinstance(pager, Prefetcher)
         self._memory = memory
         self._link = link
@@ -109,29 +110,35 @@ class SliceOperands:
 
     def _find_lacking(self, t: int) -> _Lacking:
         """Take back what slice t touches and had been given up, and return what is not all there."""
-        memory, accesses, pager = self._memory, self._accesses, self._pager
+        memory, touch = self._memory, self._touch
         # Every access of every step comes by here, so what the loop reads is at hand.
-        pages, held, keeps, needs_content = memory.pages, memory.held, memory.keeps, accesses.needs_content
+        pages, held, keeps, live, arriving = (
+            memory.pages,
+            memory.held,
+            memory.keeps,
+            memory.live,
+            memory.arriving,
+        )
         misses: list[tuple[int, int]] = []
         incoming: list[int] = []
         new: list[int] = []
         lacking = 0
-        for row in range(accesses.ptr[t], accesses.ptr[t + 1]):
-            extent = accesses.extent[row]
-            if keeps[extent] != held[extent]:
+        for row, extent, needs_content in self._accesses.rows[t]:
+            here = held[extent]
+            if keeps[extent] != here:
                 memory.hold(extent)
-            if pager is not None:
-                pager.touch(extent, row)
-            if needs_content[row] and not memory.live[extent]:
+            if touch is not None:
+                touch(extent, row)
+            if needs_content and not live[extent]:
                 raise PlanRefutedError(
                     f"slice {t} reads extent {extent}, whose content was freed", slice_index=t, extent=extent
                 )
-            if held[extent] == pages[extent]:
+            if here == pages[extent]:
                 continue
             absent = memory.absent(extent)
-            if memory.arriving[extent]:
+            if arriving[extent]:
                 incoming.append(extent)
-            if not needs_content[row]:
+            if not needs_content:
                 new.append(extent)
             elif absent:
                 misses.append((extent, absent))

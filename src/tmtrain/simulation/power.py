@@ -47,6 +47,8 @@ class Power:
 def power_over_time(result: Result, *, stretches: int | None = None) -> Power:
     """Return the power that `result` draws over its step; its integral is the energy of each component.
 
+    Where the result is the mean of several steps, the last of them is shown, at the mean power of each component.
+
     Args:
         result: Of `simulate`.
         stretches: Equal parts to average over; by default the step is cut wherever a slice or a transfer begins or ends, so
@@ -58,19 +60,18 @@ def power_over_time(result: Result, *, stretches: int | None = None) -> Power:
     >>> abs(power.average_w * result.step_time_s / result.energy_j - 1) < 1e-9
     True
     """
-    edges_s = (
-        _event_times(result) if stretches is None else np.linspace(0.0, result.step_time_s, stretches + 1)
-    )
+    edges_s = _event_times(result) if stretches is None else np.linspace(0.0, result.shown_s, stretches + 1)
     seconds = np.diff(edges_s)
     shares = _shares(result, edges_s)
-    even = seconds / result.step_time_s
-    joules = {name: total * shares.get(name, even) for name, total in result.energy_by_component_j.items()}
+    even, length = seconds / result.shown_s, result.shown_s / result.step_time_s
+    drawn_j = result.energy_by_component_j.items()
+    joules = {name: length * total * shares.get(name, even) for name, total in drawn_j}
     return Power(edges_s=edges_s, watts={name: drawn / seconds for name, drawn in joules.items()})
 
 
 def _event_times(result: Result) -> NDArray[np.float64]:
     """Return every time at which something begins or ends; what wraps round the step does so at its end."""
-    series, traffic, period = result.series, result.traffic, result.step_time_s
+    series, traffic, period = result.series, result.traffic, result.shown_s
     begun_or_ended = (series.start_s, series.end_s, traffic.start_s % period, traffic.end_s, [0.0, period])
     times = np.unique(np.concatenate(begun_or_ended))
     apart = times[np.diff(times, prepend=-np.inf) > _SAME_TIME * period]
@@ -88,7 +89,8 @@ def _shares(result: Result, edges_s: NDArray[np.float64]) -> dict[str, NDArray[n
     lanes = (~traffic.is_write, traffic.is_write)
     bytes_in, bytes_out = (_moved(result, lane, edges_s=edges_s) for lane in lanes)
     moved = (bytes_in, bytes_out, bytes_in + bytes_out, bytes_in + bytes_out)
-    return shares | {name: _share(amount) for name, amount in zip(TRANSFER_COMPONENTS, moved, strict=True)}
+    shares |= {name: _share(amount) for name, amount in zip(TRANSFER_COMPONENTS, moved, strict=True)}
+    return {name: share for name, share in shares.items() if share.any()}
 
 
 def _moved(result: Result, lane: NDArray[np.bool_], *, edges_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -103,8 +105,8 @@ def _moved(result: Result, lane: NDArray[np.bool_], *, edges_s: NDArray[np.float
         before = np.divide(np.maximum(-start, 0.0), end - start, out=np.zeros(len(start)), where=end > start)
         moved += _spread(np.maximum(start, 0.0), end, amount * (1 - before), edges_s=edges_s)
         wraps = start < 0
-        start, amount = start[wraps] + result.step_time_s, (amount * before)[wraps]
-        end = np.full(len(start), result.step_time_s)
+        start, amount = start[wraps] + result.shown_s, (amount * before)[wraps]
+        end = np.full(len(start), result.shown_s)
     return moved
 
 

@@ -62,7 +62,11 @@ class Conservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One steady step of one policy on one machine."""
+    """One steady step of one policy on one machine.
+
+    Where steps alternate, or never repeat, times, bytes and joules are the mean of `measured_steps`; `conservation`,
+    `series` and `traffic` show the last of them.
+    """
 
     policy: str
     machine: str
@@ -77,7 +81,9 @@ class Result:
     bytes_out: int
     energy_by_component_j: dict[str, float]
     warm_up_steps: int
-    """Steps before the measured one; afterwards the state at the start of the step repeats."""
+    """Steps before the first measured one."""
+    measured_steps: int = 1
+    """Steps that are averaged: Note [Steady step] in `tmtrain.simulation.steady`."""
     conservation: Conservation
     series: Series
     traffic: Traffic
@@ -86,6 +92,11 @@ class Result:
     def traffic_bytes(self) -> int:
         """Bytes between the tiers, both directions."""
         return self.bytes_in + self.bytes_out
+
+    @property
+    def shown_s(self) -> float:
+        """Seconds of the step that `series` and `traffic` show; `step_time_s`, unless that is a mean."""
+        return self.step_time_s if self.measured_steps == 1 else float(self.series.end_s[-1])
 
     @property
     def energy_j(self) -> float:

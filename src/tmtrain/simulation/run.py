@@ -1,5 +1,7 @@
 """`simulate`: a policy's decision on a machine -> Result."""
 
+from math import ceil
+
 import numpy as np
 
 from tmtrain.deciding import Decision
@@ -12,13 +14,14 @@ from tmtrain.lowering.energy import (
     work_components_j,
 )
 from tmtrain.machine import Machine
-from tmtrain.simulation.engine import Engine, MeasuredStep
+from tmtrain.simulation.engine import Engine
 from tmtrain.simulation.link import TrafficLog
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
+from tmtrain.simulation.steady import MeasuredStep
 
 
 def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
-    """Run the step of `decision.timeline` until it repeats itself and report the last repetition.
+    """Run the step of `decision.timeline` until it repeats itself and report the last repetition, or the mean of a cycle.
 
     Args:
         decision: What `Policy.decide` returned.
@@ -27,16 +30,17 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
 
     Raises:
         PlanRefutedError: the plan reads what is absent, or the capacity cannot hold what it asks for.
-        PolicyError: under this pager no step ever repeats an earlier one.
     """
     engine = Engine(decision, machine=machine)
-    measured = engine.run()
-    timeline = decision.timeline
+    steady = engine.run()
+    timeline, shown = decision.timeline, steady.shown
     page = timeline.page_bytes
-    bytes_in = measured.pages_in * page
-    bytes_out = measured.pages_out * page
-    step_time_s = measured.end_s - measured.start_s
-    series = _series(measured, decision, machine=machine)
+    # Of several steps the mean may be a part of a page: rounded up, so that no bound is undercut.
+    bytes_in, bytes_out = ceil(steady.pages_in * page), ceil(steady.pages_out * page)
+    step_time_s = steady.step_time_s
+    series = _series(shown, decision, machine=machine)
+    stall_s = float(series.stall_s.sum()) if len(steady.steps) == 1 else step_time_s - timeline.compute_s
+    books = [_balance(step, page) for step in steady.steps]
     return Result(
         policy=policy,
         machine=machine.name,
@@ -44,16 +48,17 @@ def simulate(decision: Decision, *, machine: Machine, policy: str) -> Result:
         step_time_s=step_time_s,
         ideal_step_time_s=timeline.compute_s - decision.recompute_s,
         recompute_s=decision.recompute_s,
-        stall_s=float(series.stall_s.sum()),
+        stall_s=stall_s,
         bytes_in=bytes_in,
         bytes_out=bytes_out,
         energy_by_component_j=step_energy(
             decision, machine=machine, step_time_s=step_time_s, bytes_in=bytes_in, bytes_out=bytes_out
         ),
-        warm_up_steps=measured.warm_up_steps,
-        conservation=_balance(measured, page),
+        warm_up_steps=steady.steps[0].warm_up_steps,
+        measured_steps=len(steady.steps),
+        conservation=books[-1],
         series=series,
-        traffic=_traffic(engine.link.log, measured, page),
+        traffic=_traffic(engine.link.log, shown, page),
     )
 
 
@@ -107,7 +112,7 @@ def _series(measured: MeasuredStep, decision: Decision, *, machine: Machine) -> 
 
 
 def _traffic(log: TrafficLog, measured: MeasuredStep, page: int) -> Traffic:
-    rows = slice(measured.first_log_row, None)
+    rows = slice(measured.first_log_row, None)  # it is the last one that ran
     return Traffic(
         start_s=np.array(log.start_s[rows]) - measured.start_s,
         end_s=np.array(log.end_s[rows]) - measured.start_s,

@@ -17,8 +17,9 @@ from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.plans import Plan
-from tmtrain.simulation.engine import Engine, MeasuredStep
+from tmtrain.simulation.engine import Engine
 from tmtrain.simulation.link import Meter, TrafficLog
+from tmtrain.simulation.steady import MeasuredStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from unittest.mock import patch
 import msgspec
 import numpy as np
 import pytest
+from tests.support.simulated import BASIC_POLICIES as POLICIES
 from tests.support.thoroughness import rest_slow
 
 from tmtrain.deciding import Decision
@@ -33,13 +34,16 @@ from tmtrain.lowering.energy import COMPONENTS, TRANSFER_COMPONENTS
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, list_machines, load_machine, value_of
 from tmtrain.plans.file import load_plan
-from tmtrain.policies import DEFAULT_POLICIES as POLICIES
 from tmtrain.policies.pagers.lru import Lru
 from tmtrain.simulation import load_result
 from tmtrain.units import FastCapacity
 
 FRACTIONS = (0.125, 0.5)
-STUDY = Study(models=("gpt2-tiny",), fasts=tuple(FastCapacity(fraction=fraction) for fraction in FRACTIONS))
+STUDY = Study(
+    models=("gpt2-tiny",),
+    fasts=tuple(FastCapacity(fraction=fraction) for fraction in FRACTIONS),
+    policies=POLICIES,
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,22 @@
 """Fed with the imported workload, the G10 artifact's rules give the artifact's results."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
-from g10_fidelity import FOLDER
-from g10_rules.fidelity import POLICIES, Fidelity, compare_policies
+from g10_fidelity import FOLDER, table_lines
+from g10_rules.fidelity import POLICIES, Fidelity, Refused, compare_policies
 from g10_rules.hints import planned_hints
 from g10_rules.tensor_memory import TensorMemory
 from g10_rules.tensors import run_tensors
+from tmtrain.errors import PolicyError
 from tmtrain.importing import load_g10
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, Fidelity]:
-    return {row.policy: row for row in compare_policies(FOLDER)}
+    return {row.policy: row for row in compare_policies(FOLDER) if isinstance(row, Fidelity)}
 
 
 @pytest.mark.slow
@@ -33,6 +37,25 @@ def test_the_tensor_level_gives_the_artifacts_milliseconds(policy: str, millisec
     hints = planned_hints(FOLDER, workload, policy)
     run = run_tensors(workload, hints, is_flashneuron=policy == "FlashNeuron")
     assert float(f"{run.total_cycles / 1.2e6:.6g}") == milliseconds
+
+
+def test_a_tensor_that_no_move_will_make_room_for_is_said_as_a_deadlock() -> None:
+    """So it ends on the artifact's ViT with batch 1280: backward waits for room that nothing frees."""
+    workload = load_g10(FOLDER)
+    gpu = msgspec.structs.replace(workload.machine.gpu, memory_bytes=24 << 30)
+    tight = replace(workload, machine=msgspec.structs.replace(workload.machine, gpu=gpu))
+    with pytest.raises(
+        PolicyError, match=r"deadlock: tensor \d+ of \d+ pages waits for a hole .* \d+, and nothing"
+    ):
+        run_tensors(tight, planned_hints(FOLDER, workload, "FlashNeuron"), is_flashneuron=True)
+
+
+def test_who_cannot_run_is_a_line_with_the_reason() -> None:
+    rows = (
+        Refused(policy="ideal", artifact_cycles=1, reason=""),
+        Refused(policy="FlashNeuron", artifact_cycles=3, reason="deadlock: tensor 7 waits"),
+    )
+    assert "| FlashNeuron | 3 | 3.0000 | deadlock: tensor 7 waits | | | | | |" in list(table_lines(rows))
 
 
 def test_freed_neighbours_merge_and_first_fit_goes_from_either_end() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.support.execution import execute
 from tests.support.gaps import lacking, walk_gaps
 from tests.support.row_steps import RowStep, lowered, random_step, row_machine
+from tests.support.simulated import BASIC_POLICIES
 from tests.support.thoroughness import seeds
 
 from tmtrain.lowering import insert_recomputations
@@ -19,7 +20,7 @@ from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.partitions import find_partitions
 from tmtrain.plans import Plan
-from tmtrain.policies import DEFAULT_POLICIES, make_policy, plan
+from tmtrain.policies import make_policy, plan
 from tmtrain.simulation import simulate
 
 OBJECTIVES = ("bytes", "writes", "time", "energy")
@@ -47,7 +48,7 @@ def check_policies(seed: int) -> int:
         for recompute in (False, True)
     }
     recomputations = 0
-    for policy in DEFAULT_POLICIES:
+    for policy in BASIC_POLICIES:
         if policy == "all-fast":
             continue
         for objective in OBJECTIVES if policy.startswith("tmtrain") else ("energy",):

@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 from hypothesis import given
+from tests.support.simulated import BASIC_POLICIES
 from tests.support.steps import links, steps
 from tests.support.thoroughness import examples, rest_slow
 from tests.support.traces import tiny_trace
@@ -12,11 +13,11 @@ from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, load_machine
 from tmtrain.planning import bound_of
-from tmtrain.policies import DEFAULT_POLICIES, make_policy
+from tmtrain.policies import make_policy
 from tmtrain.simulation import Result, simulate
 
 OURS = ("tmtrain-move", "tmtrain")
-RIVALS = tuple(name for name in DEFAULT_POLICIES if name not in {"all-fast", *OURS})
+RIVALS = tuple(name for name in BASIC_POLICIES if name not in {"all-fast", *OURS})
 OBJECTIVES = ("bytes", "writes", "time", "energy")
 
 

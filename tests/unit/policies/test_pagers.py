@@ -1,7 +1,7 @@
 """What paging, LRU and Belady's MIN do on steps small enough for paper; pages are a, b, ..., one second per slice."""
 
 import pytest
-from tests.support.simulated import SteadyStep, decided, pages_per_second, steady_step, step
+from tests.support.simulated import BASIC_POLICIES, SteadyStep, decided, pages_per_second, steady_step, step
 from tests.support.timelines import make_timeline
 
 from tmtrain.deciding import Decision, Knowledge
@@ -183,7 +183,12 @@ def test_policies_have_the_names_that_they_are_made_by() -> None:
         make_policy("mru")
 
 
-def test_a_decision_by_default_has_either_a_plan_or_a_pager() -> None:
-    decisions = [decided(name, ROUND_AND_ROUND, pages_per_second()) for name in DEFAULT_POLICIES]
+def test_a_comparison_shows_by_default_what_people_would_name() -> None:
+    published = ("checkpoint-lru", "zero-infinity", "g10", "flashneuron", "capuchin")
+    assert ("all-fast", *published, "tmtrain") == DEFAULT_POLICIES
+
+
+def test_a_decision_of_a_basic_policy_has_either_a_plan_or_a_pager() -> None:
+    decisions = [decided(name, ROUND_AND_ROUND, pages_per_second()) for name in BASIC_POLICIES]
     assert all((decision.plan is None) != (decision.pager is None) for decision in decisions)
-    assert [decision.has_flash for decision in decisions] == [name != "all-fast" for name in DEFAULT_POLICIES]
+    assert [decision.has_flash for decision in decisions] == [name != "all-fast" for name in BASIC_POLICIES]

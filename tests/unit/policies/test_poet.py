@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.row_steps import IDLE_STEP, PAGE, lowered, random_step, row_machine
+from tests.support.row_steps import IDLE_STEP, PAGE, Op, RowStep, lowered, random_step, row_machine
 
 from tmtrain.deciding import Decision
+from tmtrain.errors import PolicyError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.policies import make_policy
-from tmtrain.simulation import Result, simulate
+from tmtrain.policies.planners.poet import Poet, PoetProgramme
+from tmtrain.simulation import Result, simulate, try_policy
+from tmtrain.trace import Phase
 
 
 def _machine(*, joules_per_page_moved: float) -> Machine:
@@ -70,3 +73,65 @@ def test_recomputations_find_their_inputs_in_any_step() -> None:
         paged += result.traffic_bytes > 0
     assert recomputed > 5
     assert paged > 5
+
+
+CHAIN = RowStep(
+    rows=2,
+    ops=(
+        Op(reads=("x",), makes=("a",)),
+        Op(reads=("a",), makes=("d",)),
+        Op(reads=("d",), makes=("b",)),
+        Op(makes=("t",)),
+        Op(reads=("t",), makes=("u",)),
+        Op(reads=("b",), makes=("g",), phase=Phase.BACKWARD),
+        Op(reads=("a", "g"), makes=("h",), phase=Phase.BACKWARD),
+    ),
+    pages={"x": 2, "a": 2, "d": 2, "b": 2, "t": 6, "u": 2, "g": 2, "h": 2},
+)
+"""b is made from d, d from a, a from x. Backward reads b, then a, and never d: d is dead by then."""
+
+
+@pytest.mark.parametrize("programme", [PoetProgramme.CHAINS, PoetProgramme.ROUNDED])
+def test_a_chain_goes_by_way_of_what_is_dead_and_ends_at_an_earlier_moment(programme: PoetProgramme) -> None:
+    # Beside t and u (8 pages) there is room for x alone. So a and b are recomputed, by way of d, before slice 5, which
+    # reads b; a then stays for slice 6. Three runs that read and write 2 pages each: 12 s, and nothing is paged.
+    machine = _machine(joules_per_page_moved=50.0)
+    timeline = lowered(CHAIN, machine=machine, spare_pages=2)
+    decision = Poet(programme=programme).decide(timeline, machine=machine)
+    result = simulate(decision, machine=machine, policy="poet")
+    assert decision.plan is not None
+    assert decision.plan.recomputations.before_slice.tolist() == [5, 5, 5]
+    assert (result.traffic_bytes, result.recompute_s) == (0, pytest.approx(12.0))
+
+
+def test_without_chains_one_of_them_is_paged() -> None:
+    machine = _machine(joules_per_page_moved=50.0)
+    timeline = lowered(CHAIN, machine=machine, spare_pages=2)
+    decision = Poet(programme=PoetProgramme.SINGLE).decide(timeline, machine=machine)
+    assert simulate(decision, machine=machine, policy="poet").traffic_bytes > 0
+    tried = try_policy(Poet(), timeline, machine=machine, objective="energy")
+    assert tried.result.traffic_bytes == 0
+
+
+def test_a_step_with_many_recomputations_is_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmtrain.policies.planners.poet.MANY_RECOMPUTATIONS", 2)
+    timeline = lowered(CHAIN, machine=row_machine(), spare_pages=2)
+    with pytest.raises(PolicyError, match=r"poet: \d+ recomputations at moments are too many"):
+        Poet().decide(timeline, machine=row_machine())
+    assert try_policy(Poet(), timeline, machine=row_machine()).result.policy == "poet"
+
+
+def test_rounded_recomputations_find_their_inputs_in_any_step() -> None:
+    """Rounded, what recomputations read may be too much to stay; then the policy says so, and the engine never refutes."""
+    refusals: list[str] = []
+    for seed in range(40):
+        machine = _machine(joules_per_page_moved=2.0)
+        timeline = lowered(random_step(seed), machine=machine, spare_pages=1)
+        try:
+            decision = Poet(programme=PoetProgramme.ROUNDED).decide(timeline, machine=machine)
+        except PolicyError as error:
+            refusals.append(str(error))
+            continue
+        assert simulate(decision, machine=machine, policy="poet").step_time_s > 0
+    assert set(refusals) <= {"poet: no room beside the recomputations that it rounds to"}
+    assert len(refusals) < 20

@@ -44,14 +44,14 @@ def test_a_cell_is_the_geometric_mean_of_ours_over_the_rival() -> None:
 
 
 def test_the_best_of_each_model_may_be_another_rival_each_time() -> None:
-    # Against lru in the first (4 / 2) and belady in the second (9 / 2): sqrt(2 x 4.5) = 3.
+    # Against lru in the first (4 / 2) and g10 in the second (9 / 2): sqrt(2 x 4.5) = 3.
     lines = _lines(
         _row("one", "tmtrain", samples_per_j=4, moved=1),
         _row("one", "lru", samples_per_j=2, moved=1),
-        _row("one", "belady", samples_per_j=1, moved=1),
+        _row("one", "g10", samples_per_j=1, moved=1),
         _row("two", "tmtrain", samples_per_j=9, moved=1),
         _row("two", "lru", samples_per_j=1, moved=1),
-        _row("two", "belady", samples_per_j=2, moved=1),
+        _row("two", "g10", samples_per_j=2, moved=1),
     )
     assert lines["best of each model"][0] == "+200 %"
 

@@ -84,7 +84,7 @@ def test_what_turns_a_ranking_round_is_said_below_the_tornado(page: str, folder:
         if case["policy"] == "tmtrain" and case["value"] > 2e-9:
             case["samples_per_j"] /= 100
     path.write_text(json.dumps(content))
-    said = "slow.program_energy_j_per_byte: at 2.40 nJ/B instead of 800 pJ/B belady is ahead of tmtrain."
+    said = "slow.program_energy_j_per_byte: at 2.40 nJ/B instead of 800 pJ/B g10 is ahead of tmtrain."
     assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -136,7 +136,7 @@ def test_what_was_not_kept_is_not_shown_and_said(folder: Path) -> None:
     _edit(folder, lambda row: row.update(run=None))
     page = write_report(folder).read_text()
     assert _figures(page) == ["rivals", "rivals"]
-    assert "No per-slice series were kept for: tmtrain, belady, lru, paging, all-fast." in page
+    assert "No per-slice series were kept for: tmtrain, g10, lru, paging, all-fast." in page
 
 
 @pytest.mark.slow

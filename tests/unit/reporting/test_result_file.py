@@ -62,7 +62,7 @@ def test_edited_truncated_and_newer_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_result_without_its_parts_is_refused(tmp_path: Path) -> None:
     save_result(example_result("lru"), tmp_path / "run")
-    whole = read_bundle(tmp_path / "run", kind="result", version=4)
+    whole = read_bundle(tmp_path / "run", kind="result", version=5)
     series = whole.tables["series"]
     lacking = {
         "column": ({**whole.tables, "series": series.drop_columns(["end_s"])}, whole.meta),
@@ -71,6 +71,6 @@ def test_a_result_without_its_parts_is_refused(tmp_path: Path) -> None:
         "type": (whole.tables, whole.meta | {"bytes_in": "many"}),
     }
     for name, (tables, meta) in lacking.items():
-        write_bundle(tmp_path / name, Bundle(kind="result", version=4, meta=meta, tables=tables))
+        write_bundle(tmp_path / name, Bundle(kind="result", version=5, meta=meta, tables=tables))
         with pytest.raises(FileFormatError, match="lacks a part of a result"):
             load_result(tmp_path / name)

@@ -39,7 +39,7 @@ def test_it_fits_120_columns_uncut(factor: float) -> None:
     text = _shown(Results(schema=1, rows=rows, refusals=[]))
     assert max(map(len, text.splitlines())) <= 120
     assert "…" not in text
-    for policy in ("tmtrain", "belady", "largest-first", "paging", "lower bound", "all-fast"):
+    for policy in ("tmtrain", "g10", "largest-first", "paging", "lower bound", "all-fast"):
         assert sum(line.strip().startswith(policy) for line in text.splitlines()) == 2
 
 
@@ -60,7 +60,7 @@ def test_a_tie_marks_both() -> None:
 
 
 def test_a_loss_is_told_as_a_loss() -> None:
-    swap = {"tmtrain": "belady", "belady": "tmtrain"}
+    swap = {"tmtrain": "g10", "g10": "tmtrain"}
     section = Section(
         rows=tuple(replace(row, policy=swap.get(row.policy, row.policy)) for row in example_section().rows)
     )
@@ -68,6 +68,38 @@ def test_a_loss_is_told_as_a_loss() -> None:
     assert line.samples_per_j.startswith("−")
     assert line.traffic.startswith("+")
     assert "Samples per joule: −" in sentences(section)[1]
+
+
+@pytest.mark.parametrize("apart", ["tmtrain-move", "belady"])
+def test_what_nobody_has_published_is_shown_and_is_never_the_rival(apart: str) -> None:
+    section = example_section()
+    g10 = section.rival("g10")
+    assert g10 is not None
+    better = replace(g10, policy=apart, energy_j=0.9 * g10.energy_j, traffic_bytes=0, samples_per_j=99.0)
+    with_it = Section(rows=(*section.rows, better))
+    assert [with_it.best_rival(m) for m in (None, "traffic_bytes", "samples_per_j")] == [g10] * 3
+    lines = {line.cells[0]: line.cells[COLUMNS.index("vs rival")] for line in table_lines(with_it)}
+    assert lines["g10"] == "best rival"
+    assert lines[apart] == change(99.0, g10.samples_per_j)
+    assert "(g10)" in sentences(with_it)[1]
+    assert Section(rows=tuple(r for r in with_it.rows if r.policy in ("tmtrain", apart))).best_rival() is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "rival"),
+    [("energy", "g10"), ("time", "lru"), ("bytes", "paging"), ("writes", "lru"), ("time:1,energy:1", "g10")],
+)
+def test_the_rival_is_the_best_by_the_objective(objective: str, rival: str) -> None:
+    changed = {
+        "lru": {"step_time_s": 1e-9, "samples_per_s": 1e9, "bytes_out": 0},
+        "paging": {"traffic_bytes": 1},
+    }
+    rows = (replace(row, **changed.get(row.policy, {})) for row in example_section().rows)
+    section = Section(rows=tuple(replace(row, objective=objective) for row in rows))
+    best = section.best_rival()
+    assert best is not None
+    assert best.policy == rival
+    assert section.ordered[1] == best
 
 
 def test_rows_are_compared_at_their_budget() -> None:

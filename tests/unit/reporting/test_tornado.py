@@ -37,7 +37,7 @@ WILD = cases(
     nominal=2.0,
     tmtrain={1.0: 6.0, 2.0: 4.0, 4.0: 3.0},
     lru={1.0: 1.0, 2.0: 2.0, 4.0: 1.5},
-    belady={1.0: 2.0, 2.0: 1.9, 4.0: 3.3},
+    g10={1.0: 2.0, 2.0: 1.9, 4.0: 3.3},
 )
 
 
@@ -53,8 +53,8 @@ def test_the_largest_swing_comes_first() -> None:
 
 def test_every_pair_that_turns_round_is_said_once_at_the_nearest_value() -> None:
     assert flips(swings([*CALM, *WILD])) == (
-        "wild: at 4.00 W instead of 2.00 W belady is ahead of tmtrain.",
-        "wild: at 1.00 W instead of 2.00 W belady is ahead of lru.",
+        "wild: at 4.00 W instead of 2.00 W g10 is ahead of tmtrain.",
+        "wild: at 1.00 W instead of 2.00 W g10 is ahead of lru.",
     )
 
 
@@ -65,4 +65,4 @@ def test_what_ranks_alike_does_not_turn_round() -> None:
 
 def test_without_ours_or_a_rival_there_is_nothing_to_compare() -> None:
     assert swings(cases("alone", nominal=1.0, tmtrain={1.0: 1.0})) == ()
-    assert swings(cases("others", nominal=1.0, lru={1.0: 1.0}, belady={1.0: 2.0})) == ()
+    assert swings(cases("others", nominal=1.0, lru={1.0: 1.0}, g10={1.0: 2.0})) == ()

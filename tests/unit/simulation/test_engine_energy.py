@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.simulated import PAGE, decided, step
+from tests.support.simulated import BASIC_POLICIES, PAGE, decided, step
 
 from tmtrain.lowering.energy import COMPONENTS, power_w
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.simulation import simulate, step_energy
 
 MACHINE = load_machine("v4-slc")
@@ -49,7 +48,7 @@ def test_each_component_is_its_amount_times_its_constant() -> None:
     )
 
 
-@pytest.mark.parametrize("policy", DEFAULT_POLICIES)
+@pytest.mark.parametrize("policy", BASIC_POLICIES)
 def test_the_components_add_up_to_the_closed_form(policy: str) -> None:
     timeline = _working_step()
     decision = decided(policy, timeline, MACHINE)

@@ -10,7 +10,8 @@ from tmtrain.deciding import Decision
 from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.simulation import Result, run, simulate
-from tmtrain.simulation.engine import Engine, MeasuredStep
+from tmtrain.simulation.engine import Engine
+from tmtrain.simulation.steady import SteadySteps
 
 MACHINE = pages_per_second(write=0.5)
 
@@ -161,9 +162,10 @@ def test_a_transfer_of_pages_that_are_not_there_is_refused() -> None:
 
 def test_books_that_do_not_balance_are_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     class Forgetful(Engine):
-        def run(self) -> MeasuredStep:
-            measured = super().run()
-            return replace(measured, resident_end=measured.resident_end - 1)
+        def run(self) -> SteadySteps:
+            steady = super().run()
+            wrong = replace(steady.shown, resident_end=steady.shown.resident_end - 1)
+            return replace(steady, steps=(wrong,))
 
     monkeypatch.setattr(run, "Engine", Forgetful)
     with pytest.raises(InternalError, match=r"lost 4096 bytes of a step: .* please report it"):

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.simulated import PAGE, decided, step
+from tests.support.simulated import BASIC_POLICIES, PAGE, decided, step
 
 from tmtrain.lowering.energy import WORK_COMPONENTS
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.policies import DEFAULT_POLICIES
 from tmtrain.reporting.example import example_result
 from tmtrain.simulation import Result, Traffic, simulate
 from tmtrain.simulation.power import power_over_time
@@ -50,7 +49,7 @@ def _assert_conserved(result: Result, *, stretches: int | None) -> None:
 
 
 @pytest.mark.parametrize("stretches", [None, 1, 7, 400])
-@pytest.mark.parametrize("policy", DEFAULT_POLICIES)
+@pytest.mark.parametrize("policy", BASIC_POLICIES)
 def test_the_integral_over_the_step_is_the_energy_of_each_component(
     policy: str, stretches: int | None
 ) -> None:

@@ -43,7 +43,7 @@ def simulate(
         machine: A preset (see tmtrain machine list) or a TOML file.
         fast: Fast memory: a share of the step's footprint or a size; by default that of the plan, or 12.5%.
         policy: Who decides what is in fast memory.
-        objective: What tmtrain's plan minimises: energy (default), time, bytes, writes, or a mix such as energy:1,time:0.5.
+        objective: What the plan minimises and rivals are tuned for: energy (default), time, bytes, writes, or a mix.
         plan: Follow this plan, made by tmtrain plan --out, instead of making one.
         perfetto: Write the simulated step for ui.perfetto.dev, to FILE.json or FILE.json.gz.
         out: Write the result, slice by slice, to this folder, by custom NAME.result; with --steps, record and figure.

@@ -35,7 +35,9 @@ class StepSummary:
     samples_per_s: float
     samples_per_j: float
     warm_up_steps: int
-    """Steps before the measured one."""
+    """Steps before the first measured one."""
+    measured_steps: int
+    """Steps whose mean this is: more than one where they alternate, or never repeat."""
     conservation: Conservation
     out: str | None
     """Where the result was written."""
@@ -62,7 +64,8 @@ class StepSummary:
             f"{quantity(self.average_power_w, 'W')} on average, {quantity(self.peak_power_w, 'W')} at most",
         )
         yield "samples", f"{digits(self.samples_per_s)} per second, {digits(self.samples_per_j)} per joule"
-        yield "steady after", f"{self.warm_up_steps} steps"
+        mean = f", mean of {self.measured_steps} steps" if self.measured_steps > 1 else ""
+        yield "steady after", f"{self.warm_up_steps} steps{mean}"
         if self.out is not None:
             yield "result", self.out
         if self.perfetto is not None:
@@ -95,6 +98,7 @@ def summarise_step(
         samples_per_s=samples / result.step_time_s,
         samples_per_j=samples / result.energy_j,
         warm_up_steps=result.warm_up_steps,
+        measured_steps=result.measured_steps,
         conservation=result.conservation,
         out=out,
         perfetto=perfetto,

@@ -6,6 +6,7 @@ begins, which makes more room than there was, or when the policy had them writte
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,23 @@ ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
 
-def imitate(result: Result, decision: Decision, *, machine: Machine, leaves_at_once: bool = True) -> Plan:
+class _Reads(NamedTuple):
+    """Chunks that came in, in order of arrival."""
+
+    gap: NDArray[np.int64]
+    fetch: NDArray[np.int64]
+    """Slice before or in which each began to come in, counted from the step in which its gap begins."""
+    pages: NDArray[np.int64]
+
+
+def imitate(
+    result: Result,
+    decision: Decision,
+    *,
+    machine: Machine,
+    leaves_at_once: bool = True,
+    fetches_ahead: bool = True,
+) -> Plan:
     """Return a plan that moves what `result` moved, without a certificate.
 
     Args:
@@ -30,10 +47,12 @@ def imitate(result: Result, decision: Decision, *, machine: Machine, leaves_at_o
         decision: Which led to it.
         machine: That ran it.
         leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
+        fetches_ahead: What began to come in while a slice ran is fetched from before that slice on; else from after it.
     """
     timeline, own = decision.timeline, decision.plan
     problem = build_problem(timeline)
-    pieces, fetch = _find_pieces(result, problem, page_bytes=timeline.page_bytes)
+    reads = _find_reads(result, problem, page_bytes=timeline.page_bytes, ahead=fetches_ahead)
+    pieces, fetch = _find_pieces(reads, problem)
     if not leaves_at_once:
         pieces = replace(pieces, leave=_leaves(result, problem, pieces))
         fetch = np.maximum(fetch, pieces.leave)
@@ -52,12 +71,10 @@ def imitate(result: Result, decision: Decision, *, machine: Machine, leaves_at_o
     )
 
 
-def _find_pieces(
-    result: Result, problem: Problem, *, page_bytes: int
-) -> tuple[FetchPieces, NDArray[np.int64]]:
+def _find_pieces(reads: _Reads, problem: Problem) -> tuple[FetchPieces, NDArray[np.int64]]:
     """Return what came in, and from which slice on: one piece for all that came in one gap from the same slice on."""
     gaps, T = problem.gaps, problem.num_slices
-    gap, fetch, pages = _find_reads(result, problem, page_bytes=page_bytes)
+    gap, fetch, pages = reads
     # From the last to come, which brings the front, to the first. What came in and was given up unused came twice.
     order = np.lexsort((-np.arange(len(gap)), gap))
     gap, fetch, pages = gap[order], fetch[order], pages[order]
@@ -102,32 +119,33 @@ def _leaves(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np
     return np.clip(leave, pieces.leave, pieces.back)
 
 
-def _slice_when(result: Result, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the slice that runs, or is waited for, at each time; less than 0 in the step before."""
-    series, period = result.series, result.step_time_s
-    rounding = ROUNDING * period
-    wraps = seconds < -rounding
-    at = np.searchsorted(series.end_s, seconds + wraps * period + rounding, side="right")
-    return at - wraps * len(series.end_s)
+def _slice_when(result: Result, seconds: NDArray[np.float64], *, ahead: bool = True) -> NDArray[np.int64]:
+    """Return the slice that runs or is waited for at each time, or not `ahead` the one after; < 0 in the step before."""
+    series = result.series
+    # Of several steps one is shown: its own length counts, not the mean.
+    period = float(series.end_s[-1])
+    wraps = seconds < -ROUNDING * period
+    at = seconds + wraps * period
+    if ahead:
+        slices = np.searchsorted(series.end_s, at + ROUNDING * period, side="right")
+    else:
+        # What begins with a slice was asked for when its operands were there: before the next one.
+        slices = np.searchsorted(series.start_s, at + ROUNDING * period, side="right")
+    return slices - wraps * len(series.end_s)
 
 
-def _find_reads(
-    result: Result, problem: Problem, *, page_bytes: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return of each chunk that came in, in order: its gap, the slice in or before which it began to, its pages.
-
-    Slices are counted from the step in which the gap begins.
-    """
+def _find_reads(result: Result, problem: Problem, *, page_bytes: int, ahead: bool) -> _Reads:
+    """Return what came in, chunk by chunk."""
     traffic, series, gaps, T = result.traffic, result.series, problem.gaps, problem.num_slices
     rows = np.flatnonzero(~traffic.is_write)
-    fetch = _slice_when(result, traffic.start_s[rows])
-    ready = np.searchsorted(series.start_s, traffic.end_s[rows] - ROUNDING * result.step_time_s)
+    fetch = _slice_when(result, traffic.start_s[rows], ahead=ahead)
+    ready = np.searchsorted(series.start_s, traffic.end_s[rows] - ROUNDING * series.end_s[-1])
     gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=ready)
     known = gap >= 0
     gap, fetch, ready, rows = gap[known], fetch[known], ready[known], rows[known]
     start, end = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
     back, due = np.where(end > start, end, end + T), np.where(ready <= end, end, end + T)
-    return gap, fetch + back - due, traffic.bytes[rows] // page_bytes
+    return _Reads(gap, fetch + back - due, traffic.bytes[rows] // page_bytes)
 
 
 def _gap_ending_next(

@@ -7,6 +7,7 @@ than what a policy of this package reaches, if the engine runs what it did as we
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from tmtrain.errors import InfeasibleError, PlanRefutedError, PolicyError
 from tmtrain.lowering.timeline import Timeline
@@ -33,7 +34,7 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
         if rival.name in OUTSIDE:
             continue
         try:
-            tried = try_policy(rival(), timeline, machine=machine)
+            tried = try_policy(rival(), timeline, machine=machine, objective=objective.name)
         except (InfeasibleError, PlanRefutedError, PolicyError):
             continue  # it cannot run this step
         if not tried.decision.recompute_s:
@@ -42,9 +43,15 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
 
 
 def _plans_of(tried: Tried, *, machine: Machine) -> Iterator[Plan]:
-    """Yield the plan that the rival made, if any: it may be complete. Then its run, in two ways."""
+    """Yield the plan that the rival made, if any: it may be complete. Then its run, in four ways."""
     decision = tried.decision
     if decision.plan is not None:
         yield decision.plan
-    for leaves_at_once in (True, False):
-        yield imitate(tried.result, decision, machine=machine, leaves_at_once=leaves_at_once)
+    for leaves_at_once, fetches_ahead in product((True, False), repeat=2):
+        yield imitate(
+            tried.result,
+            decision,
+            machine=machine,
+            leaves_at_once=leaves_at_once,
+            fetches_ahead=fetches_ahead,
+        )

@@ -56,14 +56,21 @@ class Capuchin(Policy):
 
     name = "capuchin"
 
-    def __init__(self, *, lead: float = LEADS[0], link_steps: float = LINK_STEPS[0]) -> None:
+    def __init__(
+        self,
+        *,
+        lead: float = LEADS[0],
+        link_steps: float = LINK_STEPS[0],
+        choices: "CapuchinChoices | None" = None,
+    ) -> None:
         self._lead = lead
         self._link_steps = link_steps
+        self._choices = CapuchinChoices() if choices is None else choices
 
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Choose the pairs, put the recomputations into the step, and schedule the swaps."""
         tensors = find_tensors(timeline, machine=machine)
-        choice = choose(tensors, link_steps=self._link_steps)
+        choice = self._choices.of(tensors, link_steps=self._link_steps)
         swapped = choice.swapped
         if choice.recomputed:
             recomputed_step = recompute_tensors(tensors, swapped, choice.recomputed)
@@ -80,8 +87,11 @@ class Capuchin(Policy):
 
     def variants(self) -> tuple[Policy, ...]:
         """Where its feedback may end: how far ahead swap-ins are triggered, and what is hidden."""
-        ahead = tuple(Capuchin(lead=lead) for lead in LEADS)
-        return ahead + tuple(Capuchin(lead=LEADS[-1], link_steps=steps) for steps in LINK_STEPS[1:])
+        choices = CapuchinChoices()
+        ahead = tuple(Capuchin(lead=lead, choices=choices) for lead in LEADS)
+        return ahead + tuple(
+            Capuchin(lead=LEADS[-1], link_steps=steps, choices=choices) for steps in LINK_STEPS[1:]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +104,37 @@ class CapuchinChoice:
     """In order of the slices that they run before."""
 
 
-def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
+class CapuchinChoices:
+    """What variants share of the step that they decide for: its producers, and choices, in which triggers play no part."""
+
+    def __init__(self) -> None:
+        self._tensors: Tensors | None = None
+        self._producers: TensorProducers | None = None
+        self._by_link_steps: dict[float, CapuchinChoice] = {}
+
+    def of(self, tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
+        """Return the choice of `choose`, made once."""
+        if self._producers is None or self._tensors is not tensors:
+            self._tensors, self._producers, self._by_link_steps = tensors, TensorProducers(tensors), {}
+        if link_steps not in self._by_link_steps:
+            self._by_link_steps[link_steps] = choose(
+                tensors, link_steps=link_steps, producers=self._producers
+            )
+        return self._by_link_steps[link_steps]
+
+
+def choose(
+    tensors: Tensors, *, link_steps: float, producers: TensorProducers | None = None
+) -> CapuchinChoice:
     """Return which pairs are swapped and which tensors are recomputed, as few as let every slice fit.
 
     Args:
         tensors: The step.
         link_steps: So many steps of transfers in a direction are hidden.
+        producers: Those of the step, if they are known.
     """
-    pick = _Pick(tensors)
+    producers = TensorProducers(tensors) if producers is None else producers
+    pick = _Pick(tensors, producers)
     spans, free_s, lane_s = _spans_peak(tensors), _free_s(tensors), _lane_s(tensors)
     order = np.argsort(-free_s, kind="stable")
     order = order[spans[order]]
@@ -109,17 +142,19 @@ def choose(tensors: Tensors, *, link_steps: float) -> CapuchinChoice:
     hidden = (free_s[order] >= 0) & (busy_s <= link_steps * tensors.timeline.compute_s)
     pick.until_it_fits(pick.swap, order[hidden].tolist())
     if link_steps < np.inf and not pick.fits():
-        pick.until_it_fits(pick.recompute, _cheaper_recomputations(tensors))
+        pick.until_it_fits(pick.recompute, _cheaper_recomputations(tensors, producers))
     pick.until_it_fits(pick.swap, order[~hidden].tolist())
     return pick.choice()
 
 
-def _cheaper_recomputations(tensors: Tensors) -> list[TensorRecomputation]:
+def _cheaper_recomputations(tensors: Tensors, producers: TensorProducers) -> list[TensorRecomputation]:
     """Return what takes less time to recompute than to swap, by decreasing MSPS."""
-    recomputations = find_recomputations(tensors)
+    recomputations = find_recomputations(tensors, producers)
     results = [list(recomputation.makes) for recomputation in recomputations]
     saved = np.array([tensors.periods.pages[periods].sum() for periods in results], np.float64)
-    seconds = sum_over_producers(tensors.timeline.slices.duration_s, recomputations, tensors.timeline)
+    seconds = sum_over_producers(
+        tensors.timeline.slices.duration_s, [each.producer for each in recomputations], tensors.timeline
+    )
     machine, page = tensors.machine, tensors.timeline.page_bytes
     swap_s = saved * page * (1 / machine.write_bytes_per_s + 1 / machine.read_bytes_per_s)
     order = np.argsort(seconds / saved, kind="stable")
@@ -129,8 +164,8 @@ def _cheaper_recomputations(tensors: Tensors) -> list[TensorRecomputation]:
 class _Pick:
     """What has been chosen so far, and what is still too much at each slice."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        self._tensors, self._producers = tensors, TensorProducers(tensors)
+    def __init__(self, tensors: Tensors, producers: TensorProducers) -> None:
+        self._tensors, self._producers = tensors, producers
         self._excess = tensors.problem.over_pages.astype(np.int64)
         self._pages: list[int] = tensors.problem.gaps.pages.tolist()
         leave, due = tensors.span_of_gaps()

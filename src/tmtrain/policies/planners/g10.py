@@ -63,13 +63,16 @@ class G10(Policy):
     name = "g10"
     rule = Rule.ARTIFACT
 
-    def __init__(self, *, link: LinkAccount = LinkAccount.STRETCHED) -> None:
+    def __init__(
+        self, *, link: LinkAccount = LinkAccount.STRETCHED, unlimited: "_Unlimited | None" = None
+    ) -> None:
         self._link = link
+        self._unlimited = _Unlimited() if unlimited is None else unlimited
 
     def decide(self, timeline: Timeline, *, machine: Machine) -> Decision:
         """Choose periods, then schedule their transfers."""
         tensors = find_tensors(timeline, machine=machine)
-        evicted = _evict(tensors, self.rule, stretch=_stretch(tensors, self.rule, self._link))
+        evicted = self._evict(tensors)
         fetch = fetch_where_it_fits(
             tensors, evicted.chosen, latest=evicted.fetch, earliest=tensors.periods.start + 1
         )
@@ -77,7 +80,16 @@ class G10(Policy):
 
     def variants(self) -> tuple[Policy, ...]:
         """The accounts of the link."""
-        return tuple(type(self)(link=link) for link in LinkAccount)
+        unlimited = _Unlimited()
+        return tuple(type(self)(link=link, unlimited=unlimited) for link in LinkAccount)
+
+    def _evict(self, tensors: Tensors) -> Evicted:
+        if self._link is LinkAccount.PROFILED:
+            return _evict(tensors, self.rule, stretch=1.0)
+        unlimited = self._unlimited.of(tensors, self.rule)
+        if self._link is LinkAccount.UNLIMITED:
+            return unlimited
+        return _evict(tensors, self.rule, stretch=_stretch(tensors, unlimited))
 
 
 class G10Paper(G10):
@@ -87,11 +99,23 @@ class G10Paper(G10):
     rule = Rule.PAPER
 
 
-def _stretch(tensors: Tensors, rule: Rule, link: LinkAccount) -> float:
-    """Return by how much kernels are taken to be longer; infinitely where bandwidth is no matter."""
-    if link is not LinkAccount.STRETCHED:
-        return 1.0 if link is LinkAccount.PROFILED else np.inf
-    chosen = _evict(tensors, rule, stretch=np.inf).chosen
+class _Unlimited:
+    """What is evicted where the link carries anything: two of the accounts begin with it."""
+
+    def __init__(self) -> None:
+        self._tensors: Tensors | None = None
+        self._evicted: Evicted | None = None
+
+    def of(self, tensors: Tensors, rule: Rule) -> Evicted:
+        """Run algorithm 1 once for all variants."""
+        if self._evicted is None or self._tensors is not tensors:
+            self._tensors, self._evicted = tensors, _evict(tensors, rule, stretch=np.inf)
+        return self._evicted
+
+
+def _stretch(tensors: Tensors, unlimited: Evicted) -> float:
+    """Return by how much kernels have to be longer for the link to carry what is evicted."""
+    chosen = unlimited.chosen
     timeline, machine = tensors.timeline, tensors.machine
     prediction = predict(tensors.problem, tensors.moved_pages(chosen), timeline=timeline, machine=machine)
     busy_s = channel_seconds(machine, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out)

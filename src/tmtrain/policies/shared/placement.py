@@ -31,6 +31,8 @@ class TensorPlacement:
     balance: NDArray[np.int64]
     """Row t: what is away at t is what was away at t - 1, with those that leave, without those that return; row 0 counts
     those that the step finds away. Shape (slices,)."""
+    dirty: NDArray[np.int64]
+    """Row p: what is away over a period has been written. Shape (periods,)."""
 
 
 def add_placement(
@@ -64,13 +66,13 @@ def add_placement(
     rows = programme.add_rows("balance", T, lower=0.0, upper=0.0)
     programme.put(rows, a, 1.0)
     programme.put(rows[1:], a[:-1], -1.0)
-    placement = TensorPlacement(moved=x, written=w, balance=rows)
-    leave_in(programme, placement, tensors, columns=x, period=np.arange(count))
     # [Dirty]: a tensor is away only if this period, or an earlier one of the same content, writes it.
     first, second = _pairs_of_content(tensors)
     dirty = programme.add_rows("dirty", count, lower=-np.inf, upper=1.0 - periods.is_dirty)
     programme.put(dirty, x, 1.0)
     programme.put(dirty[second], w[first], -1.0)
+    placement = TensorPlacement(moved=x, written=w, balance=rows, dirty=dirty)
+    leave_in(programme, placement, tensors, columns=x, period=np.arange(count))
     return placement
 
 
@@ -116,7 +118,7 @@ def return_at(
 
 def solve_placement(
     programme: Programme,
-    integral: NDArray[np.int64],
+    integral: NDArray[np.int64] | None,
     *,
     name: str,
     time_limit_s: float = TIME_LIMIT_S,
@@ -125,7 +127,7 @@ def solve_placement(
 
     Args:
         programme: Complete.
-        integral: The columns that are; `TensorPlacement.written` need not, given `TensorPlacement.moved`.
+        integral: The columns that are; `TensorPlacement.written` need not, given `TensorPlacement.moved`. None: no column.
         name: Of the policy.
         time_limit_s: When to stop.
 
@@ -133,6 +135,8 @@ def solve_placement(
         PolicyError: none is found.
     """
     try:
+        if integral is None:
+            return programme.solve(time_limit_s=time_limit_s).x
         return programme.solve_integral(integral, gap=GAP, time_limit_s=time_limit_s)
     except TimeLimitError as error:
         raise PolicyError(f"{name}: the step is too large for its solver: {error}", policy=name) from error

@@ -74,7 +74,11 @@ class ScheduledPager(BeladyPager, Prefetcher):
     def ahead(self, t: int, *, memory: FastMemory) -> list[tuple[int, int]]:
         """Fetch what is wanted and fits."""
         self.advance(t)
-        self._wanted.extend((extent, self.now + ahead) for extent, ahead in self._schedule.ahead[t])
+        begun = self._schedule.ahead[t]
+        if begun:
+            self._wanted.extend([(extent, self.now + ahead) for extent, ahead in begun])
+        if not self._wanted:
+            return []
         room = memory.room - self._schedule.reserve[t]
         fetched: list[tuple[int, int]] = []
         waiting: list[tuple[int, int]] = []

@@ -27,13 +27,14 @@ class TensorRecomputation:
     makes: tuple[int, ...]
     """Periods of its results that end there, or are cut short there."""
     needs: tuple[int, ...]
-    """Periods of its inputs that last longer: over these the inputs must not be away."""
+    """Periods of its inputs that last longer: there, what is read must not be away."""
+    sources: tuple[int, ...] = ()
+    """Producers of inputs that are dead by then, which have to run again before the same slice."""
 
 
-def find_recomputations(tensors: Tensors) -> list[TensorRecomputation]:
+def find_recomputations(tensors: Tensors, producers: "TensorProducers") -> list[TensorRecomputation]:
     """Return which producers can run again at the end of an inactive period in backward, in order of those ends."""
     periods, T = tensors.periods, tensors.num_slices
-    producers = TensorProducers(tensors)
     possible: dict[tuple[int, int], TensorRecomputation] = {}
     in_backward = (periods.end < T) & (tensors.timeline.slices.phase[periods.end % T] == Phase.BACKWARD)
     for p in np.flatnonzero(in_backward).tolist():
@@ -92,6 +93,36 @@ class TensorProducers:
         results = self._touched(recomputation.producer, writes=True)
         inputs = self._touched(recomputation.producer, writes=False) - results
         return replace(recomputation, before=before, needs=self._needs(inputs, before))
+
+    def recompute_in_chain(self, producer: int, before: int) -> TensorRecomputation | None:
+        """Return the run of `producer` before that slice, also of dead inputs; None where anything is partly in use."""
+        if self._producers.valid_until_op[producer] <= self._tensors.timeline.slices.op[before]:
+            return None
+        results = self._touched(producer, writes=True)
+        inputs = self._touched(producer, writes=False) - results
+        alive = {storage for storage in results | inputs if self._contents.pages_at(storage, before)}
+        if not all(self._contents.are_whole(storage, before) for storage in alive):
+            return None
+        makes = self._inactive_at(results & alive, before)
+        sources = {self.of_storage.get(storage) for storage in inputs - alive}
+        if makes is None or None in sources:
+            return None
+        return TensorRecomputation(
+            producer=producer,
+            before=before,
+            makes=makes,
+            needs=self._needs(inputs & alive, before),
+            sources=tuple(sorted(source for source in sources if source is not None)),
+        )
+
+    def _inactive_at(self, storages: set[int], t: int) -> tuple[int, ...] | None:
+        """Return the periods of storages around slice t, or that end at it; None where one is in use, or began before."""
+        periods = self._tensors.periods
+        around = [p for s in storages for ends in (True, False) for p in self._periods_at(s, t, ends=ends)]
+        alive = sum(self._contents.pages_at(storage, t) for storage in storages)
+        if int(periods.pages[around].sum()) != alive or (periods.start[around] >= t).any():
+            return None
+        return tuple(around)
 
     def _needs(self, inputs: set[int], before: int) -> tuple[int, ...]:
         return tuple(p for storage in inputs for p in self._periods_at(storage, before, ends=False))
@@ -155,12 +186,12 @@ class _Contents:
 
 
 def sum_over_producers(
-    of_slice: NDArray[np.float64], recomputations: list[TensorRecomputation], timeline: Timeline
+    of_slice: NDArray[np.float64], chosen: list[int], timeline: Timeline
 ) -> NDArray[np.float64]:
-    """Return what each recomputation takes of something that slices take, say seconds; shape (recomputations,)."""
+    """Return what a run of each of the producers takes of something that slices take, say seconds; one per producer."""
     producers = timeline.producers
     of_operator = np.bincount(timeline.slices.op, weights=of_slice)
-    ranges = [slice(producers.op_ptr[r.producer], producers.op_ptr[r.producer + 1]) for r in recomputations]
+    ranges = [slice(producers.op_ptr[p], producers.op_ptr[p + 1]) for p in chosen]
     return np.array([of_operator[producers.op[ops]].sum() for ops in ranges], np.float64)
 
 

@@ -109,8 +109,12 @@ class Tensors:
         return start + 1, np.where(end > start, end, end + self.num_slices)
 
 
+_last: Tensors | None = None
+"""Of the step that was asked for last: a rival's variants, and most rivals, ask for the same one."""
+
+
 def find_tensors(timeline: Timeline, *, machine: Machine) -> Tensors:
-    """Group the gaps of a step into inactive periods of whole tensors.
+    """Group the gaps of a step into inactive periods of whole tensors, which nobody may change.
 
     Raises:
         InfeasibleError: a slice touches more than the fast tier holds.
@@ -121,6 +125,15 @@ def find_tensors(timeline: Timeline, *, machine: Machine) -> Tensors:
     >>> bool((tensors.room(np.ones(len(tensors.periods), bool)) >= 0).all())
     True
     """
+    global _last
+    last = _last
+    if last is None or last.timeline is not timeline or last.machine is not machine:
+        last = _find_tensors(timeline, machine)
+        _last = last
+    return last
+
+
+def _find_tensors(timeline: Timeline, machine: Machine) -> Tensors:
     problem = build_problem(timeline)
     gaps, period = problem.gaps, _group(problem, timeline)
     count = int(period.max(initial=-1)) + 1

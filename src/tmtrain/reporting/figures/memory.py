@@ -56,7 +56,7 @@ def _panel(axes: Axes, result: Result, *, roles: list[Role]) -> None:
     scale, unit = (_GIB, "GiB") if result.fast_bytes >= _GIB else (_MIB, "MiB")
     top = np.cumsum(columns[kept], axis=1) / scale
     # What is there for the first slice was there while it waited.
-    edges = np.concatenate(([0.0], series.start_s[kept[1:]], [result.step_time_s]))
+    edges = np.concatenate(([0.0], series.start_s[kept[1:]], [result.shown_s]))
     _areas(axes, edges, top, roles=roles)
     mark_phases(axes, result)
     capacity = result.fast_bytes / scale
@@ -71,7 +71,7 @@ def _panel(axes: Axes, result: Result, *, roles: list[Role]) -> None:
         fontsize=8,
     )
     axes.set_title(f"{result.policy}: {quantity(result.step_time_s, 's')} per step", pad=15)
-    axes.set_xlim(0, result.step_time_s)
+    axes.set_xlim(0, result.shown_s)
     axes.set_ylim(0, 1.16 * capacity)
     axes.set_ylabel(f"fast memory ({unit})")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))

@@ -43,7 +43,7 @@ def overlap_figure(results: list[Result], *, key: str) -> str:
 
 
 def _edges(result: Result) -> NDArray[np.float64]:
-    return np.linspace(0.0, result.step_time_s, _BINS + 1)
+    return np.linspace(0.0, result.shown_s, _BINS + 1)
 
 
 def transfer_rates(result: Result) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -54,7 +54,7 @@ def transfer_rates(result: Result) -> tuple[NDArray[np.float64], NDArray[np.floa
     >>> len(read), float(written.sum())
     (400, 0.0)
     """
-    t, period = result.traffic, result.step_time_s
+    t, period = result.traffic, result.shown_s
     # What was under way when the step began is under way again when it ends: the step repeats.
     wraps = t.start_s < 0
     start = np.concatenate((t.start_s, t.start_s[wraps] + period))
@@ -83,7 +83,7 @@ def _compute(axes: Axes, result: Result) -> None:
     axes.set_yticks([0, 50, 100])
     axes.tick_params(labelbottom=False)
     mark_phases(axes, result)
-    axes.set_xlim(0, result.step_time_s)
+    axes.set_xlim(0, result.shown_s)
 
 
 def _transfers(
@@ -102,4 +102,4 @@ def _transfers(
     axes.set_ylabel("write  |  read (GB/s)")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.xaxis.set_major_locator(MaxNLocator(10))
-    axes.set_xlim(0, result.step_time_s)
+    axes.set_xlim(0, result.shown_s)

@@ -17,7 +17,7 @@ _NARROWEST_NAMED = 0.07
 def mark_phases(axes: Axes, result: Result, *, labelled: bool = True) -> None:
     """Shade the phases of a simulated step behind what `axes` shows, named on top where there is room."""
     series = result.series
-    shade_phases(axes, series.phase, end_s=series.end_s, until_s=result.step_time_s, labelled=labelled)
+    shade_phases(axes, series.phase, end_s=series.end_s, until_s=result.shown_s, labelled=labelled)
 
 
 def shade_phases(

@@ -52,7 +52,7 @@ def _panel(axes: Axes, result: Result, power: Power, *, components: tuple[str, .
     mark_phases(axes, result)
     axes.axhline(power.average_w, color="k", lw=1.0, ls=(0, (4, 2)))
     axes.set_title(f"{result.policy}: {_said(result, power)}", pad=15)
-    axes.set_xlim(0, result.step_time_s)
+    axes.set_xlim(0, result.shown_s)
     axes.set_ylabel("power (W)")
     axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
     axes.xaxis.set_major_locator(MaxNLocator(10))

@@ -109,10 +109,10 @@ def swaps_of(timeline: Timeline, result: Result, *, discards: bool = True) -> Sw
         _followed(traffic, touch, is_write=False),
     )
     keys, copy = np.unique(np.stack([traffic.extent, version.event]), axis=1, return_inverse=True)
-    copies = _copies(traffic, version, within, copy, keys[0], step_s=result.step_time_s)
+    copies = _copies(traffic, version, within, copy, keys[0], step_s=result.shown_s)
     first_byte = copies.first_byte[copy] + within
     return Swaps(
-        step_s=result.step_time_s,
+        step_s=result.shown_s,
         start_s=traffic.start_s,
         end_s=traffic.end_s,
         is_write=traffic.is_write,
@@ -121,7 +121,7 @@ def swaps_of(timeline: Timeline, result: Result, *, discards: bool = True) -> Sw
         copy=copy.astype(np.int32),
         copies=copies,
         space_bytes=int((copies.first_byte + copies.bytes).max(initial=0)),
-        peak_bytes=_peak(copies, step_s=result.step_time_s),
+        peak_bytes=_peak(copies, step_s=result.shown_s),
         discards=discards,
     )
 

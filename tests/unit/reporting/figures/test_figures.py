@@ -22,7 +22,7 @@ from tmtrain.reporting.tornado import swings
 from tmtrain.simulation.power import power_over_time
 from tmtrain.simulation.result import Series, Traffic
 
-POLICIES = ("tmtrain", "belady", "lru", "paging", "all-fast")
+POLICIES = ("tmtrain", "g10", "lru", "paging", "all-fast")
 COLOURS = policy_colours(POLICIES)
 CASES = [case for case in example_sensitivity().cases if case.model == "made-up-small"]
 
@@ -36,7 +36,7 @@ def _memory() -> str:
 
 
 def _overlap() -> str:
-    return overlap_figure([example_result("tmtrain"), example_result("belady")], key="k")
+    return overlap_figure([example_result("tmtrain"), example_result("g10")], key="k")
 
 
 def _sensitivity() -> str:
@@ -44,7 +44,7 @@ def _sensitivity() -> str:
 
 
 def _power() -> str:
-    results = [example_result("tmtrain"), example_result("belady")]
+    results = [example_result("tmtrain"), example_result("g10")]
     return power_figure(results, components=shown_components(example_section().rows), key="k")
 
 
