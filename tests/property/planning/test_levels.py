@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
-from tests.support.row_steps import lowered, random_step, row_machine
+from tests.support.row_steps import lowered, random_step, row_machine, trace_of
 from tests.support.thoroughness import seeds
 
+from tmtrain.checking import check_plan
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
+from tmtrain.planning import plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.highs import BASIC, TimeLimit
+from tmtrain.planning.programme.levels import grid
 from tmtrain.planning.programme.levels.climb import climb
 from tmtrain.planning.programme.levels.grid import Grid, make_grid
 from tmtrain.planning.programme.levels.refining import refine
@@ -117,3 +120,17 @@ def test_what_no_plan_keeps_is_refused_at_the_first_level() -> None:
     model = model_of(0, write_budget_bytes=0.0)
     with pytest.raises(InfeasibleError):
         climb(model, grids=levels_of(model, 4, 1))
+
+
+@pytest.mark.parametrize("seed", seeds(30))
+def test_the_checker_proves_the_same_bound_of_a_plan_from_several_levels(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "FEW_BINS", 1)
+    monkeypatch.setattr(grid, "SHORTENING", 3)
+    step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
+    timeline = lowered(step, machine=machine, spare_pages=seed % 4)
+    result = plan(timeline, machine=machine, objective=OBJECTIVES[seed % len(OBJECTIVES)])
+    report = check_plan(trace_of(step), result, machine=machine, slice_share=1.0)
+    assert report.ok, report.violations
+    assert report.bound == pytest.approx(report.stored_bound, rel=1e-9, abs=1e-9)
