@@ -126,7 +126,6 @@ def test_what_no_plan_keeps_is_refused_at_the_first_level() -> None:
 def test_the_checker_proves_the_same_bound_of_a_plan_from_several_levels(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grid, "FEW_BINS", 1)
     monkeypatch.setattr(grid, "SHORTENING", 3)
     step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
     timeline = lowered(step, machine=machine, spare_pages=seed % 4)

@@ -32,8 +32,6 @@ STOCKS = ("ahead", *QUEUES, *LATE)
 """Columns of what is true at the end of a bin."""
 SHORTENING = 16
 """Bins of the whole programme in one of the first level."""
-FEW_BINS = 64
-"""A programme of so many bins is solved at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +59,7 @@ def make_grids(num_bins: int) -> tuple[Grid, ...]:
     >>> [len(grid.ends) for grid in make_grids(400)]
     [25, 400]
     """
-    steps = (1,) if num_bins <= FEW_BINS else (SHORTENING, 1)
-    return tuple(make_grid(num_bins, step=step) for step in steps)
+    return tuple(make_grid(num_bins, step=step) for step in (SHORTENING, 1))
 
 
 def make_grid(num_bins: int, *, step: int) -> Grid:
