@@ -1,80 +1,153 @@
-"""How long the road takes: wall seconds and peak memory of capture, lower, plan and simulate, per model and policy.
+"""How long planning takes, before and after: processor and wall seconds, bound, and what the engine measures of the plan.
 
-Run ``python benchmarks/planning_speed.py`` for the default models, or name zoo models as arguments. Each model is
-measured in a process of its own, so that its peak is its own; the peak includes the imports.
+Each plan in a process of its own, which has loaded and compiled everything by planning a tiny step before, from traces that
+are captured once; written to benchmarks/planning_speed.md:
+
+    python benchmarks/planning_speed.py [MODEL ...] [--before SRC] [--objective energy] [--search pareto] [--traces FOLDER]
+
+SRC is the folder `src` of another checkout of tmtrain, which plans too, on the same machine and in the same run. Two
+programmes are solved in parallel: on two quiet cores wall seconds are fewer than processor seconds, on a busy machine only
+the latter mean something.
 """
 
 import argparse
-import multiprocessing
-import resource
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from typing import TypeVar
+from pathlib import Path
 
-from tmtrain.capturing import capture_model
-from tmtrain.lowering import lower
-from tmtrain.machine import DEFAULT_MACHINE, load_machine
-from tmtrain.planning import bound_of
-from tmtrain.policies import DEFAULT_POLICIES, make_policy
+from tmtrain.planning.questions.min_fast import slowdown_limit
+
+from tmtrain import (
+    capture_model,
+    load_machine,
+    load_trace,
+    lower,
+    min_fast,
+    pareto,
+    plan,
+    save_trace,
+)
+from tmtrain.machine import DEFAULT_MACHINE, Machine
+from tmtrain.planning.example import example_timeline
+from tmtrain.planning.problem.objective import make_objective
+from tmtrain.policies import follow
 from tmtrain.simulation import simulate
-from tmtrain.units import FastCapacity, format_bytes, parse_fast
+from tmtrain.trace import Trace
 
-DEFAULT_MODELS = ("gpt2", "gpt2-xl", "gpt3-175b")
-"""A small, a middle and the largest model of the zoo."""
-
-Answer = TypeVar("Answer")
+DEFAULT_MODELS = ("gpt2", "gpt2-xl", "llama-2-7b", "gpt3-175b")
+SHARE = 0.125
+"""Of the footprint in fast memory."""
+SLOWDOWN = 1.2
+"""Of `min-fast`."""
+HEAD = ("model", "version", "processor", "wall", "bound", "simulated", "above the bound")
+Measured = dict[str, float]
 
 
 def main() -> None:
-    """Read the arguments and measure model after model."""
+    """Measure model after model and write the table as it grows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="*", default=DEFAULT_MODELS, help="zoo models")
+    parser.add_argument("--before", type=Path, help="the folder `src` of another checkout")
+    parser.add_argument("--search", choices=("pareto", "min-fast"), help="this search instead of one plan")
+    parser.add_argument("--objective", default="energy")
     parser.add_argument("--machine", default=DEFAULT_MACHINE)
+    parser.add_argument("--traces", type=Path, help="a folder that keeps the traces")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument(
-        "--fast", type=parse_fast, default="12.5%", help='size of the fast tier, e.g. "12.5%%"'
+        "--measure", type=Path, metavar="TRACE", help="print one measurement of a trace as JSON"
     )
     arguments = parser.parse_args()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as fresh_process:
-        for model in arguments.models:
-            fresh_process.submit(measure, model, machine_name=arguments.machine, fast=arguments.fast).result()
+    if arguments.measure:
+        print(json.dumps(measure(load_trace(arguments.measure), arguments)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        _fill_table(arguments, arguments.traces or Path(scratch))
 
 
-def measure(model: str, *, machine_name: str, fast: FastCapacity) -> None:
-    """Walk the road for one model and print each stage as it ends."""
-    machine = load_machine(machine_name)
-    print(f"{model} on {machine.name} with {fast} fast")
-    _print_row("stage", "decide s", "simulate s", "peak RSS")
-    trace, seconds = _timed(lambda: capture_model(model))
-    _print_row("capture", f"{seconds:.2f}", "", _peak())
-    fast_bytes = fast.of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
-    timeline, seconds = _timed(lambda: lower(trace, machine=machine, fast_bytes=fast_bytes))
-    size = f"lower ({len(timeline.slices)} slices, {len(timeline.accesses.extent)} accesses)"
-    _print_row(size, f"{seconds:.2f}", "", _peak())
-    for objective in ("energy", "time", "bytes"):
-        _, seconds = _timed(lambda name=objective: bound_of(timeline, machine=machine, objective=name))
-        _print_row(f"bound of {objective}", f"{seconds:.2f}", "", _peak())
-    for name in DEFAULT_POLICIES:
-        decision, decide_s = _timed(lambda name=name: make_policy(name).decide(timeline, machine=machine))
-        _, simulate_s = _timed(
-            lambda name=name, decision=decision: simulate(decision, machine=machine, policy=name)
-        )
-        _print_row(name, f"{decide_s:.2f}", f"{simulate_s:.2f}", _peak())
+def measure(trace: Trace, arguments: argparse.Namespace) -> Measured:
+    """Plan once, or search once; simulate a plan."""
+    machine = load_machine(arguments.machine)
+    plan(example_timeline(), machine=load_machine(DEFAULT_MACHINE))
+    fast_bytes = int(SHARE * trace.footprint_bytes)
+    timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
+    wall, busy = time.perf_counter(), time.process_time()
+    if arguments.search:
+        _search(trace, machine, arguments.search, fast_bytes)
+        return {"wall_s": time.perf_counter() - wall, "busy_s": time.process_time() - busy}
+    best = plan(timeline, machine=machine, objective=arguments.objective)
+    seconds = {"wall_s": time.perf_counter() - wall, "busy_s": time.process_time() - busy}
+    result = simulate(follow(best, timeline, machine=machine), machine=machine, policy="tmtrain")
+    simulated = make_objective(arguments.objective, timeline=timeline, machine=machine).measured(
+        energy_j=result.energy_j,
+        step_time_s=result.step_time_s,
+        bytes_in=result.bytes_in,
+        bytes_out=result.bytes_out,
+    )
+    assert best.certificate is not None
+    return seconds | {"bound": best.certificate.bound.value, "simulated": simulated}
 
 
-def _timed(work: Callable[[], Answer]) -> tuple[Answer, float]:
-    begin = time.perf_counter()
-    answer = work()
-    return answer, time.perf_counter() - begin
+def _search(trace: Trace, machine: Machine, search: str, fast_bytes: int) -> None:
+    if search == "pareto":
+        pareto(lower(trace, machine=machine, fast_bytes=fast_bytes), machine=machine)
+        return
+    limit = slowdown_limit(trace, machine=machine, slowdown=SLOWDOWN)
+    min_fast(trace, machine=machine, limit=limit)
 
 
-def _peak() -> str:
-    return format_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+def _fill_table(arguments: argparse.Namespace, traces: Path) -> None:
+    rows: list[str] = []
+    sources = {"before": arguments.before, "now": Path(__file__).parents[1] / "src"}
+    for model in arguments.models:
+        trace = traces / f"{model}.trace"
+        if not trace.exists():
+            save_trace(capture_model(model), trace)
+        for version, source in sources.items():
+            if source:
+                rows.append(_row(model, version, _in_fresh_process(trace, source)))
+                print(rows[-1], flush=True)
+        arguments.out.write_text(_document(rows, arguments))
 
 
-def _print_row(stage: str, decide: str, simulated: str, peak: str) -> None:
-    print(f"  {stage:<48} {decide:>10} {simulated:>10} {peak:>12}", flush=True)
+def _in_fresh_process(trace: Path, source: Path) -> Measured:
+    """Run this file with the package of `source`, and the arguments of this run."""
+    packages = os.pathsep.join([str(source.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])])
+    answer = subprocess.run(
+        [sys.executable, __file__, *sys.argv[1:], "--measure", str(trace)],
+        env=os.environ | {"PYTHONPATH": packages},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def _document(rows: list[str], arguments: argparse.Namespace) -> str:
+    what = arguments.search or f"`plan` for {arguments.objective}"
+    lines = [
+        "# Planning speed",
+        "",
+        *(__doc__ or "").strip().splitlines(),
+        "",
+        f"{what} on {arguments.machine}, {SHARE:.1%} of the footprint in fast memory.",
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "|---" * len(HEAD) + "|",
+        *rows,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(model: str, version: str, measured: Measured) -> str:
+    cells = [model, version, f"{measured['busy_s']:.1f} s", f"{measured['wall_s']:.1f} s"]
+    if "bound" in measured:
+        gap = f"{measured['simulated'] / measured['bound'] - 1:.3%}" if measured["bound"] > 0 else "-"
+        cells += [f"{measured['bound']:.8g}", f"{measured['simulated']:.8g}", gap]
+    return f"| {' | '.join([*cells, *[''] * (len(HEAD) - len(cells))])} |"
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def test_a_static_plan_does_not() -> None:
 
 def test_steering_finds_what_the_programme_does_not_see() -> None:
     # Without any disturbance: the bytes are the same to the programme, when they are due is not.
-    timeline, machine = _large(2)
+    timeline, machine = _large(3)
     watched = _watch(timeline, machine)
     static = _perfect_stall_s(timeline, machine, first=30)
     assert watched.stall_s(30) < 0.9 * static

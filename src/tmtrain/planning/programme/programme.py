@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from tmtrain.planning.programme.family import ColumnFamily, RowFamily
-from tmtrain.planning.programme.highs import Ceiling, Constraints, minimise, minimise_integral
+from tmtrain.planning.programme.highs import Constraints, minimise, minimise_integral
 from tmtrain.planning.programme.printing import FIRST_ROWS, print_programme
 
 AS_GOOD = 1e-8
@@ -187,18 +187,6 @@ class Programme:
             SolverError: it gave up.
         """
         return minimise_integral(self.cost, self._constraints(), integral, gap=gap, time_limit_s=time_limit_s)
-
-    def settle(
-        self, solution: Solution, *, cost: NDArray[np.float64], time_limit_s: float | None = None
-    ) -> Solution:
-        """Return, of all solutions as good as this one, to within `AS_GOOD`, one of least `cost`; multipliers stay.
-
-        Raises: as `solve`.
-        """
-        value = solution.value - self.constant
-        ceiling = Ceiling(cost=self.cost, most=value + AS_GOOD * max(abs(value), 1e-9))
-        x, _ = minimise(cost, self._constraints(), ceiling=ceiling, time_limit_s=time_limit_s)
-        return Solution(x=x, y=solution.y, value=solution.value)
 
     def _constraints(self) -> Constraints:
         (row_lower, row_upper), (lower, upper) = self.row_bounds, self.column_bounds

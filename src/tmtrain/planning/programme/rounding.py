@@ -23,11 +23,8 @@ def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.in
 def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
     """Add the few pages by which the solver's tolerance left a slice over its capacity."""
     gaps = problem.gaps
-    while True:
-        short = problem.over_pages - problem.absent_pages(moved)
-        t = int(short.argmax())
-        if short[t] <= 0:
-            return moved
+    short = problem.over_pages - problem.absent_pages(moved)
+    while short[t := int(short.argmax())] > 0:
         covers = np.where(
             gaps.end > gaps.start, (gaps.start < t) & (t < gaps.end), (gaps.start < t) | (t < gaps.end)
         )
@@ -35,7 +32,11 @@ def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
         # A gap that moves already has its transfers: one page more in them costs least.
         g = int(np.where(moved > 0, room, 0).argmax())
         g = g if moved[g] > 0 and room[g] > 0 else int(room.argmax())
-        moved[g] += min(int(short[t]), int(room[g]))
+        more = min(int(short[t]), int(room[g]))
+        moved[g] += more
+        for part in _inside(problem, g):
+            short[part] -= more
+    return moved
 
 
 def _shave(problem: Problem, moved: NDArray[np.int64], exact: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -43,15 +44,19 @@ def _shave(problem: Problem, moved: NDArray[np.int64], exact: NDArray[np.float64
 
     No more than that page: what the programme moves beyond the capacity's need makes room for pages in flight.
     """
-    gaps, T = problem.gaps, problem.num_slices
     slack = problem.absent_pages(moved) - problem.over_pages
     least = np.floor(exact + TOLERANCE).astype(np.int64)
     for g in np.flatnonzero(moved > exact + TOLERANCE).tolist():
-        start, end = int(gaps.start[g]) + 1, int(gaps.end[g])
-        parts = [slice(start, end)] if start < end else [slice(start, T), slice(0, end)]
+        parts = _inside(problem, g)
         most = int(moved[g] - least[g])
         spare = min(int(slack[part].min(initial=most)) for part in parts)
         for part in parts:
             slack[part] -= spare
         moved[g] -= spare
     return moved
+
+
+def _inside(problem: Problem, g: int) -> list[slice]:
+    """Return the slices during which the pages of a gap can be absent."""
+    start, end = int(problem.gaps.start[g]) + 1, int(problem.gaps.end[g])
+    return [slice(start, end)] if start < end else [slice(start, problem.num_slices), slice(0, end)]

@@ -18,6 +18,7 @@ from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Objective
 from tmtrain.planning.problem.problem import Problem
 from tmtrain.planning.programme.formulation.scale import TIE_BREAK
+from tmtrain.planning.programme.levels.climb import climb
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.programme.pace import Pace
 from tmtrain.planning.programme.programme import Solution
@@ -101,9 +102,9 @@ def solve(
         edges=edges,
     )
     try:
-        solution = model.programme.solve(time_limit_s=limits.time_limit_s)
-        if not objective.per_second:
-            solution = _hurry(model, solution, time_limit_s=limits.time_limit_s)
+        # Where seconds are free: of the plans that are as good, take one that does not waste them.
+        then = None if objective.per_second else _seconds(model)
+        solution = climb(model, then=then, time_limit_s=limits.time_limit_s)
     except InfeasibleError as error:
         budget = limits.write_budget_bytes
         limit = "" if budget is None else f", within a write budget of {format_bytes(int(budget))} per step"
@@ -114,13 +115,13 @@ def solve(
     return _read(model, solution, problem)
 
 
-def _hurry(model: Model, solution: Solution, *, time_limit_s: float | None) -> Solution:
-    """Where seconds are free: of the plans that are as good, take one that does not waste them."""
+def _seconds(model: Model) -> NDArray[np.float64]:
+    """Return how long each column waits or computes."""
     programme = model.programme
     seconds = np.zeros(programme.num_columns)
     seconds[programme.columns["stall"]] = model.second
     seconds[programme.columns["recomputed"]] = model.recompute_s
-    return programme.settle(solution, cost=seconds, time_limit_s=time_limit_s)
+    return seconds
 
 
 def _read(model: Model, solution: Solution, problem: Problem) -> Placement:

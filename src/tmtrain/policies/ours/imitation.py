@@ -19,6 +19,8 @@ from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.plans import Plan
 from tmtrain.simulation import Result
 
+NEVER = 2**40
+"""A slice that does not come."""
 ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
@@ -46,7 +48,8 @@ def imitate(
         result: A steady step.
         decision: Which led to it.
         machine: That ran it.
-        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
+        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written, and what it wrote
+            in vain is written in vain: that may keep the drive awake.
         fetches_ahead: What began to come in while a slice ran is fetched from before that slice on; else from after it.
     """
     timeline, own = decision.timeline, decision.plan
@@ -54,8 +57,13 @@ def imitate(
     reads = _find_reads(result, problem, page_bytes=timeline.page_bytes, ahead=fetches_ahead)
     pieces, fetch = _find_pieces(reads, problem)
     if not leaves_at_once:
-        pieces = replace(pieces, leave=_leaves(result, problem, pieces))
+        writes = _find_writes(result, problem, page_bytes=timeline.page_bytes)
+        pieces = replace(
+            pieces, leave=np.clip(writes.begin_or(pieces.leave, pieces.gap), pieces.leave, pieces.back)
+        )
         fetch = np.maximum(fetch, pieces.leave)
+        vain = writes.without(pieces, problem)
+        pieces, fetch = _joined(pieces, vain), np.concatenate([fetch, vain.leave])
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
     return make_plan(
@@ -103,20 +111,49 @@ def _find_pieces(reads: _Reads, problem: Problem) -> tuple[FetchPieces, NDArray[
     return pieces, np.clip(fetch, pieces.leave, pieces.back)
 
 
-def _leaves(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
-    """Return the slice in which each piece began to be written in its gap, or if it was not, that of the gap."""
+class _Writes(NamedTuple):
+    """What was written in each gap, shape (gaps,)."""
+
+    begin: NDArray[np.int64]
+    """Slice in which that began, counted from the step in which the gap begins; `NEVER` where nothing was."""
+    pages: NDArray[np.int64]
+
+    def begin_or(self, otherwise: NDArray[np.int64], gap: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return when writing began in each `gap`."""
+        begin = self.begin[gap]
+        return np.where(begin < NEVER, begin, otherwise)
+
+    def without(self, pieces: FetchPieces, problem: Problem) -> FetchPieces:
+        """Return what was written in gaps from which nothing came in: those pages stayed after all."""
+        gaps = problem.gaps
+        gap = np.setdiff1d(np.flatnonzero(self.begin < NEVER), pieces.gap)
+        start, back = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
+        back = np.where(back > start, back, back + problem.num_slices)
+        return FetchPieces(
+            gap=gap,
+            first_page=np.zeros(len(gap), np.int64),
+            pages=np.minimum(self.pages[gap], gaps.pages[gap]),
+            leave=np.clip(self.begin[gap], start + 1, back),
+            back=back,
+        )
+
+
+def _find_writes(result: Result, problem: Problem, *, page_bytes: int) -> _Writes:
     traffic, gaps, T = result.traffic, problem.gaps, problem.num_slices
     rows = np.flatnonzero(traffic.is_write)
-    at = _slice_when(result, traffic.start_s[rows])
-    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=at % T)
+    at = _slice_when(result, traffic.start_s[rows]) % T
+    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=at)
     known = gap >= 0
-    gap, at = gap[known], at[known] % T
-    # Slices are counted from the step in which the gap begins.
-    begins = np.where(at <= gaps.start[gap], at + T, at)
-    first = np.full(len(gaps), 2 * T)
-    np.minimum.at(first, gap, begins)
-    leave = np.where(first[pieces.gap] < 2 * T, first[pieces.gap], pieces.leave)
-    return np.clip(leave, pieces.leave, pieces.back)
+    gap, at, rows = gap[known], at[known], rows[known]
+    begin, pages = np.full(len(gaps), NEVER), np.zeros(len(gaps), np.int64)
+    np.minimum.at(begin, gap, np.where(at <= gaps.start[gap], at + T, at))
+    np.add.at(pages, gap, traffic.bytes[rows] // page_bytes)
+    return _Writes(begin, pages)
+
+
+def _joined(first: FetchPieces, second: FetchPieces) -> FetchPieces:
+    columns = {name: (getattr(first, name), getattr(second, name)) for name in FetchPieces.__slots__}
+    return FetchPieces(**{name: np.concatenate(pair) for name, pair in columns.items()})
 
 
 def _slice_when(result: Result, seconds: NDArray[np.float64], *, ahead: bool = True) -> NDArray[np.int64]:
