@@ -19,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from tmtrain.planning.questions.min_fast import slowdown_limit
-
 from tmtrain import (
     capture_model,
     load_machine,
@@ -35,6 +33,7 @@ from tmtrain.machine import DEFAULT_MACHINE, Machine
 from tmtrain.planning.example import example_timeline
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.policies import follow
+from tmtrain.questions.min_fast import slowdown_limit
 from tmtrain.simulation import simulate
 from tmtrain.trace import Trace
 

@@ -13,7 +13,6 @@ from tmtrain.checking import check_plan
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import plan
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.highs import BASIC, TimeLimit
@@ -25,6 +24,7 @@ from tmtrain.planning.programme.levels.stage import Stage
 from tmtrain.planning.programme.levels.whole import Whole
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.recomputation.partitions import find_partitions
+from tmtrain.policies import plan
 
 OBJECTIVES = ("energy", "time", "bytes", "writes", "energy:1,time:1")
 

@@ -66,6 +66,9 @@ def imitate(
         pieces, fetch = _joined(pieces, vain), np.concatenate([fetch, vain.leave])
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
+    transfers = to_transfers(problem, pieces, fetch=fetch)
+    if not leaves_at_once:
+        transfers = replace(transfers, write_slice=transfers.leave_slice)
     return make_plan(
         problem,
         moved,
@@ -75,7 +78,7 @@ def imitate(
         stall_s=result.stall_s,
         recomputations=None if own is None else own.recomputations,
         recompute_s=decision.recompute_s,
-        transfers=to_transfers(problem, pieces, fetch=fetch),
+        transfers=transfers,
     )
 
 

@@ -18,8 +18,12 @@ from tmtrain.policies.ours.imitation import imitate
 from tmtrain.policies.rivals import RIVALS
 from tmtrain.simulation import Tried, try_policy
 
-OUTSIDE = ("all-fast", "paging")
-"""Those that run another step: with more memory, or with other extents."""
+OUTSIDE = ("all-fast", "paging", "checkpoint-lru", "poet")
+"""Those that run another step: with more memory, with other extents, or with recomputations."""
+SOLVERS = ("autotm-sync", "autotm-async")
+"""Those that solve an integer programme, which takes up to a minute."""
+TINY = 64
+"""Slices of a step for which that takes a moment."""
 
 
 def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) -> Iterator[Plan]:
@@ -30,8 +34,9 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
         machine: To run it on.
         objective: What is minimised.
     """
+    is_tiny = len(timeline.slices) <= TINY
     for rival in RIVALS:
-        if rival.name in OUTSIDE:
+        if rival.name in OUTSIDE or (rival.name in SOLVERS and not is_tiny):
             continue
         try:
             tried = try_policy(rival(), timeline, machine=machine, objective=objective.name)
