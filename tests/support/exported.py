@@ -6,11 +6,11 @@ from functools import cache
 
 import torch
 
+from tests.support.proposals import proposed
 from tmtrain.capturing import capture
 from tmtrain.exports.ledger import Ledger, open_ledger
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.policies import plan
 from tmtrain.trace import Trace
 from tmtrain.units import parse_fast
 
@@ -70,7 +70,7 @@ def gpt2_ledger(fast: str = "40%") -> Ledger:
     trace, machine = _gpt2_trace(), load_machine("v4-slc")
     fast_bytes = parse_fast(fast).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
-    return open_ledger(plan(timeline, machine=machine), trace=trace, timeline=timeline, machine=machine)
+    return open_ledger(proposed(timeline, machine=machine), trace=trace, timeline=timeline, machine=machine)
 
 
 @cache

@@ -92,14 +92,14 @@ class Section:
 
 
 def _needed(row: Row) -> float:
-    """Return what ranks a row: what it needs of the objective, of a mix its distance to the bound."""
+    """Return what ranks a row: what it needs of the objective, of a mix its distance to the bound, if that is not 0."""
     columns = {
         "energy": row.energy_j,
         "time": row.step_time_s,
         "bytes": row.traffic_bytes,
         "writes": row.bytes_out,
     }
-    return columns.get(row.objective, row.gap)
+    return columns.get(row.objective, row.gap or 0.0)
 
 
 def sections_of(results: Results) -> tuple[Section, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.support.proposals import proposed
 from tests.support.trainings import small_training
 
 from tmtrain import train
@@ -15,7 +16,6 @@ from tmtrain.errors import SolverError
 from tmtrain.planning.monitor.monitor import Monitor
 from tmtrain.planning.monitor.observation import Observation
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.following.watched_step import RealStep, WatchedStep
 from tmtrain.runtime.tier.pages import keep_large_blocks_apart
@@ -85,7 +85,7 @@ def test_plans_that_are_adopted_change_no_bit(
     def waver(self: Monitor, seen: Observation) -> Plan:
         first = firsts.setdefault(id(self), seen.plan)
         if id(self) not in others:
-            others[id(self)] = plan(
+            others[id(self)] = proposed(
                 self._drift.timeline, machine=self.machine, objective="writes", recompute=False
             )
         following = others[id(self)] if seen.plan is first else first

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from tests.support.instances import crowded_timeline, middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.row_steps import lowered, random_step, row_machine, trace_of
 from tests.support.thoroughness import rest_slow, seeds
 from tests.support.traces import tiny_trace
@@ -18,7 +19,6 @@ from tmtrain.checking.walk import walk
 from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import load_machine
-from tmtrain.policies import plan
 from tmtrain.units import parse_fast
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
@@ -30,7 +30,7 @@ def test_plans_with_recomputations(objective: str) -> None:
     for seed in seeds(30):
         step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
         timeline = lowered(step, machine=machine, spare_pages=seed % 4)
-        result = plan(timeline, machine=machine, objective=objective)
+        result = proposed(timeline, machine=machine, objective=objective)
         report = check_plan(trace_of(step), result, machine=machine, slice_share=1.0)
         assert report.ok, (seed, report.violations)
         assert report.bound == pytest.approx(report.stored_bound, rel=1e-9, abs=1e-9)
@@ -44,7 +44,7 @@ def test_plans_that_keep_and_move(make: Callable[[int], Timeline]) -> None:
         timeline, machine = make(seed), narrow_machine(seed)
         objective = random.Random(seed).choice(OBJECTIVES)
         result, walked, findings = (
-            plan(timeline, machine=machine, objective=objective),
+            proposed(timeline, machine=machine, objective=objective),
             walk(timeline),
             Findings(),
         )
@@ -63,7 +63,7 @@ def test_plans_that_keep_and_move(make: Callable[[int], Timeline]) -> None:
 def test_plans_of_captured_steps(name: str, recompute: bool) -> None:
     trace, machine = tiny_trace(name), load_machine("znvme-g10")
     fast = parse_fast("50%").of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
-    result = plan(lower(trace, machine=machine, fast_bytes=fast), machine=machine, recompute=recompute)
+    result = proposed(lower(trace, machine=machine, fast_bytes=fast), machine=machine, recompute=recompute)
     report = check_plan(trace, result, machine=machine)
     assert report.ok, report.violations
     assert report.bound == pytest.approx(report.stored_bound, rel=1e-9)
@@ -75,6 +75,6 @@ def test_a_whole_recompute_of_a_batch_norm_reads_its_statistics(share: str) -> N
     trace, machine = tiny_trace("resnet"), load_machine("v4-slc")
     fast = parse_fast(share).of(trace.footprint_bytes, page_bytes=machine.slow.page_bytes)
     timeline = lower(trace, machine=machine, fast_bytes=fast)
-    result = plan(timeline, machine=machine, objective="bytes")
+    result = proposed(timeline, machine=machine, objective="bytes")
     assert len(result.recomputations)
     assert not check_plan(trace, result, machine=machine).violations

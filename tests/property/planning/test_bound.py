@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.support.instances import crowded_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine
 from tests.support.memory_flow import flow_of_pages
+from tests.support.proposals import proposed
 from tests.support.thoroughness import examples
 
 from tmtrain.lowering.timeline import Timeline
@@ -19,7 +20,6 @@ from tmtrain.planning.programme.certificate import certify
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.programme.solve import bound_of as proven_by
 from tmtrain.planning.programme.solve import solve
-from tmtrain.policies import plan
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
 objectives = st.sampled_from(OBJECTIVES)
@@ -90,7 +90,7 @@ def test_a_bound_is_worth_something() -> None:
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int, objective: str) -> None:
     machine = narrow_machine(seed)
-    ours = plan(timeline, machine=machine, objective=objective)
+    ours = proposed(timeline, machine=machine, objective=objective)
     bounds = {name: bound_of(timeline, machine=machine, objective=name).value for name in ("bytes", "writes")}
     assert ours.prediction.bytes_in + ours.prediction.bytes_out >= bounds["bytes"] - 1e-6
     assert ours.prediction.bytes_out >= bounds["writes"] - 1e-6
@@ -101,7 +101,7 @@ def test_a_plan_moves_no_less_than_its_bound_says(timeline: Timeline, seed: int,
 def test_middle_plans_are_close_to_their_bound(seed: int, objective: str) -> None:
     """Rounding costs at most a page per gap; here far less, because few gaps are split. Of 30 pages, 3 may be that."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
-    proof = plan(timeline, machine=machine, objective=objective).certificate
+    proof = proposed(timeline, machine=machine, objective=objective).certificate
     assert proof is not None
     bound, page = proof.bound.value, timeline.page_bytes if objective in {"bytes", "writes"} else 0
     assert bound * (1 - 1e-9) <= proof.predicted <= 1.05 * bound + 3 * page

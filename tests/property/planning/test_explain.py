@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.lowering import insert_recomputations
@@ -20,7 +21,6 @@ from tmtrain.planning.programme.model import build_model
 from tmtrain.planning.programme.solve import bound_of
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.planning.recomputation.partitions import find_partitions
-from tmtrain.policies import plan
 from tmtrain.questions.alternatives import Alternatives, Costs
 from tmtrain.questions.fates import find_fates
 
@@ -107,7 +107,7 @@ def test_the_same_without_recomputation(objective: str, seed: int) -> None:
 def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
     """What is moved or recomputed is away somewhere in its gap; all of it together is more than any slice lacks."""
     timeline, machine = _step(seed)
-    result, problem = plan(timeline, machine=machine), build_problem(timeline)
+    result, problem = proposed(timeline, machine=machine), build_problem(timeline)
     fates = find_fates(result, timeline, problem, machine=machine)
     assert (fates.kept >= 0).all()
     assert (fates.kept + fates.moved + fates.recomputed == problem.gaps.pages).all()
@@ -121,7 +121,7 @@ def test_the_fates_of_a_plan_free_what_each_slice_lacks(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_slices_of_the_step_are_found_again_among_recomputations(seed: int) -> None:
     timeline, machine = _step(seed)
-    result = plan(timeline, machine=machine)
+    result = proposed(timeline, machine=machine)
     longer_step = insert_recomputations(timeline, result.recomputations, machine=machine)
     positions = positions_of_slices(longer_step, of=timeline)
     assert len(positions) == len(timeline.slices)

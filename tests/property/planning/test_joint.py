@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.support.execution import execute
 from tests.support.gaps import lacking, walk_gaps
+from tests.support.proposals import proposed
 from tests.support.row_steps import RowStep, lowered, random_step, row_machine
 from tests.support.simulated import BASIC_POLICIES
 from tests.support.thoroughness import seeds
@@ -20,7 +21,7 @@ from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
 from tmtrain.planning.recomputation.partitions import find_partitions
 from tmtrain.plans import Plan
-from tmtrain.policies import make_policy, plan
+from tmtrain.policies import make_policy
 from tmtrain.simulation import simulate
 
 OBJECTIVES = ("bytes", "writes", "time", "energy")
@@ -125,7 +126,7 @@ def test_every_plan_holds_the_memory_and_computes_the_same() -> None:
     recomputed = 0
     for seed in seeds(150):
         step, timeline, machine = make_step(seed)
-        ours = plan(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
+        ours = proposed(timeline, machine=machine, objective=OBJECTIVES[seed % 4])
         check_plan(step, timeline, machine, ours)
         recomputed += len(ours.recomputations) > 0
     assert recomputed > len(seeds(150)) / 5
@@ -136,7 +137,7 @@ def test_a_plan_with_recomputations_is_close_to_its_bound() -> None:
     gaps = []
     for seed in range(60):
         _, timeline, machine = make_step(seed)
-        proof = plan(timeline, machine=machine).certificate
+        proof = proposed(timeline, machine=machine).certificate
         assert proof is not None
         gaps.append(proof.gap)
     assert np.mean(gaps) < 0.08
@@ -147,15 +148,15 @@ def test_a_plan_with_the_blocks_of_a_certificate_is_the_same_plan_and_with_other
     others = 0
     for seed in range(8):
         _, timeline, machine = make_step(seed)
-        free = plan(timeline, machine=machine, objective="energy")
+        free = proposed(timeline, machine=machine, objective="energy")
         assert free.certificate is not None
-        repeated = plan(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
+        repeated = proposed(timeline, machine=machine, objective="energy", cuts=free.certificate.cuts)
         assert repeated.certificate is not None
         assert repeated.certificate.bound.value == free.certificate.bound.value
         assert repeated.certificate.cuts.tolist() == free.certificate.cuts.tolist()
         assert repeated.prediction.bytes_in == free.prediction.bytes_in
         one_block = free.certificate.cuts[[0, -1]]
-        coarse = plan(timeline, machine=machine, objective="energy", cuts=one_block)
+        coarse = proposed(timeline, machine=machine, objective="energy", cuts=one_block)
         assert coarse.certificate is not None
         assert coarse.certificate.cuts.tolist() == one_block.tolist()
         others += len(free.certificate.cuts) > 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.row_steps import lowered, random_step, row_machine, trace_of
 from tests.support.thoroughness import seeds
 
@@ -24,7 +25,6 @@ from tmtrain.planning.programme.levels.stage import Stage
 from tmtrain.planning.programme.levels.whole import Whole
 from tmtrain.planning.programme.model import Model, build_model
 from tmtrain.planning.recomputation.partitions import find_partitions
-from tmtrain.policies import plan
 
 OBJECTIVES = ("energy", "time", "bytes", "writes", "energy:1,time:1")
 
@@ -129,7 +129,7 @@ def test_the_checker_proves_the_same_bound_of_a_plan_from_several_levels(
     monkeypatch.setattr(grid, "SHORTENING", 3)
     step, machine = random_step(seed), row_machine(seed=seed, pages_per_s=(0.3, 1.0, 4.0)[seed % 3])
     timeline = lowered(step, machine=machine, spare_pages=seed % 4)
-    result = plan(timeline, machine=machine, objective=OBJECTIVES[seed % len(OBJECTIVES)])
+    result = proposed(timeline, machine=machine, objective=OBJECTIVES[seed % len(OBJECTIVES)])
     report = check_plan(trace_of(step), result, machine=machine, slice_share=1.0)
     assert report.ok, report.violations
     assert report.bound == pytest.approx(report.stored_bound, rel=1e-9, abs=1e-9)

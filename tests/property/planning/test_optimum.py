@@ -8,6 +8,7 @@ from tests.support.gaps import lacking, walk_gaps
 from tests.support.instances import crowded_timeline, linear_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine, toy_machine
 from tests.support.memory_search import cheapest_step
+from tests.support.proposals import proposed
 from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
@@ -16,7 +17,6 @@ from tmtrain.machine import Machine
 from tmtrain.planning.problem.objective import Objective, make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import Placement, solve
-from tmtrain.policies import plan
 
 RELATIVE = 1e-6
 GRID_UNIT = 6
@@ -69,7 +69,10 @@ def check_against_real_memory(timeline: Timeline, prices: tuple[float, float]) -
     """Programme <= real memory <= rounded plan; where the programme's optimum is whole pages all three are equal."""
     cost_in, cost_out = prices
     machine = weighted(cost_in, cost_out)
-    relaxed, certificate = optimum(timeline, machine, "energy"), plan(timeline, machine=machine).certificate
+    relaxed, certificate = (
+        optimum(timeline, machine, "energy"),
+        proposed(timeline, machine=machine).certificate,
+    )
     assert certificate is not None
     truth = cheapest_step(timeline, cost_in=cost_in, cost_out=cost_out)
     assert relaxed <= truth * (1 + RELATIVE) + 1e-9, "the programme must be a relaxation of the real memory"
@@ -110,7 +113,7 @@ def test_a_ring_of_three_is_split_in_halves() -> None:
     pages = make_timeline(ring, pages=dict.fromkeys("abc", 6), fast_pages=12, page_bytes=8)
     assert optimum(pages, machine, "energy") == pytest.approx(9) == grid_optimum(pages, cost_in=1, cost_out=1)
     page = make_timeline(ring, pages=dict.fromkeys("abc", 1), fast_pages=2, page_bytes=8)
-    ours = plan(page, machine=machine)
+    ours = proposed(page, machine=machine)
     assert optimum(page, machine, "energy") == pytest.approx(1.5)
     assert cheapest_step(page, cost_in=1, cost_out=1) == 2 == ours.prediction.bytes_in / 8
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.support.gaps import WalkedGap, lacking, touches, walk_gaps
 from tests.support.instances import crowded_timeline, middle_timeline, tiny_timelines
 from tests.support.machines import narrow_machine, toy_machine
+from tests.support.proposals import proposed
 from tests.support.thoroughness import examples
 from tests.support.timelines import make_timeline
 
@@ -18,7 +19,6 @@ from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.programme.solve import solve
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 
 objectives = st.sampled_from(["energy", "time", "bytes", "writes"])
 seeds = st.integers(0, 2**32 - 1)
@@ -83,21 +83,21 @@ def check_pieces(parts: list[tuple[int, int, int]], *, whole: int) -> None:
 @examples(150)
 @given(timeline=tiny_timelines(), seed=seeds, objective=objectives)
 def test_transfers_keep_order_and_capacity(timeline: Timeline, seed: int, objective: str) -> None:
-    check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
+    check_schedule(timeline, proposed(timeline, machine=narrow_machine(seed), objective=objective))
 
 
 @examples(100)
 @given(seed=seeds, objective=objectives)
 def test_transfers_of_crowded_steps_keep_order_and_capacity(seed: int, objective: str) -> None:
     timeline = crowded_timeline(seed)
-    check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
+    check_schedule(timeline, proposed(timeline, machine=narrow_machine(seed), objective=objective))
 
 
 @examples(15)
 @given(seed=seeds, objective=objectives)
 def test_transfers_of_middle_steps_keep_order_and_capacity(seed: int, objective: str) -> None:
     timeline = middle_timeline(seed)
-    check_schedule(timeline, plan(timeline, machine=narrow_machine(seed), objective=objective))
+    check_schedule(timeline, proposed(timeline, machine=narrow_machine(seed), objective=objective))
 
 
 @examples(60)
@@ -112,7 +112,7 @@ def test_the_placement_is_whole_pages_and_at_most_one_page_per_gap_above_the_pro
     assert (placement.moved >= 0).all()
     assert (placement.moved <= problem.gaps.pages).all()
     assert (problem.absent_pages(placement.moved) >= problem.over_pages).all()
-    proof = plan(timeline, machine=machine, objective=objective).certificate
+    proof = proposed(timeline, machine=machine, objective=objective).certificate
     assert proof is not None
     page = timeline.page_bytes
     slowest = min(machine.read_bytes_per_s, machine.write_bytes_per_s, machine.shared_bytes_per_s / 2)
@@ -125,7 +125,7 @@ def test_the_placement_is_whole_pages_and_at_most_one_page_per_gap_above_the_pro
 def test_the_prediction_counts_the_transfers(timeline: Timeline, seed: int, objective: str) -> None:
     """Bytes in: every transfer. Bytes out: per content the largest of its transfers, and only if the step made it."""
     machine = narrow_machine(seed)
-    ours = plan(timeline, machine=machine, objective=objective)
+    ours = proposed(timeline, machine=machine, objective=objective)
     T, page = len(timeline.slices), timeline.page_bytes
     made_by = {(gap.extent, gap.start): gap.made_by for gap in walk_gaps(timeline)}
     written: dict[tuple[int, int], int] = {}
@@ -150,7 +150,7 @@ def test_nothing_moves_when_everything_fits(timeline: Timeline, objective: str, 
     machine = narrow_machine(0)
     most = int(lacking(timeline, walk_gaps(timeline)).max()) + timeline.fast_pages
     roomy = resized(timeline, max(most, 1) + spare)
-    ours = plan(roomy, machine=machine, objective=objective)
+    ours = proposed(roomy, machine=machine, objective=objective)
     assert len(ours.transfers) == 0
     assert ours.prediction.step_time_s == roomy.compute_s
     assert ours.certificate is not None
@@ -162,15 +162,15 @@ def test_nothing_moves_when_everything_fits(timeline: Timeline, objective: str, 
 def test_a_page_less_than_the_largest_slice_needs_is_refused(timeline: Timeline) -> None:
     machine = narrow_machine(0)
     need = max(sum(int(timeline.extents.pages[e]) for e in accesses) for accesses in touches(timeline))
-    plan(resized(timeline, need), machine=machine)
+    proposed(resized(timeline, need), machine=machine)
     with pytest.raises(InfeasibleError, match=rf"touches {8 * need} B, the fast tier has {8 * (need - 1)} B"):
-        plan(resized(timeline, need - 1), machine=machine)
+        proposed(resized(timeline, need - 1), machine=machine)
 
 
 def test_an_unknown_objective_is_refused_with_those_there_are() -> None:
     timeline = make_timeline(["a:r"], pages={"a": 1}, fast_pages=1)
     with pytest.raises(InputError, match=r"'joules'.*energy, time, bytes, writes"):
-        plan(timeline, machine=narrow_machine(0), objective="joules")
+        proposed(timeline, machine=narrow_machine(0), objective="joules")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_fetch_starts_when_it_is_useful_and_there_is_room(read_bytes_per_s: fl
     timeline = make_timeline(
         ["a:r", "b:new", "c:new", "c:r", "c:r"], pages={"a": 1, "b": 2, "c": 1}, fast_pages=2, page_bytes=8
     )
-    ours = plan(timeline, machine=toy_machine(read_bytes_per_s=read_bytes_per_s), objective="bytes")
+    ours = proposed(timeline, machine=toy_machine(read_bytes_per_s=read_bytes_per_s), objective="bytes")
     assert rows(ours) == [(0, 0, 1, 1, 1, fetch, 5)]
 
 
@@ -198,7 +198,7 @@ def test_early_fetches_share_the_room_there_is() -> None:
         fast_pages=2,
         page_bytes=8,
     )
-    ours = plan(timeline, machine=toy_machine(read_bytes_per_s=0.1), objective="bytes")
+    ours = proposed(timeline, machine=toy_machine(read_bytes_per_s=0.1), objective="bytes")
     away = {(extent, leave): fetch for extent, _, _, _, leave, fetch, _ in rows(ours)}
     assert sorted(away.values()) == [2, 3]
     check_schedule(timeline, ours)

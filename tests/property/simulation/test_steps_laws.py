@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.disturbances import disturbances
+from tests.support.proposals import proposed
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.steps import links, steps
 from tests.support.thoroughness import examples
@@ -21,7 +22,6 @@ from tmtrain.planning.monitor.steering import exchange, measured_slack_s, moved_
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.whole import plan_whole
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 from tmtrain.simulation import engine, simulate
 from tmtrain.simulation import steps as steps_module
 from tmtrain.simulation.noise import Disturbance, conditions_of
@@ -66,7 +66,7 @@ def test_a_monitored_run_keeps_every_law(
 def test_any_sequence_of_plans_whole_or_broken_runs(
     data: st.DataObject, timeline: Timeline, machine: Machine
 ) -> None:
-    plans = [plan(timeline, machine=machine, objective=name) for name in ("time", "bytes", "writes")]
+    plans = [proposed(timeline, machine=machine, objective=name) for name in ("time", "bytes", "writes")]
     plans += [plan_whole(timeline, machine=machine), _broken(data, plans[0])]
     order = iter(data.draw(st.lists(st.sampled_from(plans), min_size=NUM_STEPS, max_size=NUM_STEPS)))
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
@@ -93,7 +93,7 @@ def test_disturbances_alone_make_no_miss(
         conditions_of(k, timeline=timeline, machine=machine, disturbances=struck, seed=2)
         for k in range(NUM_STEPS)
     ]
-    records = list(run_steps(met, timeline=timeline, plan=plan(timeline, machine=machine)))
+    records = list(run_steps(met, timeline=timeline, plan=proposed(timeline, machine=machine)))
     _lawful(records, timeline)
     assert [record.misses for record in records[1:]] == [0] * (NUM_STEPS - 1)
 
@@ -101,7 +101,7 @@ def test_disturbances_alone_make_no_miss(
 @given(timeline=steps(), machine=links())
 @examples(150)
 def test_calm_steps_are_the_steady_step(timeline: Timeline, machine: Machine) -> None:
-    planned = plan(timeline, machine=machine)
+    planned = proposed(timeline, machine=machine)
     decision = Decision(timeline=timeline, knowledge=Knowledge.LAST_USE, plan=planned)
     steady = simulate(decision, machine=machine, policy="tmtrain")
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
@@ -119,7 +119,7 @@ def test_an_exchange_fits_and_takes_only_from_the_late(
     data: st.DataObject, timeline: Timeline, machine: Machine, share: float
 ) -> None:
     problem = build_problem(timeline)
-    moved = moved_pages(problem, plan(timeline, machine=machine).transfers)
+    moved = moved_pages(problem, proposed(timeline, machine=machine).transfers)
     slack = np.array(
         data.draw(st.lists(st.sampled_from([-1.0, 0.0, 2.0]), min_size=len(moved), max_size=len(moved)))
     )
@@ -133,7 +133,7 @@ def test_an_exchange_fits_and_takes_only_from_the_late(
 @given(timeline=steps(), machine=links())
 @examples(100)
 def test_slack_is_measured_for_every_gap(timeline: Timeline, machine: Machine) -> None:
-    planned = plan(timeline, machine=machine)
+    planned = proposed(timeline, machine=machine)
     calm = Conditions(duration_s=timeline.slices.duration_s, machine=machine)
     *_, last = run_steps([calm] * 4, timeline=timeline, plan=planned)
     seen = last.observation

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.support import sabotage as do
+from tests.support.proposals import proposed
 from tests.support.row_steps import PAGE, lowered, random_step, row_machine, trace_of
 
 from tmtrain.checking import CheckReport, Rule, check_plan
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 
 STEP = random_step(56)
 """Recomputations of some and of all rows, of which one reads what another makes; transfers of clean and dirty pages."""
@@ -18,7 +18,7 @@ TRACE = trace_of(STEP)
 MACHINE = row_machine(seed=56, pages_per_s=0.3)
 TIMELINE = lowered(STEP, machine=MACHINE, spare_pages=0)
 T = len(TIMELINE.slices)
-GOOD = plan(TIMELINE, machine=MACHINE)
+GOOD = proposed(TIMELINE, machine=MACHINE)
 FIRST, SECOND = do.chained_recomputations(GOOD, TIMELINE)
 DIRTY = do.dirty_transfer(GOOD, TIMELINE, MACHINE)
 STEP_SLICES = T + len(GOOD.recomputations)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import toy_machine
+from tests.support.proposals import proposed
 
 from tmtrain.evaluation.monitored import (
     MONITORED,
@@ -16,7 +17,6 @@ from tmtrain.evaluation.monitored import (
     monitored_run,
     strikes_of,
 )
-from tmtrain.policies import plan
 from tmtrain.simulation.noise import Disturbance, Jitter, OneOff, RateDrift, SlowFlash
 from tmtrain.trace import example_trace
 
@@ -30,7 +30,7 @@ def _steps(*disturbances: Disturbance, num_steps: int = 30, seed: int = 0, of: i
     return DisturbedSteps(
         timeline=timeline,
         machine=machine,
-        plan=plan(timeline, machine=machine, objective="time"),
+        plan=proposed(timeline, machine=machine, objective="time"),
         objective="time",
         disturbances=disturbances,
         num_steps=num_steps,

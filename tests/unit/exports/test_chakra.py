@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.exported import gpt2_ledger
+from tests.support.proposals import proposed
 
 from tmtrain.exports import export
 from tmtrain.exports.chakra import make_chakra, save_chakra
@@ -16,7 +17,6 @@ from tmtrain.importing import import_trace
 from tmtrain.importing.execution_traces.chakra_file import ChakraNode, NodeType, read_chakra
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import load_machine
-from tmtrain.policies import plan
 
 LEDGERS = ("example", "gpt2", "g10")
 BERT = Path(__file__).parents[3] / "benchmarks/g10"
@@ -30,7 +30,7 @@ def _ledger(name: str) -> Ledger:
     if name == "g10":
         trace, machine = import_trace(BERT), load_machine("g10-host")
         timeline = lower(trace, machine=machine, fast_bytes=40 * GIB)
-        ours = plan(timeline, machine=machine)
+        ours = proposed(timeline, machine=machine)
         return open_ledger(ours, trace=trace, timeline=timeline, machine=machine)
     return example_ledger()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.support.exported import gpt2_ledger
+from tests.support.proposals import proposed
 from torch.utils.checkpoint import CheckpointPolicy
 
 from tmtrain.capturing import capture
@@ -21,7 +22,6 @@ from tmtrain.exports.ledger import open_ledger
 from tmtrain.exports.live.checkpoint import PolicyFn, apply_checkpoint_policy
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
-from tmtrain.policies import plan
 
 
 def test_a_random_operator_is_kept_only_if_no_later_one_runs_again() -> None:
@@ -197,7 +197,7 @@ def _normalised_policy() -> SelectivePolicy:
     machine = load_machine("v4-slc")
     fast_bytes = int(0.5 * captured.trace.footprint_bytes)
     timeline = lower(captured.trace, machine=machine, fast_bytes=fast_bytes)
-    ours = plan(timeline, machine=machine)
+    ours = proposed(timeline, machine=machine)
     return make_checkpoint_policy(open_ledger(ours, trace=captured.trace, timeline=timeline, machine=machine))
 
 

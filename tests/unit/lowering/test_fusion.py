@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.support.proposals import proposed
 from tests.support.thoroughness import rest_slow
 from tests.support.traces import TINY, tiny_trace
 
@@ -12,7 +13,6 @@ from tmtrain.lowering import Timeline, lower
 from tmtrain.lowering.cost import operator_bytes, operator_loads
 from tmtrain.lowering.fusion import fused_bytes
 from tmtrain.machine import Machine, load_machine
-from tmtrain.policies import plan
 from tmtrain.trace import Trace, example_trace
 
 MATRIX = 4096
@@ -102,6 +102,6 @@ def test_what_is_saved_is_taken_off_the_bytes_of_the_operators(name: str) -> Non
 def test_a_plan_with_recomputations_of_fused_operators_passes_the_checker(name: str, objective: str) -> None:
     trace, machine = tiny_trace(name), fusing()
     timeline = lower(trace, machine=machine, fast_bytes=int(0.4 * trace.footprint_bytes))
-    result = plan(timeline, machine=machine, objective=objective)
+    result = proposed(timeline, machine=machine, objective=objective)
     assert len(result.recomputations) > 0
     assert check_plan(trace, result, machine=machine).ok

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.support.proposals import proposed
 from tests.support.traces import tiny_trace
 
 from tmtrain.checking import check_plan
@@ -16,7 +17,6 @@ from tmtrain.evaluation import Study, evaluate
 from tmtrain.lowering import lower
 from tmtrain.machine import Machine, load_machine, read_calibration
 from tmtrain.plans.file import check_plan_fits
-from tmtrain.policies import plan
 from tmtrain.trace import example_trace, save_trace
 from tmtrain.units import FastCapacity
 
@@ -99,7 +99,7 @@ def test_a_plan_belongs_to_the_measured_times_it_was_made_with(tmp_path: Path) -
     shape = "x".join(map(str, trace.operands.shape[read]))
     timed = calibrated(table(tmp_path, f"{HEAD}gelu,{shape},0.0001\n"))
     timeline = lower(trace, machine=timed, fast_bytes=int(0.6 * trace.footprint_bytes))
-    timed_plan = plan(timeline, machine=timed, objective="time")
+    timed_plan = proposed(timeline, machine=timed, objective="time")
     assert check_plan(trace, timed_plan, machine=timed).ok
     plain = lower(trace, machine=load_machine("v4-slc"), fast_bytes=timeline.fast_bytes)
     with pytest.raises(TmtrainError):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.timelines import make_timeline
 
 from tmtrain import load_machine
@@ -20,7 +21,6 @@ from tmtrain.planning.problem.wear import life_of_writes, write_budget_of_life
 from tmtrain.planning.programme.solve import Limits, Placement
 from tmtrain.planning.recomputation.candidates import RecomputeCandidates
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 
 YEAR_S = 365 * 86400
 ROUNDING = 0.01
@@ -29,10 +29,10 @@ ROUNDING = 0.01
 
 def test_a_write_budget_is_kept_and_its_bound_is_higher() -> None:
     timeline, machine = middle_timeline(5), narrow_machine(5)
-    free, fewest = (plan(timeline, machine=machine, objective=name) for name in ("energy", "writes"))
+    free, fewest = (proposed(timeline, machine=machine, objective=name) for name in ("energy", "writes"))
     budget = (free.prediction.bytes_out + fewest.prediction.bytes_out) / 2
     assert fewest.prediction.bytes_out < budget < free.prediction.bytes_out
-    result = plan(timeline, machine=machine, write_budget_bytes=budget)
+    result = proposed(timeline, machine=machine, write_budget_bytes=budget)
     assert result.prediction.bytes_out <= budget
     assert result.certificate is not None
     assert free.certificate is not None
@@ -48,8 +48,8 @@ def test_a_write_budget_is_kept_and_its_bound_is_higher() -> None:
 def test_the_fewest_writes_that_were_found_are_a_budget_that_can_be_kept(seed: int) -> None:
     """However rounding turns out: the plan of fewest writes is one of the class."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
-    fewest = plan(timeline, machine=machine, objective="writes").prediction.bytes_out
-    result = plan(timeline, machine=machine, write_budget_bytes=fewest)
+    fewest = proposed(timeline, machine=machine, objective="writes").prediction.bytes_out
+    result = proposed(timeline, machine=machine, write_budget_bytes=fewest)
     assert result.prediction.bytes_out <= fewest
     assert result.objective == "energy"
 
@@ -58,19 +58,19 @@ def test_a_write_budget_that_is_too_small_says_what_would_do() -> None:
     timeline, machine = middle_timeline(2), narrow_machine(2)
     least = bound_of(timeline, machine=machine, objective="writes").value
     with pytest.raises(InfeasibleError, match=r"\[Wear\] the write budget of .* is .* short") as caught:
-        plan(timeline, machine=machine, write_budget_bytes=least / 2)
+        proposed(timeline, machine=machine, write_budget_bytes=least / 2)
     named = re.search(r"\((\d+)B", str(caught.value))
     assert named is not None
-    assert plan(timeline, machine=machine, write_budget_bytes=float(named[1])).prediction.bytes_out <= float(
-        named[1]
-    )
+    assert proposed(
+        timeline, machine=machine, write_budget_bytes=float(named[1])
+    ).prediction.bytes_out <= float(named[1])
 
 
 def test_a_slice_that_does_not_fit_names_its_operator_and_what_is_missing() -> None:
     timeline = make_timeline(["a:r", "a:r b:r"], pages={"a": 2, "b": 3}, fast_pages=4)
     words = r"\[Capacity\] slice 1 \(operator 1, aten\.slice1.* touches 20\.00 KiB.*missing 4\.00 KiB \(`--fast 20480B`\)"
     with pytest.raises(InfeasibleError, match=words):
-        plan(timeline, machine=narrow_machine(0))
+        proposed(timeline, machine=narrow_machine(0))
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ class _Clock:
 
 def test_without_any_time_there_is_still_a_plan_and_its_gap_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
     timeline, machine = middle_timeline(1), narrow_machine(1)
-    solved = plan(timeline, machine=machine)
+    solved = proposed(timeline, machine=machine)
     _Clock(monkeypatch, after=0)
-    result = plan(timeline, machine=machine, time_limit_s=1e-9)
+    result = proposed(timeline, machine=machine, time_limit_s=1e-9)
     assert result.certificate is not None
     assert solved.certificate is not None
     assert not result.certificate.recomputes
@@ -119,9 +119,9 @@ def _of_computation(timeline: Timeline, machine: Machine) -> float:
 
 def test_a_bound_that_was_solved_stays_when_the_time_is_over_later(monkeypatch: pytest.MonkeyPatch) -> None:
     timeline, machine = middle_timeline(1), narrow_machine(1)
-    solved = plan(timeline, machine=machine)
+    solved = proposed(timeline, machine=machine)
     _Clock(monkeypatch, after=1)
-    result = plan(timeline, machine=machine, time_limit_s=1.0)
+    result = proposed(timeline, machine=machine, time_limit_s=1.0)
     assert result.certificate is not None
     assert solved.certificate is not None
     assert result.certificate.bound.value == solved.certificate.bound.value
@@ -156,10 +156,10 @@ def test_a_life_and_its_budget_are_each_others_inverse() -> None:
 
 def test_a_drive_kept_by_a_budget_lasts_at_least_as_long() -> None:
     timeline, machine = middle_timeline(2), narrow_machine(2)
-    free: Plan = plan(timeline, machine=machine)
+    free: Plan = proposed(timeline, machine=machine)
     life_s = 1.05 * life_of_writes(
         machine, write_bytes=free.prediction.bytes_out, step_time_s=timeline.compute_s
     )
     budget = write_budget_of_life(machine, life_s=life_s, step_time_s=timeline.compute_s)
-    result = plan(timeline, machine=machine, write_budget_bytes=budget).prediction
+    result = proposed(timeline, machine=machine, write_budget_bytes=budget).prediction
     assert life_of_writes(machine, write_bytes=result.bytes_out, step_time_s=result.step_time_s) >= life_s

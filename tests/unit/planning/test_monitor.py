@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import toy_machine
+from tests.support.proposals import proposed
 from tests.support.simulated import pages_per_second, step
 from tests.support.thoroughness import rest_slow
 
@@ -18,7 +19,6 @@ from tmtrain.planning.monitor.observation import Observation
 from tmtrain.planning.monitor.steering import exchange
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 from tmtrain.simulation.noise import (
     Disturbance,
     Jitter,
@@ -91,7 +91,7 @@ def _perfect_stall_s(
     """Mean stall over four steps of the plan that knows the regime of step `first`, in force from the beginning."""
     regime = regime_of(first, timeline=timeline, machine=machine, disturbances=disturbances)
     known = replace(timeline, slices=replace(timeline.slices, duration_s=regime.duration_s))
-    new_plan = plan(known, machine=regime.machine, objective="time")
+    new_plan = proposed(known, machine=regime.machine, objective="time")
     records = list(
         run_steps(_conditions(timeline, machine, disturbances, seed), timeline=timeline, plan=new_plan)
     )
@@ -220,7 +220,7 @@ def test_a_static_plan_does_not() -> None:
     """So the test above can fail: there is a step in which staying with the plan costs a quarter more stalls."""
     timeline, machine = _balanced(9, 2.0)
     struck = RateDrift(first_step=20, factor=1.3)
-    static = plan(timeline, machine=machine, objective="time")
+    static = proposed(timeline, machine=machine, objective="time")
     records = list(run_steps(_conditions(timeline, machine, [struck]), timeline=timeline, plan=static))
     perfect = _perfect_stall_s(timeline, machine, struck, first=30)
     assert np.mean([record.stall_s for record in records[30:34]]) > 1.15 * perfect

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from tests.support.instances import crowded_timeline, middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.thoroughness import rest_slow
 
 from tmtrain.errors import InputError
 from tmtrain.planning.problem.objective import NAMES, make_objective, parse_objective, references
-from tmtrain.policies import plan
 
 TIES = 5e-5
 """Relative: what the tie-break may cost."""
@@ -21,8 +21,8 @@ ROUNDING = 0.01
 def test_a_mix_of_one_is_the_objective_in_another_unit(name: str, seed: int) -> None:
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
     others = ",".join(f"{other}:0" for other in NAMES if other != name)
-    pure = plan(timeline, machine=machine, objective=name)
-    mixed = plan(timeline, machine=machine, objective=f"{name}:1,{others}")
+    pure = proposed(timeline, machine=machine, objective=name)
+    mixed = proposed(timeline, machine=machine, objective=f"{name}:1,{others}")
     reference = references(timeline, machine=machine)[next(one for one in NAMES if one == name)]
     assert pure.certificate is not None
     assert mixed.certificate is not None
@@ -34,9 +34,11 @@ def test_a_mix_of_one_is_the_objective_in_another_unit(name: str, seed: int) -> 
 def test_the_bound_of_a_mix_is_no_less_than_the_mix_of_bounds_and_no_more_than_any_plan(seed: int) -> None:
     timeline, machine = crowded_timeline(seed, unit=4), narrow_machine(seed)
     goal = make_objective("energy:1,time:2,writes:0.5", timeline=timeline, machine=machine)
-    mixed = plan(timeline, machine=machine, objective=goal.name)
+    mixed = proposed(timeline, machine=machine, objective=goal.name)
     assert mixed.certificate is not None
-    pure = {name: plan(timeline, machine=machine, objective=name) for name in ("energy", "time", "writes")}
+    pure = {
+        name: proposed(timeline, machine=machine, objective=name) for name in ("energy", "time", "writes")
+    }
     bounds = {
         name: result.certificate.bound.value
         for name, result in pure.items()
@@ -95,7 +97,7 @@ def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
 def test_where_time_is_free_nobody_waits_for_nothing(name: str, seed: int) -> None:
     """The stall of the programme is not the largest that is allowed, and the bound of bytes is no less than zero."""
     timeline, machine = middle_timeline(seed), narrow_machine(seed)
-    result = plan(timeline, machine=machine, objective=name)
+    result = proposed(timeline, machine=machine, objective=name)
     assert result.certificate is not None
     assert result.certificate.bound.value >= 0
     moved_s = (result.prediction.bytes_in + result.prediction.bytes_out) / machine.shared_bytes_per_s

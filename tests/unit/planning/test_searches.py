@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.thoroughness import rest_slow
 from tests.support.traces import tiny_trace
 
@@ -15,7 +16,6 @@ from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.lowering import lower
 from tmtrain.machine import Machine
 from tmtrain.planning import bound_of
-from tmtrain.policies import plan
 from tmtrain.questions.min_fast import (
     Limit,
     energy_limit,
@@ -75,7 +75,7 @@ def _meets(trace: Trace, machine: Machine, limit: Limit, fast_bytes: int) -> boo
         timeline = lower(trace, machine=machine, fast_bytes=fast_bytes)
     except InfeasibleError:
         return False
-    result = plan(timeline, machine=machine, objective=limit.objective)
+    result = proposed(timeline, machine=machine, objective=limit.objective)
     return predicted(result, timeline, limit.objective, machine=machine) <= limit.value
 
 

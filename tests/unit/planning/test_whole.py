@@ -6,7 +6,6 @@ from tests.support.simulated import pages_per_second, step
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.planning.problem.problem import build_problem
 from tmtrain.planning.whole import plan_whole, to_whole_tensors
-from tmtrain.policies import plan
 
 MACHINE = pages_per_second()
 
@@ -20,7 +19,7 @@ ONE_PAGE_SHORT = step(
 
 
 def _away(timeline: Timeline, whole: bool) -> list[tuple[int, int]]:
-    make = plan_whole if whole else plan
+    make = plan_whole if whole else proposed
     moves = make(timeline, machine=MACHINE, objective="bytes").transfers
     pages: dict[int, int] = {}
     for extent, piece in zip(moves.extent.tolist(), moves.pages.tolist(), strict=True):

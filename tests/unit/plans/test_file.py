@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.row_steps import lowered, random_step, row_machine
 
 from tmtrain.bundle import Bundle, read_bundle, write_bundle
@@ -16,7 +17,6 @@ from tmtrain.errors import FileFormatError, InputError
 from tmtrain.planning.example import example_plan, example_timeline
 from tmtrain.plans import Plan
 from tmtrain.plans.file import KIND, VERSION, check_plan_fits, check_transfers_fit, load_plan, save_plan
-from tmtrain.policies import plan
 
 
 def same(one: object, other: object) -> bool:
@@ -39,7 +39,7 @@ def same(one: object, other: object) -> bool:
 def recomputing_plan() -> Plan:
     """A plan with recomputations of some rows."""
     machine = row_machine(seed=56, pages_per_s=0.3)
-    return plan(lowered(random_step(56), machine=machine, spare_pages=0), machine=machine)
+    return proposed(lowered(random_step(56), machine=machine, spare_pages=0), machine=machine)
 
 
 def test_a_plan_with_recomputations_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def rewrite(
 
 @pytest.mark.parametrize("objective", ["energy", "time", "bytes", "writes"])
 def test_a_plan_comes_back_bit_for_bit(tmp_path: Path, objective: str) -> None:
-    original = plan(middle_timeline(7), machine=narrow_machine(7), objective=objective)
+    original = proposed(middle_timeline(7), machine=narrow_machine(7), objective=objective)
     assert len(original.transfers) > 20
     save_plan(original, tmp_path / "a.plan")
     assert same(load_plan(tmp_path / "a.plan"), original)

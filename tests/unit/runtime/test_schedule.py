@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from tests.support.machines import toy_machine
+from tests.support.proposals import proposed
 
 from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import Timeline, lower
 from tmtrain.plans import Plan
-from tmtrain.policies import plan
 from tmtrain.runtime.following.movable import movable_part
 from tmtrain.runtime.following.schedule import Moves, OperatorSchedule, schedule_of
 from tmtrain.trace import Trace, example_trace
@@ -25,7 +25,7 @@ def _part() -> Trace:
 def _planned(fast_bytes: int) -> tuple[Trace, Timeline, Plan]:
     part, machine = _part(), toy_machine(page_bytes=PAGE)
     timeline = lower(part, machine=machine, fast_bytes=fast_bytes, whole_operators=True)
-    return part, timeline, plan(timeline, machine=machine, objective="bytes", recompute=False)
+    return part, timeline, proposed(timeline, machine=machine, objective="bytes", recompute=False)
 
 
 def test_small_storages_are_left_out_and_operands_are_whole_storages() -> None:

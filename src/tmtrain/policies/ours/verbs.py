@@ -54,7 +54,7 @@ def plan(
         SolverError: the linear programme was not solved.
         InternalError: the engine refuses the plan, or measures less than its bound: a bug of tmtrain.
     """
-    search = _Search(timeline=timeline, machine=machine, objective=objective)
+    search = Search(timeline=timeline, machine=machine, objective=objective)
     proposals = propose(
         timeline,
         machine=machine,
@@ -73,7 +73,7 @@ def plan(
     return search.best
 
 
-class _Search:
+class Search:
     """The best plan so far, of those that were measured.
 
     Note [Search]
