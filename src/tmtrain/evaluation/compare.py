@@ -9,11 +9,10 @@ from tmtrain.evaluation.row import Row, WallClock
 from tmtrain.evaluation.setting import Setting
 from tmtrain.lowering.energy import TRANSFER_COMPONENTS
 from tmtrain.machine import Machine, lifetime_s
-from tmtrain.planning.problem.objective import make_objective
-from tmtrain.plans import optimality_gap
+from tmtrain.plans import Plan, optimality_gap
 from tmtrain.policies import follow, make_policy
 from tmtrain.policies.ours import Tmtrain
-from tmtrain.simulation import Result, Tried, objective_of, simulate, try_policy
+from tmtrain.simulation import Result, Tried, simulate, try_policy
 from tmtrain.simulation.power import power_over_time
 from tmtrain.units import YEAR_S
 
@@ -71,8 +70,6 @@ def _row(setting: Setting, decision: Decision, result: Result, *, wall: WallCloc
     machine, trace, footprint = setting.machine, setting.trace, setting.trace.footprint_bytes
     costs = costs_of(result, footprint_bytes=footprint, machine=machine, has_flash=decision.has_flash)
     power = power_over_time(result)
-    proof = None if decision.plan is None else decision.plan.certificate
-    goal = make_objective(setting.objective, timeline=setting.timeline, machine=machine)
     return Row(
         model=trace.model,
         batch=trace.samples,
@@ -102,14 +99,22 @@ def _row(setting: Setting, decision: Decision, result: Result, *, wall: WallCloc
         memory_cost_usd=next(iter(costs.values())).usd,
         costs=costs,
         bound=setting.bound,
-        gap=optimality_gap(objective_of(result, goal), setting.bound),
+        gap=optimality_gap(setting.needed(result), setting.bound),
         bounds=setting.bounds,
         wall_clock=wall,
-        plan_origin="" if decision.plan is None or proof is None else decision.plan.origin,
-        prediction_error=None if proof is None else proof.prediction_error,
+        plan_origin=_origin(decision.plan),
+        prediction_error=_prediction_error(decision.plan),
         measured_steps=result.measured_steps,
         run=run,
     )
+
+
+def _origin(plan: Plan | None) -> str:
+    return plan.origin if plan is not None and plan.certificate is not None else ""
+
+
+def _prediction_error(plan: Plan | None) -> float | None:
+    return plan.certificate.prediction_error if plan is not None and plan.certificate is not None else None
 
 
 def _lifetime_years(result: Result, machine: Machine) -> float | None:

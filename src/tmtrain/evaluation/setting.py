@@ -8,8 +8,10 @@ from tmtrain.evaluation.row import Bounds
 from tmtrain.lowering import Timeline, lower
 from tmtrain.machine import Machine
 from tmtrain.planning import bound_of
+from tmtrain.planning.problem.objective import make_objective
 from tmtrain.plans import Plan
 from tmtrain.policies import plan
+from tmtrain.simulation import Result, objective_of
 from tmtrain.trace import Trace
 from tmtrain.units import FastCapacity
 
@@ -38,6 +40,11 @@ class Setting:
         """Of the objective."""
         assert self.ours.certificate is not None
         return self.ours.certificate.bound.value
+
+    def needed(self, result: Result) -> float:
+        """Return what a policy's step needed of the objective."""
+        goal = make_objective(self.objective, timeline=self.timeline, machine=self.machine)
+        return objective_of(result, goal)
 
 
 def make_setting(

@@ -279,7 +279,7 @@ def test_flash_runs_both_layouts_of_a_plan(
     trace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan_file = tmp_path / "mine.plan"
-    summary = _json(capsys, "plan", trace, "--fast", "20480", "--out", str(plan_file))
+    summary = _json(capsys, "plan", trace, "--fast", "16384", "--out", str(plan_file))
     log, grouped = _json(capsys, "flash", trace, "--plan", str(plan_file), "--steps", "4")
     assert (log["layout"], grouped["layout"]) == ("log", "grouped")
     for run in (log, grouped):

@@ -6,10 +6,12 @@ from tests.support.instances import crowded_timeline
 from tests.support.machines import toy_machine
 from tests.support.timelines import make_timeline
 
+from tmtrain.errors import InfeasibleError
 from tmtrain.machine import Machine
 from tmtrain.planning.placing.lead import LeadProblem, with_lead
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import Problem, build_problem
+from tmtrain.planning.programme.rounding import to_whole_pages
 
 STEP = make_timeline(
     ["a:w", "b:rw", "b:rw", "b:rw", "b:rw", "a:r"], pages={"a": 2, "b": 1}, fast_pages=2, duration_s=[1.0] * 6
@@ -72,3 +74,10 @@ def test_all_shorter_gaps_together_make_the_room_that_is_asked_for(seed: int) ->
     short = with_lead(problem, timeline=timeline, machine=machine, objective=goal, factor=1.0).problem
     assert short.fits(short.gaps.pages)
     assert (short.over_pages <= problem.over_pages).all()
+
+
+def test_what_no_gap_can_give_is_refused_and_not_looked_for_for_ever() -> None:
+    problem = build_problem(STEP)
+    nothing_may_leave = problem.hold(np.ones(len(problem.gaps), bool))
+    with pytest.raises(InfeasibleError, match=r"lacks 1 pages that no gap can give"):
+        to_whole_pages(nothing_may_leave, np.zeros(0))

@@ -1,6 +1,7 @@
 """Planning by whole tensors: all extents of a storage between the same two operators, or none of them."""
 
 import numpy as np
+from tests.support.proposals import proposed
 from tests.support.simulated import pages_per_second, step
 
 from tmtrain.lowering.timeline import Timeline

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tmtrain.checking import check_plan
 from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.machine import load_machine
 from tmtrain.planning import propose
@@ -14,6 +15,7 @@ from tmtrain.policies import POLICIES, follow, plan
 from tmtrain.policies.ours.measuring import measure
 from tmtrain.policies.ours.verbs import Search
 from tmtrain.simulation import objective_of, simulate
+from tmtrain.trace import example_trace
 
 STEP, MACHINE = example_timeline(), load_machine("v4-slc")
 
@@ -30,6 +32,13 @@ def test_what_is_measured_is_what_the_engine_says(objective: str) -> None:
     assert ours.measurement.step_time_s == result.step_time_s
     assert ours.measurement.energy_j == result.energy_j
     assert ours.origin in {PROGRAMME, *POLICIES}
+
+
+def test_what_a_rival_did_keeps_every_rule_of_the_checker() -> None:
+    ours = plan(STEP, machine=MACHINE)
+    assert ours.origin != PROGRAMME, "the example is so small that a rule of thumb is luckier"
+    report = check_plan(example_trace(), ours, machine=MACHINE)
+    assert report.violations == ()
 
 
 def test_where_nothing_need_move_there_is_no_gap_in_bytes() -> None:

@@ -39,10 +39,10 @@ class CheckSummary:
         """Yield labels and values as people read them."""
         unit = _UNITS.get(self.objective, "")
         if self.value is not None:
-            found = f"{self.value:.9g} {unit} predicted"
+            needed = f"{self.value:.9g} {unit} predicted"
             if self.measured is not None:
-                found = f"{self.measured:.9g} {unit} measured, {found}"
-            yield "objective", f"{self.objective}: {found}"
+                needed = f"{self.measured:.9g} {unit} measured, {needed}"
+            yield "objective", f"{self.objective}: {needed}"
         if self.stored_bound is not None:
             proved = "nothing" if self.bound is None else f"{self.bound:.9g} {unit}"
             yield "lower bound", f"{self.stored_bound:.9g} {unit} claimed, {proved} proved"

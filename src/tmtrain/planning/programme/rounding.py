@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.errors import InfeasibleError
 from tmtrain.planning.problem.problem import Problem
 
 TOLERANCE = 1e-4
@@ -10,7 +11,11 @@ TOLERANCE = 1e-4
 
 
 def to_whole_pages(problem: Problem, exact: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return a feasible placement in whole pages, at most a page per gap above `exact` (shape (gaps,))."""
+    """Return a feasible placement in whole pages, near `exact`, shape (gaps,): a page more per gap if that is feasible.
+
+    Raises:
+        InfeasibleError: all gaps together make too little room at some slice.
+    """
     moved = _repair(problem, _round_up(exact, problem.gaps.pages))
     return _shave(problem, moved, exact)
 
@@ -21,7 +26,7 @@ def _round_up(x: NDArray[np.float64], pages: NDArray[np.int64]) -> NDArray[np.in
 
 
 def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add the few pages by which the solver's tolerance left a slice over its capacity."""
+    """Add the pages by which a slice is over its capacity: few for the solver's tolerance, more for what leads left out."""
     gaps = problem.gaps
     short = problem.over_pages - problem.absent_pages(moved)
     while short[t := int(short.argmax())] > 0:
@@ -29,6 +34,12 @@ def _repair(problem: Problem, moved: NDArray[np.int64]) -> NDArray[np.int64]:
             gaps.end > gaps.start, (gaps.start < t) & (t < gaps.end), (gaps.start < t) | (t < gaps.end)
         )
         room = np.where(covers, gaps.pages - moved, 0)
+        if not room.any():
+            raise InfeasibleError(
+                f"[Capacity] slice {t} lacks {short[t]} pages that no gap can give",
+                limit="memory",
+                slice_index=t,
+            )
         # A gap that moves already has its transfers: one page more in them costs least.
         g = int(np.where(moved > 0, room, 0).argmax())
         g = g if moved[g] > 0 and room[g] > 0 else int(room.argmax())

@@ -1,8 +1,9 @@
 """What a simulated policy did, as a plan: its transfers made ahead, without the policy.
 
 A pager moves what it must when it must. In a steady step it does the same every time, so what it moved can be planned. The
-plan moves the same pages in the same access gaps and fetches them from the same slices on. Pages leave when their gap
-begins, which makes more room than there was, or when the policy had them written, which leaves the link as it was.
+plan moves the same pages in the same access gaps and fetches them from the same slices on, as far as there is room for them
+whatever the link does. Pages leave when their gap begins, which makes more room than there was, or when the policy had them
+written, which leaves the link as it was.
 """
 
 from dataclasses import replace
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tmtrain.deciding import Decision
 from tmtrain.machine import Machine
 from tmtrain.planning import make_plan
-from tmtrain.planning.placing.realise import FetchPieces, to_transfers
+from tmtrain.planning.placing.realise import FetchPieces, earliest_with_slack, to_transfers
 from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.plans import Plan
 from tmtrain.simulation import Result
@@ -25,7 +26,7 @@ ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
 
-class _Reads(NamedTuple):
+class _ReadChunks(NamedTuple):
     """Chunks that came in, in order of arrival."""
 
     gap: NDArray[np.int64]
@@ -48,8 +49,7 @@ def imitate(
         result: A steady step.
         decision: Which led to it.
         machine: That ran it.
-        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written, and what it wrote
-            in vain is written in vain: that may keep the drive awake.
+        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
         fetches_ahead: What began to come in while a slice ran is fetched from before that slice on; else from after it.
     """
     timeline, own = decision.timeline, decision.plan
@@ -57,18 +57,9 @@ def imitate(
     reads = _find_reads(result, problem, page_bytes=timeline.page_bytes, ahead=fetches_ahead)
     pieces, fetch = _find_pieces(reads, problem)
     if not leaves_at_once:
-        writes = _find_writes(result, problem, page_bytes=timeline.page_bytes)
-        pieces = replace(
-            pieces, leave=np.clip(writes.begin_or(pieces.leave, pieces.gap), pieces.leave, pieces.back)
-        )
-        fetch = np.maximum(fetch, pieces.leave)
-        vain = writes.without(pieces, problem)
-        pieces, fetch = _joined(pieces, vain), np.concatenate([fetch, vain.leave])
+        pieces = replace(pieces, leave=_leaves(result, problem, pieces))
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
-    transfers = to_transfers(problem, pieces, fetch=fetch)
-    if not leaves_at_once:
-        transfers = replace(transfers, write_slice=transfers.leave_slice)
     return make_plan(
         problem,
         moved,
@@ -78,11 +69,41 @@ def imitate(
         stall_s=result.stall_s,
         recomputations=None if own is None else own.recomputations,
         recompute_s=decision.recompute_s,
-        transfers=transfers,
+        transfers=to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch)),
     )
 
 
-def _find_pieces(reads: _Reads, problem: Problem) -> tuple[FetchPieces, NDArray[np.int64]]:
+def _fitting(
+    problem: Problem, moved: NDArray[np.int64], pieces: FetchPieces, fetch: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return `fetch`, later where the memory has no room for the piece from then on, in order of return."""
+    order = np.argsort(pieces.back, kind="stable")
+    start = problem.gaps.start[pieces.gap].astype(np.int64) + 1
+    slack = problem.absent_pages(moved) - problem.over_pages
+    slack -= _stay(start, pieces.leave, pieces.pages, num_slices=problem.num_slices)
+    ordered = earliest_with_slack(
+        np.maximum(fetch, pieces.leave)[order],
+        pieces.back[order],
+        pieces.pages[order],
+        pieces.gap[order],
+        slack,
+    )
+    fitting = np.empty_like(fetch)
+    fitting[order] = ordered
+    return fitting
+
+
+def _stay(
+    start: NDArray[np.int64], leave: NDArray[np.int64], pages: NDArray[np.int64], *, num_slices: int
+) -> NDArray[np.int64]:
+    """Return the pages that are still there at each slice though their gap has begun, shape (slices,)."""
+    change = np.zeros(3 * num_slices + 1, np.int64)
+    np.add.at(change, start, pages)
+    np.subtract.at(change, leave, pages)
+    return np.cumsum(change)[:-1].reshape(3, num_slices).sum(axis=0)
+
+
+def _find_pieces(reads: _ReadChunks, problem: Problem) -> tuple[FetchPieces, NDArray[np.int64]]:
     """Return what came in, and from which slice on: one piece for all that came in one gap from the same slice on."""
     gaps, T = problem.gaps, problem.num_slices
     gap, fetch, pages = reads
@@ -114,49 +135,18 @@ def _find_pieces(reads: _Reads, problem: Problem) -> tuple[FetchPieces, NDArray[
     return pieces, np.clip(fetch, pieces.leave, pieces.back)
 
 
-class _Writes(NamedTuple):
-    """What was written in each gap, shape (gaps,)."""
-
-    begin: NDArray[np.int64]
-    """Slice in which that began, counted from the step in which the gap begins; `NEVER` where nothing was."""
-    pages: NDArray[np.int64]
-
-    def begin_or(self, otherwise: NDArray[np.int64], gap: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return when writing began in each `gap`."""
-        begin = self.begin[gap]
-        return np.where(begin < NEVER, begin, otherwise)
-
-    def without(self, pieces: FetchPieces, problem: Problem) -> FetchPieces:
-        """Return what was written in gaps from which nothing came in: those pages stayed after all."""
-        gaps = problem.gaps
-        gap = np.setdiff1d(np.flatnonzero(self.begin < NEVER), pieces.gap)
-        start, back = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
-        back = np.where(back > start, back, back + problem.num_slices)
-        return FetchPieces(
-            gap=gap,
-            first_page=np.zeros(len(gap), np.int64),
-            pages=np.minimum(self.pages[gap], gaps.pages[gap]),
-            leave=np.clip(self.begin[gap], start + 1, back),
-            back=back,
-        )
-
-
-def _find_writes(result: Result, problem: Problem, *, page_bytes: int) -> _Writes:
+def _leaves(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
+    """Return the slice in which each piece began to be written in its gap, or if it was not, that of the gap."""
     traffic, gaps, T = result.traffic, problem.gaps, problem.num_slices
     rows = np.flatnonzero(traffic.is_write)
     at = _slice_when(result, traffic.start_s[rows]) % T
     gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=at)
-    known = gap >= 0
-    gap, at, rows = gap[known], at[known], rows[known]
-    begin, pages = np.full(len(gaps), NEVER), np.zeros(len(gaps), np.int64)
+    gap, at = gap[gap >= 0], at[gap >= 0]
+    begin = np.full(len(gaps), NEVER)
+    # Slices are counted from the step in which the gap begins.
     np.minimum.at(begin, gap, np.where(at <= gaps.start[gap], at + T, at))
-    np.add.at(pages, gap, traffic.bytes[rows] // page_bytes)
-    return _Writes(begin, pages)
-
-
-def _joined(first: FetchPieces, second: FetchPieces) -> FetchPieces:
-    columns = {name: (getattr(first, name), getattr(second, name)) for name in FetchPieces.__slots__}
-    return FetchPieces(**{name: np.concatenate(pair) for name, pair in columns.items()})
+    begin = begin[pieces.gap]
+    return np.clip(np.where(begin < NEVER, begin, pieces.leave), pieces.leave, pieces.back)
 
 
 def _slice_when(result: Result, seconds: NDArray[np.float64], *, ahead: bool = True) -> NDArray[np.int64]:
@@ -174,7 +164,7 @@ def _slice_when(result: Result, seconds: NDArray[np.float64], *, ahead: bool = T
     return slices - wraps * len(series.end_s)
 
 
-def _find_reads(result: Result, problem: Problem, *, page_bytes: int, ahead: bool) -> _Reads:
+def _find_reads(result: Result, problem: Problem, *, page_bytes: int, ahead: bool) -> _ReadChunks:
     """Return what came in, chunk by chunk."""
     traffic, series, gaps, T = result.traffic, result.series, problem.gaps, problem.num_slices
     rows = np.flatnonzero(~traffic.is_write)
@@ -185,7 +175,7 @@ def _find_reads(result: Result, problem: Problem, *, page_bytes: int, ahead: boo
     gap, fetch, ready, rows = gap[known], fetch[known], ready[known], rows[known]
     start, end = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
     back, due = np.where(end > start, end, end + T), np.where(ready <= end, end, end + T)
-    return _Reads(gap, fetch + back - due, traffic.bytes[rows] // page_bytes)
+    return _ReadChunks(gap, fetch + back - due, traffic.bytes[rows] // page_bytes)
 
 
 def _gap_ending_next(
@@ -201,5 +191,5 @@ def _gap_ending_next(
     inside = (position < len(order)) & (gaps.extent[order[np.minimum(position, len(order) - 1)]] == extent)
     first = np.searchsorted(gaps.extent[order], extent)
     position = np.where(inside, position, first)
-    found = order[np.minimum(position, len(order) - 1)]
-    return np.where(gaps.extent[found] == extent, found, -1)
+    gap = order[np.minimum(position, len(order) - 1)]
+    return np.where(gaps.extent[gap] == extent, gap, -1)

@@ -10,8 +10,9 @@ from tmtrain.errors import InternalError, PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning import propose
+from tmtrain.planning.placing.prediction import at_best
 from tmtrain.planning.problem.objective import make_objective
-from tmtrain.plans import Plan
+from tmtrain.plans import Certificate, Plan
 from tmtrain.policies.ours.measuring import PLEASE_REPORT, ROUNDING, measure
 from tmtrain.policies.ours.net import imitations
 
@@ -127,14 +128,24 @@ class Search:
         proof, objective = self.best.certificate, self._objective
         assert proof is not None
         for plan in imitations(self._timeline, machine=self._machine, objective=objective):
-            needs = plan.prediction
-            if proof.write_budget_bytes is not None and needs.bytes_out > proof.write_budget_bytes:
+            if proof.write_budget_bytes is not None and plan.prediction.bytes_out > proof.write_budget_bytes:
                 continue
-            predicted = objective.value(
-                step_time_s=needs.step_time_s, bytes_in=needs.bytes_in, bytes_out=needs.bytes_out
-            )
             with suppress(PlanRefutedError):  # it moved less than it seems: chunks that came in vain
-                self._keep_better(replace(plan, certificate=replace(proof, predicted=predicted)))
+                self._keep_better(self._certified(plan, proof))
+
+    def _certified(self, plan: Plan, proof: Certificate) -> Plan:
+        """Return a plan that does not recompute with the bound of `proof`, in whose class it is."""
+        needs = at_best(
+            plan.prediction,
+            proof.bound,
+            objective=self._objective,
+            timeline=self._timeline,
+            machine=self._machine,
+        )
+        predicted = self._objective.value(
+            step_time_s=needs.step_time_s, bytes_in=needs.bytes_in, bytes_out=needs.bytes_out
+        )
+        return replace(plan, prediction=needs, certificate=replace(proof, predicted=predicted))
 
     def _keep_better(self, plan: Plan) -> None:
         measured = measure(plan, self._timeline, machine=self._machine, objective=self._objective)
