@@ -17,7 +17,7 @@ Ours
     whole tensors, by a programme   autotm-sync, autotm-async, poet
     extents, layer by layer         sentinel, behemoth, tiertrain
 
-A new policy is a file in one of the rooms and a line in the table below.
+A new policy is a file in one of the rooms and a line in `rivals.py`.
 """
 
 from tmtrain.deciding import Policy

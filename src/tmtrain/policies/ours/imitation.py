@@ -42,6 +42,7 @@ def imitate(
     machine: Machine,
     leaves_at_once: bool = True,
     fetches_ahead: bool = True,
+    as_it_was: bool = True,
 ) -> Plan:
     """Return a plan that moves what `result` moved, without a certificate.
 
@@ -51,6 +52,7 @@ def imitate(
         machine: That ran it.
         leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
         fetches_ahead: What began to come in while a slice ran is fetched from before that slice on; else from after it.
+        as_it_was: With these times; else scheduled like a placement of ours.
     """
     timeline, own = decision.timeline, decision.plan
     problem = build_problem(timeline)
@@ -60,6 +62,7 @@ def imitate(
         pieces = replace(pieces, leave=_leaves(result, problem, pieces))
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
+    transfers = to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch))
     return make_plan(
         problem,
         moved,
@@ -69,7 +72,7 @@ def imitate(
         stall_s=result.stall_s,
         recomputations=None if own is None else own.recomputations,
         recompute_s=decision.recompute_s,
-        transfers=to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch)),
+        transfers=transfers if as_it_was else None,
     )
 
 

@@ -48,11 +48,12 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
 
 
 def _plans_of(tried: Tried, *, machine: Machine) -> Iterator[Plan]:
-    """Yield the plan that the rival made, if it is complete; or its run, in four ways."""
+    """Yield the plan that the rival made, if it is complete; or its run, in five ways."""
     decision = tried.decision
     if decision.plan is not None and decision.pager is None:
         yield decision.plan
         return
+    yield imitate(tried.result, decision, machine=machine, as_it_was=False)
     for leaves_at_once, fetches_ahead in product((True, False), repeat=2):
         yield imitate(
             tried.result,
