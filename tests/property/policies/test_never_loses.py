@@ -1,7 +1,7 @@
 """Measured by the engine, no policy that keeps and moves is better than ours on our own objective.
 
-On random steps that holds for bytes and writes; for energy and time a rule of thumb is still luckier on a few of a hundred
-steps of a dozen slices (benchmarks/small_steps.md). What recomputes is of another class: it may recompute what ours may not.
+On random steps that holds for bytes and writes; for energy and time a rule of thumb is still luckier on a few in a hundred
+steps of a dozen slices (benchmarks/small_steps.md). What recomputes is of another class, and may do what ours may not.
 """
 
 from dataclasses import replace
