@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.instances import middle_timeline
 from tests.support.machines import narrow_machine
+from tests.support.proposals import proposed
 from tests.support.shadow_memory import ShadowedEngine, ShadowMemory
 from tests.support.simulated import BASIC_POLICIES, PAGE
 from tests.support.steps import links, steps
@@ -19,7 +20,7 @@ from tmtrain.deciding import Decision
 from tmtrain.errors import PlanRefutedError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.policies import make_policy
+from tmtrain.policies import follow, make_policy
 from tmtrain.simulation import Result, engine, run, simulate
 from tmtrain.simulation.engine import Engine
 
@@ -35,6 +36,10 @@ def shadow() -> Iterator[None]:
 
 
 def _decide(policy: str, timeline: Timeline, machine: Machine, objective: str = "energy") -> Decision:
+    if policy.startswith("tmtrain"):
+        # What the programme says, not what a rival did.
+        ours = proposed(timeline, machine=machine, objective=objective, recompute=policy == "tmtrain")
+        return follow(ours, timeline, machine=machine)
     return make_policy(policy, objective=objective).decide(timeline, machine=machine)
 
 
