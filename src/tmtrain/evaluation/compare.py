@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from tmtrain.deciding import Decision
 from tmtrain.evaluation.cost import costs_of
@@ -102,19 +103,17 @@ def _row(setting: Setting, decision: Decision, result: Result, *, wall: WallCloc
         gap=optimality_gap(setting.needed(result), setting.bound),
         bounds=setting.bounds,
         wall_clock=wall,
-        plan_origin=_origin(decision.plan),
-        prediction_error=_prediction_error(decision.plan),
+        **_about_plan(decision.plan),
         measured_steps=result.measured_steps,
         run=run,
     )
 
 
-def _origin(plan: Plan | None) -> str:
-    return plan.origin if plan is not None and plan.certificate is not None else ""
-
-
-def _prediction_error(plan: Plan | None) -> float | None:
-    return plan.certificate.prediction_error if plan is not None and plan.certificate is not None else None
+def _about_plan(plan: Plan | None) -> dict[str, Any]:
+    """Return what a row says of a plan that has a bound: ours."""
+    if plan is None or plan.certificate is None:
+        return {}
+    return {"plan_origin": plan.origin, "prediction_error": plan.certificate.prediction_error}
 
 
 def _lifetime_years(result: Result, machine: Machine) -> float | None:
