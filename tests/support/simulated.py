@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tests.support.machines import toy_machine
+from tests.support.proposals import proposed
 from tests.support.timelines import make_timeline
 from tmtrain.deciding import Decision
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, Paging
-from tmtrain.policies import POLICIES, make_policy
+from tmtrain.policies import POLICIES, follow, make_policy
 from tmtrain.simulation import Result, simulate
 
 PAGE = 4096
@@ -70,7 +71,10 @@ def step(
 
 
 def decided(policy: str, timeline: Timeline, machine: Machine, *, objective: str = "bytes") -> Decision:
-    """Let `policy` look at the step."""
+    """Let `policy` look at the step; of ours, the plan of the programme."""
+    if policy.startswith("tmtrain"):
+        ours = proposed(timeline, machine=machine, objective=objective, recompute=policy == "tmtrain")
+        return follow(ours, timeline, machine=machine)
     return make_policy(policy, objective=objective).decide(timeline, machine=machine)
 
 

@@ -13,7 +13,7 @@ from tmtrain import load_machine
 from tmtrain.errors import InfeasibleError, MachineError, SolverError, TimeLimitError
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
-from tmtrain.planning import bound_of, planner
+from tmtrain.planning import bound_of, carrying_out, task
 from tmtrain.planning.planner import PlanningTask
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
@@ -87,8 +87,9 @@ class _Clock:
     """Runs out at the first programmes of the planner."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
-        self.left, self.original = after, planner.solve
-        monkeypatch.setattr(planner, "solve", self)
+        self.left, self.original = after, task.solve
+        for module in (task, carrying_out):
+            monkeypatch.setattr(module, "solve", self)
 
     def __call__(self, *args: object, **kwargs: object) -> Placement:
         self.left -= 1

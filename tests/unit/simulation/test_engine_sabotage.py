@@ -18,7 +18,7 @@ MACHINE = pages_per_second(write=0.5)
 ROOM_FOR_T = step(
     ["a:rw", "t:new", "", ""], pages={"a": 2, "t": 1}, fast_pages=2, frees={1: "t"}, duration_s=[2, 1, 2, 1]
 )
-"""One page of a steps aside for t in slice 1. It is dirty: written (2 s) before slice 1, back while slice 2 runs."""
+"""One page of a steps aside for t in slice 1. It is dirty: written (2 s) before slice 1, back while slice 3 runs."""
 HONEST = SteadyStep(pages_in=1, pages_out=1, step_s=8, stall_s=2)
 
 
@@ -45,7 +45,7 @@ def test_the_plan_as_it_was_passes() -> None:
         "pages": [1],
         "write_slice": [1],
         "leave_slice": [1],
-        "fetch_slice": [2],
+        "fetch_slice": [3],
         "return_slice": [4],
     }
     assert in_pages(_run(decision)) == HONEST
