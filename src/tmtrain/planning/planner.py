@@ -14,7 +14,7 @@ Note [Rungs]
     - out of time in 1 with recomputation: 1 without it, a smaller programme (`_prove`);
     - out of time there too: largest first, with the bound that the computation alone proves (`_proposals`);
     - out of time in 3: largest first, with the bound of 1;
-    - rounding writes more than the budget: the other rounding, then again for a tighter budget (`_carry_out`);
+    - rounding writes more than the budget: the other rounding, then again for a tighter budget (`carry_out`);
     - still more: the plan of fewest writes, with the bound of 1;
     - more even so, or infeasible in 1: an error that names the smallest budget we can keep.
 """
@@ -28,9 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.errors import InfeasibleError, TimeLimitError, TmtrainError
-from tmtrain.lowering.recomputation import (
-    insert_recomputations,
-)
+from tmtrain.lowering.recomputation import insert_recomputations
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine
 from tmtrain.planning.carrying_out import carry_out, within_budget

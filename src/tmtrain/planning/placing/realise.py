@@ -117,10 +117,21 @@ def _still_there(
     written_s += pieces.pages * (timeline.page_bytes / machine.write_bytes_per_s)
     gone = np.clip(np.searchsorted(clock, written_s) - T, pieces.leave, pieces.back)
     pages = np.where(_is_fresh(problem, pieces, final), pieces.pages, 0)
-    change = np.zeros(3 * T + 1, np.int64)
-    np.add.at(change, pieces.leave, pages)
-    np.subtract.at(change, gone, pages)
-    return np.cumsum(change)[: 3 * T].reshape(3, T).sum(axis=0)
+    return pages_between(pieces.leave, gone, pages, num_slices=T)
+
+
+def pages_between(
+    first: NDArray[np.int64], end: NDArray[np.int64], pages: NDArray[np.int64], *, num_slices: int
+) -> NDArray[np.int64]:
+    """Sum `pages` over the slices from `first` to before `end`, which run on into the next step, shape (num_slices,).
+
+    >>> pages_between(np.array([0, 3]), np.array([2, 5]), np.array([5, 7]), num_slices=4)
+    array([12,  5,  0,  7])
+    """
+    change = np.zeros(3 * num_slices + 1, np.int64)
+    np.add.at(change, first, pages)
+    np.subtract.at(change, end, pages)
+    return np.cumsum(change)[:-1].reshape(3, num_slices).sum(axis=0)
 
 
 def _final_slices(problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:

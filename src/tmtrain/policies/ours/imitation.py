@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from tmtrain.deciding import Decision
 from tmtrain.machine import Machine
 from tmtrain.planning import make_plan
-from tmtrain.planning.placing.realise import FetchPieces, earliest_with_slack, to_transfers
+from tmtrain.planning.placing.realise import (
+    FetchPieces,
+    earliest_with_slack,
+    pages_between,
+    to_transfers,
+)
 from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.plans import Plan
 from tmtrain.simulation import Result
@@ -62,7 +67,9 @@ def imitate(
         pieces = replace(pieces, leave=_leaves(result, problem, pieces))
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
-    transfers = to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch))
+    transfers = None
+    if as_it_was:
+        transfers = to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch))
     return make_plan(
         problem,
         moved,
@@ -72,7 +79,7 @@ def imitate(
         stall_s=result.stall_s,
         recomputations=None if own is None else own.recomputations,
         recompute_s=decision.recompute_s,
-        transfers=transfers if as_it_was else None,
+        transfers=transfers,
     )
 
 
@@ -83,7 +90,8 @@ def _fitting(
     order = np.argsort(pieces.back, kind="stable")
     start = problem.gaps.start[pieces.gap].astype(np.int64) + 1
     slack = problem.absent_pages(moved) - problem.over_pages
-    slack -= _stay(start, pieces.leave, pieces.pages, num_slices=problem.num_slices)
+    # They are still there though their gap has begun.
+    slack -= pages_between(start, pieces.leave, pieces.pages, num_slices=problem.num_slices)
     ordered = earliest_with_slack(
         np.maximum(fetch, pieces.leave)[order],
         pieces.back[order],
@@ -94,16 +102,6 @@ def _fitting(
     fitting = np.empty_like(fetch)
     fitting[order] = ordered
     return fitting
-
-
-def _stay(
-    start: NDArray[np.int64], leave: NDArray[np.int64], pages: NDArray[np.int64], *, num_slices: int
-) -> NDArray[np.int64]:
-    """Return the pages that are still there at each slice though their gap has begun, shape (slices,)."""
-    change = np.zeros(3 * num_slices + 1, np.int64)
-    np.add.at(change, start, pages)
-    np.subtract.at(change, leave, pages)
-    return np.cumsum(change)[:-1].reshape(3, num_slices).sum(axis=0)
 
 
 def _find_pieces(reads: _ReadChunks, problem: Problem) -> tuple[FetchPieces, NDArray[np.int64]]:

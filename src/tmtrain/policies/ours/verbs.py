@@ -105,14 +105,12 @@ class Search:
     @property
     def is_optimal(self) -> bool:
         """Whether nothing can be better, but for rounding."""
-        return _measured(self.best) <= _bound(self.best) * (1 + ROUNDING)
+        return _is_within(self.best, ROUNDING)
 
     @property
     def is_over(self) -> bool:
         """Whether the best plan is good enough, or better ones do not come."""
-        return (
-            _measured(self.best) <= _bound(self.best) * (1 + ROUNDS_WELL) or self._tries_in_vain == PATIENCE
-        )
+        return _is_within(self.best, ROUNDS_WELL) or self._tries_in_vain == PATIENCE
 
     def look_at(self, plan: Plan) -> None:
         """Measure a plan with a certificate, and keep it if it is better."""
@@ -161,6 +159,7 @@ def _measured(plan: Plan) -> float:
     return plan.certificate.measured
 
 
-def _bound(plan: Plan) -> float:
+def _is_within(plan: Plan, share: float) -> bool:
+    """Whether the plan needs at most so much more than its bound; a bound of 0 has no gap to compare."""
     assert plan.certificate is not None
-    return plan.certificate.bound.value
+    return _measured(plan) <= plan.certificate.bound.value * (1 + share)
