@@ -75,11 +75,12 @@ def realise(
     slack = problem.absent_pages(moved) - problem.over_pages
     slack -= _still_there(problem, pieces, timeline=timeline, machine=machine)
     fetch = earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
-    return to_transfers(problem, pieces, fetch=fetch, pace=pace)
+    written = pieces.leave if pace is None else _paced_writes(problem, pieces, pace)
+    return to_transfers(problem, pieces, fetch=fetch, written=written)
 
 
 def to_transfers(
-    problem: Problem, pieces: FetchPieces, *, fetch: NDArray[np.int64], pace: Pace | None = None
+    problem: Problem, pieces: FetchPieces, *, fetch: NDArray[np.int64], written: NDArray[np.int64]
 ) -> Transfers:
     """Return the pieces as transfers, each fetched from slice `fetch` on and written as soon as it is final.
 
@@ -87,10 +88,9 @@ def to_transfers(
         problem: The gaps.
         pieces: Of one gap the last pages first.
         fetch: Between ``leave`` and ``back`` of each piece.
-        pace: The write channel as planned.
+        written: Before which slice each should be written, likewise.
     """
     final, T = _final_slices(problem, pieces), problem.num_slices
-    written = pieces.leave if pace is None else _paced_writes(problem, pieces, final, pace)
     # What flash has already is not written again.
     write = np.where(_is_fresh(problem, pieces, final), final, pieces.leave)
     # Content of the previous step has negative times. A step later is the same time, and a plan file has none below 0.
@@ -186,14 +186,12 @@ def _paced_starts(pieces: FetchPieces, pace: Pace) -> NDArray[np.int64]:
     return np.clip(pieces.back - np.maximum(due - starts, 0), pieces.leave, pieces.back)
 
 
-def _paced_writes(
-    problem: Problem, pieces: FetchPieces, final: NDArray[np.int64], pace: Pace
-) -> NDArray[np.int64]:
+def _paced_writes(problem: Problem, pieces: FetchPieces, pace: Pace) -> NDArray[np.int64]:
     """Slice before which each piece should be written: when the programme's channel has done with it, at the earliest.
 
     In each bin that channel serves the most urgent of the pieces that are final.
     """
-    T, B = int(pace.edges[-1]), len(pace.pages_out)
+    T, B, final = int(pace.edges[-1]), len(pace.pages_out), _final_slices(problem, pieces)
     fresh = np.flatnonzero(_is_fresh(problem, pieces, final))
     rate = pace.pages_out * (pieces.pages[fresh].sum() / max(float(pace.pages_out.sum()), 1e-300))
     begin = final[fresh] % T

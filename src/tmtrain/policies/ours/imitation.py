@@ -2,11 +2,10 @@
 
 A pager moves what it must when it must. In a steady step it does the same every time, so what it moved can be planned. The
 plan moves the same pages in the same access gaps and fetches them from the same slices on, as far as there is room for them
-whatever the link does. Pages leave when their gap begins, which makes more room than there was, or when the policy had them
-written, which leaves the link as it was.
+whatever the link does. Pages leave when their gap begins, which makes more room than there was. They are written then, or
+as late as the policy had them written, which leaves the link as it was.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,18 +14,11 @@ from numpy.typing import NDArray
 from tmtrain.deciding import Decision
 from tmtrain.machine import Machine
 from tmtrain.planning import make_plan
-from tmtrain.planning.placing.realise import (
-    FetchPieces,
-    earliest_with_slack,
-    pages_between,
-    to_transfers,
-)
+from tmtrain.planning.placing.realise import FetchPieces, earliest_with_slack, to_transfers
 from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.plans import Plan
 from tmtrain.simulation import Result
 
-NEVER = 2**40
-"""A slice that does not come."""
 ROUNDING = 1e-12
 """Times that differ by a smaller share of the step are the same."""
 
@@ -45,7 +37,7 @@ def imitate(
     decision: Decision,
     *,
     machine: Machine,
-    leaves_at_once: bool = True,
+    writes_at_once: bool = True,
     fetches_ahead: bool = True,
     as_it_was: bool = True,
 ) -> Plan:
@@ -55,7 +47,7 @@ def imitate(
         result: A steady step.
         decision: Which led to it.
         machine: That ran it.
-        leaves_at_once: Pages leave when their gap begins; else not before the policy had them written.
+        writes_at_once: Pages should be written by the time they may leave; else when the policy had them written.
         fetches_ahead: What began to come in while a slice ran is fetched from before that slice on; else from after it.
         as_it_was: With these times; else scheduled like a placement of ours.
     """
@@ -63,13 +55,14 @@ def imitate(
     problem = build_problem(timeline)
     reads = _find_reads(result, problem, page_bytes=timeline.page_bytes, ahead=fetches_ahead)
     pieces, fetch = _find_pieces(reads, problem)
-    if not leaves_at_once:
-        pieces = replace(pieces, leave=_leaves(result, problem, pieces))
     moved = np.zeros(len(problem.gaps), np.int64)
     np.add.at(moved, pieces.gap, pieces.pages)
     transfers = None
     if as_it_was:
-        transfers = to_transfers(problem, pieces, fetch=_fitting(problem, moved, pieces, fetch))
+        written = pieces.leave if writes_at_once else _written(result, problem, pieces)
+        transfers = to_transfers(
+            problem, pieces, fetch=_fitting(problem, moved, pieces, fetch), written=written
+        )
     return make_plan(
         problem,
         moved,
@@ -88,10 +81,7 @@ def _fitting(
 ) -> NDArray[np.int64]:
     """Return `fetch`, later where the memory has no room for the piece from then on, in order of return."""
     order = np.argsort(pieces.back, kind="stable")
-    start = problem.gaps.start[pieces.gap].astype(np.int64) + 1
     slack = problem.absent_pages(moved) - problem.over_pages
-    # They are still there though their gap has begun.
-    slack -= pages_between(start, pieces.leave, pieces.pages, num_slices=problem.num_slices)
     ordered = earliest_with_slack(
         np.maximum(fetch, pieces.leave)[order],
         pieces.back[order],
@@ -105,20 +95,13 @@ def _fitting(
 
 
 def _find_pieces(reads: _ReadChunks, problem: Problem) -> tuple[FetchPieces, NDArray[np.int64]]:
-    """Return what came in, and from which slice on: one piece for all that came in one gap from the same slice on."""
+    """Return what came in as pieces, a chunk each so that some may find room where all do not, and from which slice on."""
     gaps, T = problem.gaps, problem.num_slices
     gap, fetch, pages = reads
-    # From the last to come, which brings the front, to the first. What came in and was given up unused came twice.
-    order = np.lexsort((-np.arange(len(gap)), gap))
+    # From the last to come, which brings the front, to the first: a gap may have begun in the step before, whose chunks
+    # are the later rows. What came in and was given up unused came twice.
+    order = np.lexsort((-np.arange(len(gap)), -fetch, gap))
     gap, fetch, pages = gap[order], fetch[order], pages[order]
-    is_new = np.ones(len(gap), bool)
-    is_new[1:] = (np.diff(gap) != 0) | (np.diff(fetch) != 0)
-    first_row = np.flatnonzero(is_new)
-    gap, fetch, pages = (
-        gap[first_row],
-        fetch[first_row],
-        np.add.reduceat(pages, first_row) if len(pages) else pages,
-    )
     total = np.cumsum(pages)
     of_gap = np.searchsorted(gap, gap)
     first = total - pages - (total - pages)[of_gap]
@@ -136,18 +119,19 @@ def _find_pieces(reads: _ReadChunks, problem: Problem) -> tuple[FetchPieces, NDA
     return pieces, np.clip(fetch, pieces.leave, pieces.back)
 
 
-def _leaves(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
-    """Return the slice in which each piece began to be written in its gap, or if it was not, that of the gap."""
+def _written(result: Result, problem: Problem, pieces: FetchPieces) -> NDArray[np.int64]:
+    """Return the slice in which the last pages of each piece's gap had been written, or if none was, that of the gap."""
     traffic, gaps, T = result.traffic, problem.gaps, problem.num_slices
     rows = np.flatnonzero(traffic.is_write)
-    at = _slice_when(result, traffic.start_s[rows]) % T
-    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=at)
-    gap, at = gap[gap >= 0], at[gap >= 0]
-    begin = np.full(len(gaps), NEVER)
+    begin = _slice_when(result, traffic.start_s[rows]) % T
+    end = _slice_when(result, traffic.end_s[rows], ahead=False) % T
+    gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=begin)
+    begin, end, gap = begin[gap >= 0], end[gap >= 0], gap[gap >= 0]
     # Slices are counted from the step in which the gap begins.
-    np.minimum.at(begin, gap, np.where(at <= gaps.start[gap], at + T, at))
-    begin = begin[pieces.gap]
-    return np.clip(np.where(begin < NEVER, begin, pieces.leave), pieces.leave, pieces.back)
+    ends_later = (end < begin) + (begin <= gaps.start[gap])
+    written = np.zeros(len(gaps), np.int64)
+    np.maximum.at(written, gap, end + ends_later * T)
+    return np.clip(written[pieces.gap], pieces.leave, pieces.back)
 
 
 def _slice_when(result: Result, seconds: NDArray[np.float64], *, ahead: bool = True) -> NDArray[np.int64]:
@@ -174,9 +158,26 @@ def _find_reads(result: Result, problem: Problem, *, page_bytes: int, ahead: boo
     gap = _gap_ending_next(problem, extent=traffic.extent[rows].astype(np.int64), ready=ready)
     known = gap >= 0
     gap, fetch, ready, rows = gap[known], fetch[known], ready[known], rows[known]
+    fetch = _as_commanded(fetch, gap, start_s=traffic.start_s[rows], end_s=traffic.end_s[rows])
     start, end = gaps.start[gap].astype(np.int64), gaps.end[gap].astype(np.int64)
     back, due = np.where(end > start, end, end + T), np.where(ready <= end, end, end + T)
     return _ReadChunks(gap, fetch + back - due, traffic.bytes[rows] // page_bytes)
+
+
+def _as_commanded(
+    fetch: NDArray[np.int64],
+    gap: NDArray[np.int64],
+    *,
+    start_s: NDArray[np.float64],
+    end_s: NDArray[np.float64],
+) -> NDArray[np.int64]:
+    """Return from which slice on each chunk was asked for: what follows another one of its gap at once, with that one."""
+    if not len(gap):
+        return fetch
+    goes_on = np.zeros(len(gap), bool)
+    goes_on[1:] = (gap[1:] == gap[:-1]) & (start_s[1:] <= end_s[:-1] + ROUNDING * end_s[-1])
+    first = np.maximum.accumulate(np.where(goes_on, 0, np.arange(len(gap))))
+    return fetch[first]
 
 
 def _gap_ending_next(

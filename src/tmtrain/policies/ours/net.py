@@ -5,8 +5,8 @@ thumb may happen to do better. Then what the rule did is our plan, and the plan 
 than what a policy of this package reaches, if the engine runs what it did as well without it.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Hashable, Iterator
+from dataclasses import fields, replace
 from itertools import product
 
 from tmtrain.errors import InfeasibleError, PlanRefutedError, PolicyError
@@ -23,11 +23,11 @@ OUTSIDE = ("all-fast", "paging", "checkpoint-lru", "poet")
 SOLVERS = ("autotm-sync", "autotm-async")
 """Those that solve an integer programme, which takes up to a minute."""
 TINY = 64
-"""Slices of a step for which that takes a moment."""
+"""Slices of a step for which that takes a moment, as the engine takes milliseconds."""
 
 
 def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) -> Iterator[Plan]:
-    """Yield what each rival did, at its best, as plans without a certificate; those that recompute are left out.
+    """Yield what each rival did, at its best, as plans without a certificate, each once; those that recompute are left out.
 
     Args:
         timeline: The step.
@@ -35,6 +35,7 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
         objective: What is minimised.
     """
     is_tiny = len(timeline.slices) <= TINY
+    seen: set[Hashable] = set()
     for rival in RIVALS:
         if rival.name in OUTSIDE or (rival.name in SOLVERS and not is_tiny):
             continue
@@ -44,7 +45,16 @@ def imitations(timeline: Timeline, *, machine: Machine, objective: Objective) ->
             continue  # it cannot run this step
         if not tried.decision.recompute_s:
             for plan in _plans_of(tried, machine=machine):
-                yield replace(plan, objective=objective.name, origin=rival.name)
+                schedule = _schedule_of(plan)
+                if schedule not in seen:
+                    seen.add(schedule)
+                    yield replace(plan, objective=objective.name, origin=rival.name)
+
+
+def _schedule_of(plan: Plan) -> Hashable:
+    """Return what two plans that do the same have in common."""
+    columns = (getattr(plan.transfers, column.name) for column in fields(plan.transfers))
+    return tuple(column.tobytes() for column in columns)
 
 
 def _plans_of(tried: Tried, *, machine: Machine) -> Iterator[Plan]:
@@ -54,11 +64,11 @@ def _plans_of(tried: Tried, *, machine: Machine) -> Iterator[Plan]:
         yield decision.plan
         return
     yield imitate(tried.result, decision, machine=machine, as_it_was=False)
-    for leaves_at_once, fetches_ahead in product((True, False), repeat=2):
+    for writes_at_once, fetches_ahead in product((True, False), repeat=2):
         yield imitate(
             tried.result,
             decision,
             machine=machine,
-            leaves_at_once=leaves_at_once,
+            writes_at_once=writes_at_once,
             fetches_ahead=fetches_ahead,
         )

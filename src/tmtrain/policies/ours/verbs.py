@@ -12,16 +12,19 @@ from tmtrain.machine import Machine
 from tmtrain.planning import propose
 from tmtrain.planning.placing.prediction import at_best
 from tmtrain.planning.problem.objective import make_objective
+from tmtrain.planning.problem.problem import build_problem
 from tmtrain.plans import Certificate, Plan
+from tmtrain.policies.ours.changes import changes_of
+from tmtrain.policies.ours.following import follow
 from tmtrain.policies.ours.measuring import PLEASE_REPORT, ROUNDING, measure
-from tmtrain.policies.ours.net import imitations
+from tmtrain.policies.ours.net import TINY, imitations
 
 ROUNDS_WELL = 0.005
 """A plan of a large step whose optimality gap is no wider is kept without looking at others."""
 PATIENCE = 3
 """So many proposals in a row that better nothing end the search."""
-SMALL = 4000
-"""Slices of a step that is small: every rival is run on it, in seconds (Note [Search])."""
+SMALL = 2000
+"""Slices of a step that is small: every rival can be run on it (Note [Search])."""
 
 
 def plan(
@@ -69,8 +72,10 @@ def plan(
         search.look_at(proposal)
         if search.is_over:
             break
-    if search.is_small and not search.is_optimal:
+    if search.wants_rivals:
         search.look_at_rivals()
+    if search.is_tiny and not search.is_optimal:
+        search.look_around()
     return search.best
 
 
@@ -80,8 +85,9 @@ class Search:
     Note [Search]
         The first proposal of the planner is the best one as it predicts. The engine knows latencies, and what happens
         within a bin. So proposals are measured until one is within `ROUNDS_WELL` of the bound, or `PATIENCE` of them were
-        in vain. A small step takes more: what is left of its gap is large enough for a rule of thumb to be better, and
-        running all rivals takes seconds. What they did is looked at as well (`tmtrain.policies.ours.net`).
+        in vain. In a small step what is left of a wider gap is large enough for a rule of thumb to be better, so what every
+        rival did is looked at as well (`tmtrain.policies.ours.net`). In a tiny one a single transfer counts, and its times
+        are changed one by one as long as the engine finds that better (`tmtrain.policies.ours.changes`).
     """
 
     def __init__(self, *, timeline: Timeline, machine: Machine, objective: str) -> None:
@@ -98,9 +104,15 @@ class Search:
         return self._best
 
     @property
-    def is_small(self) -> bool:
+    def is_tiny(self) -> bool:
         """Whether there is time for everything."""
-        return len(self._timeline.slices) <= SMALL
+        return len(self._timeline.slices) <= TINY
+
+    @property
+    def wants_rivals(self) -> bool:
+        """Whether a rule of thumb may be better, and there is time to see."""
+        rounds_well = _is_within(self.best, ROUNDING if self.is_tiny else ROUNDS_WELL)
+        return len(self._timeline.slices) <= SMALL and not rounds_well
 
     @property
     def is_optimal(self) -> bool:
@@ -130,6 +142,19 @@ class Search:
                 continue
             with suppress(PlanRefutedError):  # it moved less than it seems: chunks that came in vain
                 self._keep_better(self._certified(plan, proof))
+
+    def look_around(self) -> None:
+        """Change the times of the best plan one by one, until no change betters it."""
+        problem = build_problem(follow(self.best, self._timeline, machine=self._machine).timeline)
+        changes = list(changes_of(self.best.transfers, num_slices=problem.num_slices))
+        measured = np.inf
+        while _measured(self.best) < measured * (1 - ROUNDING):
+            measured = _measured(self.best)
+            for change in changes:
+                changed = change.of(self.best.transfers, problem=problem)
+                if changed is not None:
+                    with suppress(PlanRefutedError):  # what comes earlier may take the room of a result
+                        self._keep_better(replace(self.best, transfers=changed))
 
     def _certified(self, plan: Plan, proof: Certificate) -> Plan:
         """Return a plan that does not recompute with the bound of `proof`, in whose class it is."""
