@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tmtrain.errors import FileFormatError
 from tmtrain.importing.execution_traces.aten import OpSchema, is_kind
@@ -22,6 +23,8 @@ class NestedCall:
     arguments: tuple[TensorUse, ...]
     results: tuple[TensorUse, ...]
     duration_s: float | None = None
+    values: tuple[Any, ...] = ()
+    """As `EtNode.values`."""
     is_kernel: bool = False
     """Runs on the accelerator, for the call that it is in: only its time counts."""
 
@@ -89,6 +92,7 @@ def _operator(call: NestedCall, phase: Phase, seconds: float | None) -> EtNode:
         arguments=call.arguments,
         results=call.results,
         duration_s=seconds,
+        values=call.values,
     )
 
 

@@ -19,7 +19,7 @@ from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing.execution_traces.aten import parse_schema
 from tmtrain.importing.execution_traces.calls import NestedCall, operators_of
 from tmtrain.importing.execution_traces.chakra_file import ChakraNode, IoInfo, NodeType
-from tmtrain.importing.execution_traces.node import EtNode, TensorUse, tensor_uses
+from tmtrain.importing.execution_traces.node import EtNode, TensorUse, plain_values, tensor_uses
 from tmtrain.trace import Phase
 
 DURATION, PHASE, SCHEMA = "duration_s", "phase", "op_schema"
@@ -142,6 +142,7 @@ def _call(node: ChakraNode, source: str, *, has_times: bool) -> NestedCall:
         arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")) if schema else (),
         results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")) if schema else (),
         duration_s=_seconds(node, where) if has_times else None,
+        values=_values(node.inputs, where) if schema else (),
         is_kernel=is_kernel,
     )
 
@@ -160,6 +161,10 @@ def _uses(io: IoInfo, where: str) -> Iterator[TensorUse]:
         return iter(())
     lists = [_literal(text, where) for text in (io.values, io.shapes, io.types)]
     return tensor_uses(lists[0], shapes=lists[1], types=lists[2], strides=None, where=where)
+
+
+def _values(io: IoInfo, where: str) -> tuple[Any, ...]:
+    return plain_values(_literal(io.values, where), _literal(io.types, where)) if io.values else ()
 
 
 def _literal(text: str, where: str) -> list[Any]:

@@ -67,6 +67,8 @@ class EtNode:
     results: tuple[TensorUse, ...]
     duration_s: float | None
     flops: int = 0
+    values: tuple[Any, ...] = ()
+    """Of each argument that is no tensor; None for a tensor, [] for a list of tensors."""
 
 
 def tensor_uses(
@@ -94,6 +96,21 @@ def tensor_uses(
             yield from _uses_of(values[position], kind, shapes[position], stride, position, where)
         except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise FileFormatError(f"{where}, argument {position} of type {kind!r}: {error}") from error
+
+
+def plain_values(values: list[Any], types: list[Any]) -> tuple[Any, ...]:
+    """Return the values of the arguments that are no tensors, as `EtNode.values` has them.
+
+    >>> plain_values([[7, 1, 0, 4, 4, "cpu"], [True, False]], ["Tensor(float)", "GenericList[Bool,Bool]"])
+    (None, [True, False])
+    """
+    return tuple(_plain(value, f"{kind}") for value, kind in zip(values, types, strict=False))
+
+
+def _plain(value: Any, kind: str) -> Any:
+    if kind.startswith("Tensor("):
+        return None
+    return [] if kind.startswith("GenericList[Tensor(") else value
 
 
 def _uses_of(

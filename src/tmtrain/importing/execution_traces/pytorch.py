@@ -14,7 +14,7 @@ import msgspec
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing.execution_traces.aten import parse_schema
 from tmtrain.importing.execution_traces.calls import NestedCall, operators_of
-from tmtrain.importing.execution_traces.node import EtNode, TensorUse, tensor_uses
+from tmtrain.importing.execution_traces.node import EtNode, TensorUse, plain_values, tensor_uses
 
 
 class _Values(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,7 @@ def _call(node: _Node, source: str) -> NestedCall:
         schema=parse_schema(str(attributes.get("op_schema", ""))),
         arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")),
         results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")),
+        values=plain_values(node.inputs.values, node.inputs.types),
     )
 
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.counting import OperatorWork
 from tmtrain.errors import InputError
 from tmtrain.importing.execution_traces.aten import FRESH, OVERWRITES, is_kind
 from tmtrain.importing.execution_traces.node import EtNode, TensorUse
-from tmtrain.importing.execution_traces.products import NO_PRODUCT, Product, product_of
+from tmtrain.importing.execution_traces.products import work_of_node
 from tmtrain.trace import Operands, Operators, Phase, Role, Storages, Trace
 from tmtrain.trace.rows import OperandRow, operands_from_rows
 
@@ -164,17 +165,6 @@ def _is_view(node: EtNode) -> bool:
     return all(use.storage in arguments for use in node.results)
 
 
-def _product(node: EtNode) -> Product:
-    if node.schema is None:
-        return NO_PRODUCT
-    shapes = [(use.position, use.shape) for use in node.arguments if use.item == 0]
-    result = node.results[0].shape if node.results else ()
-    try:
-        return product_of(node.schema.base, shapes, result)
-    except (KeyError, IndexError):  # an operator of that name with other arguments
-        return NO_PRODUCT
-
-
 def _storages(memories: Sequence[_Memory], *, end: int) -> Storages:
     return Storages(
         name=tuple(memory.name for memory in memories),
@@ -202,7 +192,9 @@ def _role(memory: _Memory) -> Role:
 
 
 def _operators(nodes: Sequence[EtNode], views: Sequence[bool]) -> Operators:
-    columns = np.array([_product(node) for node in nodes], np.int64).reshape(-1, len(Product._fields))
+    columns = np.array([work_of_node(node) for node in nodes], np.int64).reshape(
+        -1, len(OperatorWork._fields)
+    )
     claimed = np.array([node.flops for node in nodes], np.int64)
     return Operators(
         name=tuple(node.name for node in nodes),

@@ -1,0 +1,111 @@
+"""Fused attention: products of queries with keys, and of scores with values.
+
+Causal attention counts the scores that are needed, about half: the fused kernels skip blocks above the diagonal (Dao,
+"FlashAttention-2", 2023, section 3.1; torch's CPU kernel ends its loop over keys at the diagonal). torch's own counter
+says twice as much. Where scores are masked by a tensor all are computed, and count, and so do windows.
+
+Sequences that are packed into one have ends in a tensor. They count as sequences of equal length, which is the least that
+such a batch can be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tmtrain.counting.call import OperatorCall
+from tmtrain.counting.formula import Formula
+from tmtrain.counting.products import matmul_work
+from tmtrain.counting.work import OperatorWork
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionForm:
+    """Where an attention operator has its arguments; a `Formula`."""
+
+    query: int = 0
+    """Key and value follow. Behind the gradient of the result it is backward."""
+    causal: int
+    """A flag, or a kind of mask: 0 is none."""
+    heads: int = 1
+    """Dimension of the heads; the lengths are in the other of 1 and 2."""
+    ends: int | None = None
+    """Of packed sequences of queries; those of keys follow."""
+
+    def __call__(self, call: OperatorCall) -> OperatorWork:
+        """Return the work of one call."""
+        query, key, value = (call.shape(self.query + i) for i in range(3))
+        ends = None if self.ends is None or len(call.arguments) <= self.ends else call.arguments[self.ends]
+        packed = ends[0] - 1 if isinstance(ends, tuple) and ends and ends[0] > 1 else 0
+        if len(query) == 3:  # packed sequences have no batch
+            query, key, value = (1, *query), (1, *key), (1, *value)
+        length = 3 - self.heads
+        rows, keys = query[length], key[length]
+        if packed:
+            rows, keys = -(-rows // packed), -(-keys // packed)
+        batch = query[0] * query[self.heads] * max(1, packed)
+        scores = batch * _scores(rows, keys, is_causal=self._is_causal(call))
+        d, d_value = query[3], value[3]
+        # Backward: scores again, then the gradients of value, scores, query and key.
+        flops = 2 * scores * (3 * d + 2 * d_value if self.query else d + d_value)
+        return OperatorWork(flops, batch, rows, keys, d)
+
+    def _is_causal(self, call: OperatorCall) -> bool:
+        flag = call.arguments[self.causal] if len(call.arguments) > self.causal else False
+        return isinstance(flag, int) and flag > 0
+
+
+def _scores(rows: int, keys: int, *, is_causal: bool) -> int:
+    """Return how many scores are needed; a causal row sees as many keys as its number, from 1.
+
+    >>> _scores(3, 4, is_causal=True), _scores(4, 3, is_causal=True)
+    (6, 9)
+    """
+    if not is_causal:
+        return rows * keys
+    square = min(rows, keys)
+    return square * (square + 1) // 2 + (rows - square) * keys
+
+
+def _with_projections(call: OperatorCall) -> OperatorWork:
+    """``_native_multi_head_attention``: torch's fast path of evaluation, with the projections before and behind."""
+    query, key, value = (call.shape(i) for i in range(3))
+    inner = matmul_work(query, key[::-1], products=2) if len(query) == 2 else _self_attention(query, key[1])
+    width, rows, other = query[-1], query[0] * query[1], key[0] * key[1] + value[0] * value[1]
+    return inner._replace(flops=inner.flops + 2 * width * width * (2 * rows + other))
+
+
+def _encoder_layer(call: OperatorCall) -> OperatorWork:
+    """``_transformer_encoder_layer_fwd``: the same with the feed-forward part."""
+    source = call.shape(0)
+    rows = source[0] * source[1]
+    weights = [call.shape(i) for i in (3, 5, 14, 16)]
+    inner = _self_attention(source, source[1])
+    return inner._replace(flops=inner.flops + 2 * rows * sum(out * into for out, into in weights))
+
+
+def _self_attention(source: tuple[int, ...], keys: int) -> OperatorWork:
+    batch, rows, width = source
+    return OperatorWork(4 * batch * rows * keys * width, batch, rows, keys, width)
+
+
+ATTENTION: Mapping[str, Formula] = {
+    "scaled_dot_product_attention": AttentionForm(causal=5),
+    "_scaled_dot_product_flash_attention": AttentionForm(causal=4),
+    "_scaled_dot_product_flash_attention_backward": AttentionForm(query=1, causal=11),
+    "_scaled_dot_product_flash_attention_for_cpu": AttentionForm(causal=4),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": AttentionForm(query=1, causal=7),
+    "_scaled_dot_product_efficient_attention": AttentionForm(causal=6),
+    "_scaled_dot_product_efficient_attention_backward": AttentionForm(query=1, causal=11),
+    "_scaled_dot_product_cudnn_attention": AttentionForm(causal=6),
+    "_scaled_dot_product_cudnn_attention_backward": AttentionForm(query=1, causal=14),
+    "_scaled_dot_product_fused_attention_overrideable": AttentionForm(causal=5),
+    "_scaled_dot_product_fused_attention_overrideable_backward": AttentionForm(query=1, causal=13),
+    "_flash_attention_forward": AttentionForm(causal=8, heads=2, ends=3),
+    "_flash_attention_forward_no_dropout_inplace": AttentionForm(causal=0, heads=2),
+    "_flash_attention_backward": AttentionForm(query=1, causal=11, heads=2, ends=6),
+    "_efficient_attention_forward": AttentionForm(causal=9, heads=2, ends=4),
+    "_efficient_attention_backward": AttentionForm(query=1, causal=14, heads=2, ends=6),
+    "_cudnn_attention_forward": AttentionForm(causal=10, ends=4),
+    "_cudnn_attention_backward": AttentionForm(query=1, causal=0),
+    "_native_multi_head_attention": _with_projections,
+    "_transformer_encoder_layer_fwd": _encoder_layer,
+}
