@@ -22,11 +22,12 @@ class AttentionForm:
     """Where an attention operator has its arguments; a `Formula`."""
 
     query: int = 0
-    """Key and value follow. Behind the gradient of the result it is backward."""
+    """Key and value follow. Before them is the gradient of the result, in backward."""
     causal: int
     """A flag, or a kind of mask: 0 is none."""
     heads: int = 1
     """Dimension of the heads; the lengths are in the other of 1 and 2."""
+    is_backward: bool = False
     ends: int | None = None
     """Of packed sequences of queries; those of keys follow."""
 
@@ -45,7 +46,7 @@ class AttentionForm:
         scores = batch * _scores(rows, keys, is_causal=self._is_causal(call))
         d, d_value = query[3], value[3]
         # Backward: scores again, then the gradients of value, scores, query and key.
-        flops = 2 * scores * (3 * d + 2 * d_value if self.query else d + d_value)
+        flops = 2 * scores * (3 * d + 2 * d_value if self.is_backward else d + d_value)
         return OperatorWork(flops, batch, rows, keys, d)
 
     def _is_causal(self, call: OperatorCall) -> bool:
@@ -87,25 +88,29 @@ def _self_attention(source: tuple[int, ...], keys: int) -> OperatorWork:
     return OperatorWork(4 * batch * rows * keys * width, batch, rows, keys, width)
 
 
+def _backward(causal: int, *, heads: int = 1, ends: int | None = None) -> AttentionForm:
+    return AttentionForm(query=1, causal=causal, heads=heads, is_backward=True, ends=ends)
+
+
 ATTENTION: Mapping[str, Formula] = {
     "scaled_dot_product_attention": AttentionForm(causal=5),
     "_scaled_dot_product_flash_attention": AttentionForm(causal=4),
-    "_scaled_dot_product_flash_attention_backward": AttentionForm(query=1, causal=11),
+    "_scaled_dot_product_flash_attention_backward": _backward(11),
     "_scaled_dot_product_flash_attention_for_cpu": AttentionForm(causal=4),
-    "_scaled_dot_product_flash_attention_for_cpu_backward": AttentionForm(query=1, causal=7),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": _backward(7),
     "_scaled_dot_product_efficient_attention": AttentionForm(causal=6),
-    "_scaled_dot_product_efficient_attention_backward": AttentionForm(query=1, causal=11),
+    "_scaled_dot_product_efficient_attention_backward": _backward(11),
     "_scaled_dot_product_cudnn_attention": AttentionForm(causal=6),
-    "_scaled_dot_product_cudnn_attention_backward": AttentionForm(query=1, causal=14),
+    "_scaled_dot_product_cudnn_attention_backward": _backward(14),
     "_scaled_dot_product_fused_attention_overrideable": AttentionForm(causal=5),
-    "_scaled_dot_product_fused_attention_overrideable_backward": AttentionForm(query=1, causal=13),
+    "_scaled_dot_product_fused_attention_overrideable_backward": _backward(13),
     "_flash_attention_forward": AttentionForm(causal=8, heads=2, ends=3),
-    "_flash_attention_forward_no_dropout_inplace": AttentionForm(causal=0, heads=2),
-    "_flash_attention_backward": AttentionForm(query=1, causal=11, heads=2, ends=6),
+    "_flash_attention_forward_no_dropout_inplace": AttentionForm(query=1, causal=9, heads=2, ends=4),
+    "_flash_attention_backward": _backward(11, heads=2, ends=6),
     "_efficient_attention_forward": AttentionForm(causal=9, heads=2, ends=4),
-    "_efficient_attention_backward": AttentionForm(query=1, causal=14, heads=2, ends=6),
+    "_efficient_attention_backward": _backward(14, heads=2, ends=6),
     "_cudnn_attention_forward": AttentionForm(causal=10, ends=4),
-    "_cudnn_attention_backward": AttentionForm(query=1, causal=0),
+    "_cudnn_attention_backward": _backward(14),
     "_native_multi_head_attention": _with_projections,
     "_transformer_encoder_layer_fwd": _encoder_layer,
 }

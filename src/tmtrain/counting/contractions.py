@@ -26,18 +26,27 @@ def _einsum(call: OperatorCall) -> OperatorWork:
 
 
 def _trilinear(call: OperatorCall) -> OperatorWork:
-    """``_trilinear``: the first two are multiplied, and summed where the third is not; then the third likewise."""
-    expanded = [set(call.arguments[3 + i]) for i in range(3)]
-    count = len(call.shape(0)) + len(expanded[0])
-    sizes = [1] * count
-    for i, absent in enumerate(expanded):
-        present = [dim for dim in range(count) if dim not in absent]
-        for dim, size in zip(present, call.shape(i), strict=True):
-            sizes[dim] = max(sizes[dim], size)
-    summed_first = set(call.arguments[6]) & expanded[2]
+    """``_trilinear``: for each item of the unrolled dimension the first two are multiplied, and the third with the result.
+
+    Each time what nobody needs any more is summed up; where nothing is, a multiplication is all.
+    """
+    expanded, unrolled = [set(call.arguments[3 + i]) for i in range(3)], {*call.arguments[7:8]} or {1}
+    sizes = _united([call.shape(i) for i in range(3)], expanded)
+    sums = set(call.arguments[6]) - unrolled
+    early, late = sums & expanded[2], sums - expanded[2]
     first = prod(size for dim, size in enumerate(sizes) if dim not in expanded[0] & expanded[1])
-    second = prod(size for dim, size in enumerate(sizes) if dim not in summed_first)
-    return OperatorWork(2 * (first + second))
+    second = prod(size for dim, size in enumerate(sizes) if dim not in early)
+    return OperatorWork(first * (2 if early else 1) + second * (2 if late else 1))
+
+
+def _united(shapes: list[Shape], expanded: list[set[int]]) -> list[int]:
+    """Size of each dimension that any of the tensors has."""
+    sizes = [1] * (len(shapes[0]) + len(expanded[0]))
+    for shape, absent in zip(shapes, expanded, strict=True):
+        present = [dim for dim in range(len(sizes)) if dim not in absent]
+        for dim, size in zip(present, shape, strict=True):
+            sizes[dim] = max(sizes[dim], size)
+    return sizes
 
 
 def _bilinear(call: OperatorCall) -> OperatorWork:

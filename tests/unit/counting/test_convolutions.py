@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-
 from tests.support.calls import works_of
+
 from tmtrain.counting import OperatorCall, OperatorWork, count_work
 
 aten = torch.ops.aten
@@ -52,7 +52,9 @@ LAYERS = [
     Layer(channels=(4, 2), size=(2, 3, 2), kernel=(2, 1, 2), groups=2),
     Layer(channels=(4, 6), size=(3, 4), kernel=(3, 3), transposed=True),
     Layer(channels=(4, 4), size=(3, 4), kernel=(2, 2), groups=4, stride=2, transposed=True),
-    Layer(channels=(4, 6), size=(4,), kernel=(3,), groups=2, stride=2, dilation=2, padding=1, transposed=True),
+    Layer(
+        channels=(4, 6), size=(4,), kernel=(3,), groups=2, stride=2, dilation=2, padding=1, transposed=True
+    ),
 ]
 
 
@@ -67,7 +69,9 @@ def terms(layer: Layer, result_shape: Index) -> Iterator[tuple[Index, Index, Ind
         weight = (g * into + i, o) if layer.transposed else (g * out + o, i)
         for spot in itertools.product(*map(range, spots)):
             for offset in itertools.product(*map(range, layer.kernel)):
-                other = tuple(s * layer.stride + k * layer.dilation for s, k in zip(spot, offset, strict=True))
+                other = tuple(
+                    s * layer.stride + k * layer.dilation for s, k in zip(spot, offset, strict=True)
+                )
                 near, far = (spot, other) if layer.transposed else (other, spot)
                 yield (n, g * into + i, *near), (*weight, *offset), (n, g * out + o, *far)
 
