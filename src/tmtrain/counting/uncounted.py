@@ -19,8 +19,8 @@ def uncounted_operators(trace: Trace) -> dict[str, list[int]]:
     o = trace.operators
     if o.duration_s is not None:
         return {}
-    found: dict[str, list[int]] = {}
+    operators: dict[str, list[int]] = {}
     for op in np.flatnonzero((o.flops == 0) & (o.batch == 0) & ~o.is_view & ~o.is_pointwise).tolist():
         if not is_free(o.name[op]):
-            found.setdefault(o.name[op], []).append(op)
-    return found
+            operators.setdefault(o.name[op], []).append(op)
+    return operators

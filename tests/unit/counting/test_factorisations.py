@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
 from tests.support.calls import works_of
 
 N, COLUMNS, BATCH = 40, 6, 3

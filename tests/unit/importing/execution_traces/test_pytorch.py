@@ -12,7 +12,6 @@ from tests.support.execution_traces import BATCH, observe_step
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
 from tmtrain.importing.execution_traces.aten import kinds_of_operators, parse_schema
-from tmtrain.importing.execution_traces.products import product_of
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
 from tmtrain.policies import make_policy
@@ -169,15 +168,6 @@ def test_schemas() -> None:
     assert schema is not None
     assert (schema.name, schema.written) == ("aten.mul.out", (False, False, False, True))
     assert parse_schema("") is None
-
-
-def test_products_from_shapes() -> None:
-    # A 3 x 3 convolution of 4 images of 8 channels in 2 groups to 6, 10 x 10 positions each: 2 x (4 x 100) x 3 x 36 x 2.
-    shapes = [(0, (4, 8, 12, 12)), (1, (6, 4, 3, 3))]
-    assert product_of("convolution", shapes, (4, 6, 10, 10)) == (172_800, 2, 400, 3, 36)
-    # Attention: 2 heads x 3 queries x 5 keys x 4: two products of 2 x 2 x 3 x 5 x 4 FLOPs.
-    shapes = [(0, (1, 2, 3, 4)), (1, (1, 2, 5, 4)), (2, (1, 2, 5, 4))]
-    assert product_of("_scaled_dot_product_flash_attention", shapes, (1, 2, 3, 4)).flops == 480
 
 
 @pytest.mark.parametrize(
