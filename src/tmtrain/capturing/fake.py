@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tmtrain.capturing.faults import FaultWatch
 from tmtrain.capturing.jobs.catalog import ZooModel
-from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
 from tmtrain.capturing.jobs.options import ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
 from tmtrain.capturing.jobs.zoo import build_job
@@ -53,7 +53,7 @@ def _fill(model: torch.nn.Module) -> None:
 
 
 def _second_step(job: TrainingJob, *, name: str, options: dict[str, Any]) -> Trace:
-    with Scope(job.model, job.optimizer) as scope, FaultWatch(scope):
+    with Scope(job.model, *optimizers_of(job.optimizer)) as scope, FaultWatch(scope):
         job.step()
     session = CaptureSession(job.model, job.optimizer, name=name, samples=job.samples, options=options)
     with session:

@@ -193,7 +193,7 @@ def test_data_dependent_operators_are_named_with_their_module(write_job, body: s
     [
         ("nothing", r"has no function 'nothing'; it has .*job"),
         ("number", r"has no function 'number'"),
-        ("pair", r"pair returned a tuple.*must return \(model, optimizer, step\)"),
+        ("pair", r"pair returned \(int, int\).*must return \(model, optimizer, step\)"),
         ("strings", r"returned \(str, str, str\)"),
         ("broken", r"broken failed on fake tensors: KeyError: 'weights'"),
     ],
