@@ -17,6 +17,9 @@ from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
 from tmtrain.capturing.jobs.options import ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
 from tmtrain.capturing.jobs.zoo import build_job
+from tmtrain.capturing.pretending.conversions import converted_in_place
+from tmtrain.capturing.pretending.devices import absent_devices
+from tmtrain.capturing.pretending.values import small_values
 from tmtrain.capturing.scope import Scope
 from tmtrain.capturing.session import CaptureSession
 from tmtrain.trace import Trace
@@ -36,8 +39,9 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
         CaptureError: their code fails, returns something else, or cannot run on fake tensors.
     """
     # Their batch may come from numpy or a file: such tensors become fake at their first use.
-    with user_errors(function), FakeTensorMode(allow_non_fake_inputs=True):
-        job = function.make_job(samples=samples)
+    with user_errors(function), FakeTensorMode(allow_non_fake_inputs=True), absent_devices():
+        with small_values(), converted_in_place():
+            job = function.make_job(samples=samples)
         _fill(job.model)
         return _second_step(job, name=name, options={"function": function.target})
 

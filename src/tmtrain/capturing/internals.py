@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.utils import _device
 from torch.utils._python_dispatch import _disable_current_modes
 
 _NO_BACKWARD = -1
@@ -36,6 +37,22 @@ def running_node() -> int | torch.Tensor | None:
 def without_modes() -> AbstractContextManager[Any]:
     """Leave all dispatch modes for a while."""
     return _disable_current_modes()
+
+
+def take_content(mine: torch.Tensor, other: torch.Tensor) -> None:
+    """Give `mine` the memory, shape and dtype of `other`, also where `mine` is on the meta device; `other` is spent."""
+    if torch._has_compatible_shallow_copy_type(mine, other):
+        mine.data = other.data
+    else:
+        torch._C._swap_tensor_impl(mine, other)
+
+
+def default_device() -> torch.device | None:
+    """Return the device of `torch.set_default_device`, or of ``with torch.device(...)``; None where there is none.
+
+    Asked in public, torch makes a tensor to see where that comes to lie.
+    """
+    return _device.CURRENT_DEVICE
 
 
 def storage_key(storage: torch.UntypedStorage) -> int:
