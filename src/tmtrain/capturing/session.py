@@ -10,6 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tmtrain.capturing.assemble import assemble_trace
+from tmtrain.capturing.faults import FaultWatch, refuse_distributed
 from tmtrain.capturing.jobs.job import optimizers_of
 from tmtrain.capturing.ledger import StorageLedger, dtype_name
 from tmtrain.capturing.owned import Owned, Owner, gradients, owned_tensors
@@ -25,6 +26,14 @@ class CaptureSession:
     Note [Garbage]: the cyclic garbage collector runs when Python pleases, so a storage held by a reference
     cycle would die at another operator in every recording. It is run before the step and kept from running in
     it; what cycles hold then lives to the end of the step.
+
+    Args:
+        model: As for `tmtrain.capture`, like `optimizer`, `name` and `samples`.
+        optimizer: One, several in a list, or None.
+        name: Of the model in the trace.
+        samples: In the batch of one step.
+        options: What the trace says about the step.
+        alone: Refuse a rank of a parallel training. A real run records what its rank really does.
     """
 
     def __init__(
@@ -35,15 +44,19 @@ class CaptureSession:
         name: str,
         samples: int,
         options: dict[str, Any],
+        alone: bool = False,
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise CaptureError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
+        if alone:
+            refuse_distributed(model.named_parameters())
         if samples < 1:
             raise CaptureError(f"samples is {samples}, a step has at least 1")
         self._model: torch.nn.Module = model
         self._optimizers = optimizers_of(optimizer)
         self._name = name
         self._samples = samples
+        self._alone = alone
         self._options = _describe(model, self._optimizers) | options
         self._ledger = StorageLedger()
         self._scope = Scope(model, *self._optimizers)
@@ -92,6 +105,8 @@ class CaptureSession:
                 exits.callback(register_optimizer_step_pre_hook(_refuse_optimizer).remove)
             exits.enter_context(self._scope)
             exits.enter_context(self._recorder)
+            if self._alone:
+                exits.enter_context(FaultWatch(self._scope))
             self._exits = exits.pop_all()
         return self
 

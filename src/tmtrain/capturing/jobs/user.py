@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
+from tmtrain.capturing.jobs.lines import failed_line
+from tmtrain.capturing.jobs.parallel import ALONE, is_parallel
 from tmtrain.errors import CaptureError, TmtrainError
 
 _NEED = (
@@ -90,7 +92,14 @@ def _explained(what: str, *, target: str) -> Generator[None]:
     except TmtrainError:
         raise
     except Exception as error:
-        raise CaptureError(f"{what}: {type(error).__name__}: {error}", target=target) from error
+        line = failed_line(error.__traceback__)
+        where = "".join(
+            f" {part}" for part in (line and f"at {line}", *getattr(error, "__notes__", ())) if part
+        )
+        advice = f"; {ALONE}" if is_parallel(error.__traceback__) else ""
+        raise CaptureError(
+            f"{what}{where}: {type(error).__name__}: {error}{advice}", target=target
+        ) from error
 
 
 def _run_file(path: Path) -> Any:

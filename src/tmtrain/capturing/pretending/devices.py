@@ -48,7 +48,9 @@ def absent_devices() -> Generator[None]:
     default = default_device()
     given = autocast.__init__
 
-    def init(self: autocast, device_type: str, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any) -> None:
+    def init(
+        self: autocast, device_type: str, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         if isinstance(device_type, str) and _is_absent(device_type):
             # Its dtype stays that of the device: half on GPUs.
             dtype = torch.get_autocast_dtype(device_type) if dtype is None else dtype
