@@ -17,6 +17,7 @@ from tmtrain.capturing.jobs.options import ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
 from tmtrain.capturing.pretending.conversions import converted_in_place
 from tmtrain.capturing.pretending.devices import absent_devices
+from tmtrain.capturing.pretending.grouped import mend_grouped_products
 from tmtrain.capturing.pretending.values import small_values
 from tmtrain.capturing.scope import Scope
 from tmtrain.capturing.session import CaptureSession
@@ -60,6 +61,7 @@ def _fill(model: torch.nn.Module) -> None:
 
 
 def _second_step(job: TrainingJob, *, name: str, options: dict[str, Any]) -> Trace:
+    mend_grouped_products()
     with Scope(job.model, *optimizers_of(job.optimizer)) as scope, FaultWatch(scope):
         job.step()
     session = CaptureSession(

@@ -4,8 +4,8 @@ import linecache
 import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType, TracebackType
 from traceback import walk_stack, walk_tb
+from types import FrameType, TracebackType
 
 import torch
 

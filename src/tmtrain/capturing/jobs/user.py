@@ -96,9 +96,9 @@ def _explained(what: str, *, target: str) -> Generator[None]:
         where = "".join(
             f" {part}" for part in (line and f"at {line}", *getattr(error, "__notes__", ())) if part
         )
-        advice = f"; {ALONE}" if is_parallel(error.__traceback__) else ""
+        advice = f"{ALONE}: " if is_parallel(error.__traceback__) else ""
         raise CaptureError(
-            f"{what}{where}: {type(error).__name__}: {error}{advice}", target=target
+            f"{what}{where}: {advice}{type(error).__name__}: {error}", target=target
         ) from error
 
 
