@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tmtrain.capturing.internals import is_composite
 from tmtrain.capturing.jobs.lines import running_line
 from tmtrain.capturing.jobs.parallel import ALONE, COLLECTIVES, is_distributed
 from tmtrain.errors import CaptureError, TmtrainError
@@ -84,7 +85,12 @@ def run_operator(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 class FaultWatch(TorchDispatchMode):
-    """Explains what fails, refuses what ranks of a parallel training say to each other, and records nothing."""
+    """Explains what fails, refuses what ranks of a parallel training say to each other, and records nothing.
+
+    Note [Inference mode]: operators that are made of others are taken apart above autograd, before a mode sees them.
+    In ``torch.inference_mode()`` there is no autograd, so it is done here: a step has the same operators under it as
+    under ``torch.no_grad()``.
+    """
 
     def __init__(self, scope: Place) -> None:
         super().__init__()
@@ -100,6 +106,9 @@ class FaultWatch(TorchDispatchMode):
             raise _error(func, f"is one of parallel training; {ALONE}", scope=self._scope)
         if any(map(is_distributed, types)):
             raise _error(func, f"works on a DTensor; {ALONE}", scope=self._scope)
+        if is_composite(func):
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         return run_operator(func, args, kwargs or {}, scope=self._scope)
 
 

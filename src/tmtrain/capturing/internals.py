@@ -3,6 +3,7 @@
 # pyright: reportPrivateUsage=false
 
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import torch
@@ -63,6 +64,19 @@ def storage_key(storage: torch.UntypedStorage) -> int:
 def schema_of(func: OpOverload) -> torch.FunctionSchema:
     """Return arguments and results with their alias information."""
     return func._schema
+
+
+@cache
+def is_composite(func: OpOverload) -> bool:
+    """Return whether the operator is nothing but other operators.
+
+    >>> is_composite(torch.ops.aten.linear.default)
+    True
+    """
+    if func.namespace == "prim":  # of the interpreter, not of the dispatcher
+        return False
+    key = "CompositeImplicitAutograd"
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
 
 
 def short_name_of(func: OpOverload) -> str:
