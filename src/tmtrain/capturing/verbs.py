@@ -46,7 +46,7 @@ def capture(
     from tmtrain.capturing.session import CaptureSession
 
     label = type(model).__name__ if name is None else name
-    return CaptureSession(model, optimizer, name=label, samples=samples, options={})
+    return CaptureSession(model, optimizer, name=label, samples=samples, options={}, alone=True)
 
 
 def capture_model(name: str, options: StepOptions | None = None) -> Trace:
