@@ -11,8 +11,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from tmtrain.capturing.faults import Building, FaultWatch
-from tmtrain.capturing.jobs.catalog import ZooModel
 from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
+from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
 from tmtrain.capturing.pretending.conversions import converted_in_place
@@ -31,9 +31,11 @@ def capture_zoo_model(model: ZooModel, options: ResolvedOptions) -> Trace:
 
     from tmtrain.capturing.jobs.zoo import build_job
 
-    described = dataclasses.asdict(options) | {"transformers": transformers.__version__}
+    described = dataclasses.asdict(options) | dict(model.notes) | {"transformers": transformers.__version__}
     with FakeTensorMode():
-        return _second_step(build_job(model, options), name=model.name, options=described)
+        with small_values():
+            job = build_job(model, options)
+        return _second_step(job, name=model.name, options=described)
 
 
 def capture_user_function(function: UserFunction, *, name: str, samples: int) -> Trace:

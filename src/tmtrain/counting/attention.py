@@ -2,7 +2,8 @@
 
 Causal attention counts the scores that are needed, about half: the fused kernels skip blocks above the diagonal (Dao,
 "FlashAttention-2", 2023, section 3.1; torch's CPU kernel ends its loop over keys at the diagonal). torch's own counter
-says twice as much. Where scores are masked by a tensor all are computed, and count, and so do windows.
+says twice as much. Windows of a kernel's own count likewise. Where
+scores are masked by a tensor all are computed, and count.
 
 Sequences that are packed into one have ends in a tensor. They count as sequences of equal length, which is the least that
 such a batch can be.
@@ -28,6 +29,8 @@ class AttentionForm:
     heads: int = 1
     """Dimension of the heads; the lengths are in the other of 1 and 2."""
     is_backward: bool = False
+    window: int | None = None
+    """How many keys before its own a causal row sees, where there is a window."""
     ends: int | None = None
     """Of packed sequences of queries; those of keys follow."""
 
@@ -43,7 +46,7 @@ class AttentionForm:
         if packed:
             rows, keys = -(-rows // packed), -(-keys // packed)
         batch = query[0] * query[self.heads] * max(1, packed)
-        scores = batch * _scores(rows, keys, is_causal=self._is_causal(call))
+        scores = batch * _scores(rows, keys, is_causal=self._is_causal(call), before=self._before(call))
         d, d_value = query[3], value[3]
         # Backward: scores again, then the gradients of value, scores, query and key.
         flops = 2 * scores * (3 * d + 2 * d_value if self.is_backward else d + d_value)
@@ -53,15 +56,23 @@ class AttentionForm:
         flag = call.arguments[self.causal] if len(call.arguments) > self.causal else False
         return isinstance(flag, int) and flag > 0
 
+    def _before(self, call: OperatorCall) -> int | None:
+        size = (
+            None if self.window is None or len(call.arguments) <= self.window else call.arguments[self.window]
+        )
+        return size if isinstance(size, int) and size >= 0 else None
 
-def _scores(rows: int, keys: int, *, is_causal: bool) -> int:
-    """Return how many scores are needed; a causal row sees as many keys as its number, from 1.
 
-    >>> _scores(3, 4, is_causal=True), _scores(4, 3, is_causal=True)
-    (6, 9)
+def _scores(rows: int, keys: int, *, is_causal: bool, before: int | None = None) -> int:
+    """Return how many scores are needed; a causal row sees as many keys as its number, from 1, or those of its window.
+
+    >>> _scores(3, 4, is_causal=True), _scores(4, 3, is_causal=True), _scores(5, 5, is_causal=True, before=1)
+    (6, 9, 9)
     """
     if not is_causal:
         return rows * keys
+    if before is not None and before < keys:
+        keys = before + 1
     square = min(rows, keys)
     return square * (square + 1) // 2 + (rows - square) * keys
 
@@ -88,8 +99,10 @@ def _self_attention(source: tuple[int, ...], keys: int) -> OperatorWork:
     return OperatorWork(4 * batch * rows * keys * width, batch, rows, keys, width)
 
 
-def _backward(causal: int, *, heads: int = 1, ends: int | None = None) -> AttentionForm:
-    return AttentionForm(query=1, causal=causal, heads=heads, is_backward=True, ends=ends)
+def _backward(
+    causal: int, *, heads: int = 1, ends: int | None = None, window: int | None = None
+) -> AttentionForm:
+    return AttentionForm(query=1, causal=causal, heads=heads, is_backward=True, ends=ends, window=window)
 
 
 ATTENTION: Mapping[str, Formula] = {
@@ -104,9 +117,9 @@ ATTENTION: Mapping[str, Formula] = {
     "_scaled_dot_product_cudnn_attention_backward": _backward(14),
     "_scaled_dot_product_fused_attention_overrideable": AttentionForm(causal=5),
     "_scaled_dot_product_fused_attention_overrideable_backward": _backward(13),
-    "_flash_attention_forward": AttentionForm(causal=8, heads=2, ends=3),
+    "_flash_attention_forward": AttentionForm(causal=8, heads=2, ends=3, window=11),
     "_flash_attention_forward_no_dropout_inplace": AttentionForm(query=1, causal=9, heads=2, ends=4),
-    "_flash_attention_backward": _backward(11, heads=2, ends=6),
+    "_flash_attention_backward": _backward(11, heads=2, ends=6, window=15),
     "_efficient_attention_forward": AttentionForm(causal=9, heads=2, ends=4),
     "_efficient_attention_backward": _backward(14, heads=2, ends=6),
     "_cudnn_attention_forward": AttentionForm(causal=10, ends=4),

@@ -30,7 +30,7 @@ from tmtrain.trace import Trace
 FP32_BYTES = 4
 MATRIX_DIMS = ("batch", "m", "n", "k")
 """Dimensions of a matrix product, in the order of all columns that have one for each."""
-_FUSED_ATTENTION = "_scaled_dot_product_"
+_FUSED_ATTENTION = ("_scaled_dot_product_", "_flash_attention_")
 """How the names of operators begin whose scores never leave the chip."""
 
 

@@ -19,13 +19,18 @@ import transformers
 from transformers.initialization import no_init_weights
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tmtrain.capturing.jobs.catalog import ZooModel
+from tmtrain.capturing.jobs.adapters import add_adapters
+from tmtrain.capturing.jobs.batches import make_batch
 from tmtrain.capturing.jobs.checkpointing import checkpoint_blocks
+from tmtrain.capturing.jobs.diffusion import DiffusionTransformer
 from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import ResolvedOptions
+from tmtrain.capturing.jobs.windows import WINDOWED, windowed_attention
 
 _MASKLESS = "tmtrain_sdpa"
 transformers.AttentionInterface.register(_MASKLESS, sdpa_attention_forward)
+transformers.AttentionInterface.register(WINDOWED, windowed_attention)
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -39,7 +44,7 @@ def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
     """
     network = _network(model, options)
     optimizer = _OPTIMIZERS[options.optimizer](network)
-    batch = _batch(network.config, model, options)
+    batch = make_batch(network, model, options, dtype=_DTYPES[options.dtype])
 
     def step() -> None:
         network(**batch).loss.backward()
@@ -49,32 +54,35 @@ def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
     return TrainingJob(model=network, optimizer=optimizer, step=step, samples=options.batch)
 
 
-def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
+def _network(model: ZooModel, options: ResolvedOptions) -> Any:
+    network = _diffusion(model, options) if model.task == "Diffusion" else _of_transformers(model, options)
+    if model.adapter_rank is not None:
+        add_adapters(network, rank=model.adapter_rank)
+    if options.checkpointing is not None:
+        checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
+    return network.train()
+
+
+def _diffusion(model: ZooModel, options: ResolvedOptions) -> DiffusionTransformer:
+    return DiffusionTransformer(
+        **model.fields, is_fused=options.attention != "eager", dtype=_DTYPES[options.dtype]
+    )
+
+
+def _of_transformers(model: ZooModel, options: ResolvedOptions) -> Any:
     config = getattr(transformers, model.config)(**model.fields)
     config.use_cache = False
     head = getattr(transformers, f"AutoModelFor{model.task}")
-    maskless = options.attention == "sdpa" and model.task == "CausalLM"
-    attention = _MASKLESS if maskless else options.attention
+    attention = options.attention
+    if attention == "sdpa" and model.task == "CausalLM":
+        attention = WINDOWED if "sliding_window" in model.fields else _MASKLESS
     with no_init_weights():
         network = head.from_config(config, dtype=_DTYPES[options.dtype], attn_implementation=attention)
     network.tie_weights()
     if network.loss_type is None:
         # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
         network.loss_type = f"For{model.task}"
-    if options.checkpointing is not None:
-        checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
-    return network.train()
-
-
-def _batch(config: Any, model: ZooModel, options: ResolvedOptions) -> dict[str, torch.Tensor]:
-    batch = options.batch
-    if model.task == "ImageClassification":
-        # ResNet takes any size and has no such field; it is trained on 224.
-        side = getattr(config, "image_size", 224)
-        pixels = torch.randn(batch, config.num_channels, side, side, dtype=_DTYPES[options.dtype])
-        return {"pixel_values": pixels, "labels": torch.randint(0, config.num_labels, (batch,))}
-    tokens = torch.randint(0, config.vocab_size, (batch, options.sequence or 0))
-    return {"input_ids": tokens, "labels": tokens.clone()}
+    return network
 
 
 def _adamw(network: torch.nn.Module) -> torch.optim.Optimizer:
