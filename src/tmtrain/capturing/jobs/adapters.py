@@ -12,10 +12,10 @@ class AdaptedLinear(torch.nn.Module):
 
     def __init__(self, base: torch.nn.Linear, *, rank: int) -> None:
         super().__init__()
-        like = {"device": base.weight.device, "dtype": base.weight.dtype}
+        device, dtype = base.weight.device, base.weight.dtype
         self.base = base
-        self.down = torch.nn.Linear(base.in_features, rank, bias=False, **like)
-        self.up = torch.nn.Linear(rank, base.out_features, bias=False, **like)
+        self.down = torch.nn.Linear(base.in_features, rank, bias=False, device=device, dtype=dtype)
+        self.up = torch.nn.Linear(rank, base.out_features, bias=False, device=device, dtype=dtype)
         self.scaling = 2.0
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:

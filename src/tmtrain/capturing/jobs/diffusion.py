@@ -28,26 +28,18 @@ class DiffusionTransformer(nn.Module):
         channels: int,
         classes: int,
         is_fused: bool,
-        dtype: torch.dtype,
     ) -> None:
         super().__init__()
-        like = {"dtype": dtype}
         self.side, self.channels, self.classes = side, channels, classes
-        self.patches = nn.Conv2d(channels, width, patch, stride=patch, **like)
-        self.positions = nn.Parameter(
-            torch.empty(1, (side // patch) ** 2, width, **like), requires_grad=False
-        )
-        self.times = nn.Sequential(
-            nn.Linear(_FREQUENCIES, width, **like), nn.SiLU(), nn.Linear(width, width, **like)
-        )
-        self.labels = nn.Embedding(classes + 1, width, **like)
-        self.blocks = nn.ModuleList(
-            DiffusionBlock(width, heads, is_fused=is_fused, dtype=dtype) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(width, elementwise_affine=False, **like)
-        self.modulation = nn.Linear(width, 2 * width, **like)
+        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.empty(1, (side // patch) ** 2, width), requires_grad=False)
+        self.times = nn.Sequential(nn.Linear(_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.labels = nn.Embedding(classes + 1, width)
+        self.blocks = nn.ModuleList(DiffusionBlock(width, heads, is_fused=is_fused) for _ in range(layers))
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
         # Noise and variance of each channel.
-        self.head = nn.Linear(width, patch**2 * 2 * channels, **like)
+        self.head = nn.Linear(width, patch**2 * 2 * channels)
 
     def forward(
         self, *, latents: torch.Tensor, times: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
@@ -65,17 +57,15 @@ class DiffusionTransformer(nn.Module):
 class DiffusionBlock(nn.Module):
     """Attention and feed-forward, scaled, shifted and gated by the condition."""
 
-    def __init__(self, width: int, heads: int, *, is_fused: bool, dtype: torch.dtype) -> None:
+    def __init__(self, width: int, heads: int, *, is_fused: bool) -> None:
         super().__init__()
         self.heads, self.is_fused = heads, is_fused
-        self.norms = nn.ModuleList(
-            nn.LayerNorm(width, elementwise_affine=False, dtype=dtype) for _ in range(2)
-        )
-        self.modulation = nn.Linear(width, 6 * width, dtype=dtype)
-        self.qkv = nn.Linear(width, 3 * width, dtype=dtype)
-        self.out = nn.Linear(width, width, dtype=dtype)
-        self.inner = nn.Linear(width, 4 * width, dtype=dtype)
-        self.outer = nn.Linear(4 * width, width, dtype=dtype)
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.modulation = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.inner = nn.Linear(width, 4 * width)
+        self.outer = nn.Linear(4 * width, width)
 
     def forward(self, tokens: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return the tokens of the next block."""

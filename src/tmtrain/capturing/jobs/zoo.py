@@ -64,9 +64,12 @@ def _network(model: ZooModel, options: ResolvedOptions) -> Any:
 
 
 def _diffusion(model: ZooModel, options: ResolvedOptions) -> DiffusionTransformer:
-    return DiffusionTransformer(
-        **model.fields, is_fused=options.attention != "eager", dtype=_DTYPES[options.dtype]
-    )
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(_DTYPES[options.dtype])
+    try:
+        return DiffusionTransformer(**model.fields, is_fused=options.attention != "eager")
+    finally:
+        torch.set_default_dtype(usual)
 
 
 def _of_transformers(model: ZooModel, options: ResolvedOptions) -> Any:
