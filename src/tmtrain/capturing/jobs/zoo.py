@@ -12,6 +12,7 @@ and needs it.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from tmtrain.capturing.jobs.diffusion import DiffusionTransformer
 from tmtrain.capturing.jobs.job import TrainingJob
 from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import ResolvedOptions
+from tmtrain.capturing.jobs.scans import recomputed_scans
 from tmtrain.capturing.jobs.windows import WINDOWED, windowed_attention
 
 _MASKLESS = "tmtrain_sdpa"
@@ -46,8 +48,11 @@ def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
     optimizer = _OPTIMIZERS[options.optimizer](network)
     batch = make_batch(network, model, options, dtype=_DTYPES[options.dtype])
 
+    scans = recomputed_scans if model.config == "Mamba2Config" else nullcontext
+
     def step() -> None:
-        network(**batch).loss.backward()
+        with scans():
+            network(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 

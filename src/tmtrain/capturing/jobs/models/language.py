@@ -97,8 +97,8 @@ LANGUAGE_MODELS = (
             "state_size": 128,
             "n_groups": 8,
         },
-        # The fused kernels of mamba_ssm keep far less. They are not there, so this step says nothing of them.
-        notes={"scan": "reference, in single operators"},
+        # See Note [Scans as kernels keep them].
+        notes={"scan": "in single operators, recomputed in backward"},
     ),
 )
 """Models by size."""
