@@ -2,8 +2,7 @@
 
 Causal attention counts the scores that are needed, about half: the fused kernels skip blocks above the diagonal (Dao,
 "FlashAttention-2", 2023, section 3.1; torch's CPU kernel ends its loop over keys at the diagonal). torch's own counter
-says twice as much. Windows of a kernel's own count likewise. Where
-scores are masked by a tensor all are computed, and count.
+says twice as much. A kernel's own window counts likewise. Where a tensor masks scores, all are computed, and count.
 
 Sequences that are packed into one have ends in a tensor. They count as sequences of equal length, which is the least that
 such a batch can be.
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 
 from tmtrain.counting.call import OperatorCall
 from tmtrain.counting.formula import Formula
-from tmtrain.counting.products import matmul_work
 from tmtrain.counting.work import OperatorWork
 
 
@@ -57,9 +55,9 @@ class AttentionForm:
         return isinstance(flag, int) and flag > 0
 
     def _before(self, call: OperatorCall) -> int | None:
-        size = (
-            None if self.window is None or len(call.arguments) <= self.window else call.arguments[self.window]
-        )
+        if self.window is None or len(call.arguments) <= self.window:
+            return None
+        size = call.arguments[self.window]
         return size if isinstance(size, int) and size >= 0 else None
 
 
@@ -80,7 +78,7 @@ def _scores(rows: int, keys: int, *, is_causal: bool, before: int | None = None)
 def _with_projections(call: OperatorCall) -> OperatorWork:
     """``_native_multi_head_attention``: torch's fast path of evaluation, with the projections before and behind."""
     query, key, value = (call.shape(i) for i in range(3))
-    inner = matmul_work(query, key[::-1], products=2) if len(query) == 2 else _self_attention(query, key[1])
+    inner = _self_attention(query, key[1])
     width, rows, other = query[-1], query[0] * query[1], key[0] * key[1] + value[0] * value[1]
     return inner._replace(flops=inner.flops + 2 * width * width * (2 * rows + other))
 

@@ -105,7 +105,7 @@ def captured(model: ZooModel, **options: Any) -> Trace:
     return capture_zoo_model(model, resolve_options(model, StepOptions(**options)))
 
 
-@pytest.mark.parametrize("name", rest_slow(PARAMETERS, quick=4))
+@pytest.mark.parametrize("name", rest_slow(PARAMETERS, quick=1))
 def test_parameters_are_the_published_ones(name: str) -> None:
     model = ZOO[name]
     with FakeTensorMode(), small_values():
@@ -113,7 +113,7 @@ def test_parameters_are_the_published_ones(name: str) -> None:
     assert sum(parameter.numel() for parameter in job.model.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", rest_slow(SMALL, quick=3))
 def test_a_small_one_of_each_kind_is_captured_and_counted(name: str) -> None:
     model = small(name)
     trace = captured(model, optimizer="sgd")
@@ -186,6 +186,7 @@ def test_a_frozen_weight_has_no_gradient_product() -> None:
     assert backward(adapted) < 0.62 * backward(whole)
 
 
+@pytest.mark.slow
 def test_the_diffusion_transformer_multiplies_as_often_as_published() -> None:
     # Peebles and Xie, table 4: DiT-XL/2 at 256 x 256 takes 118.64 G multiplications with additions.
     trace = capture_model("dit-xl", StepOptions(batch=1, optimizer="sgd"))

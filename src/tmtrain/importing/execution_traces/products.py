@@ -6,9 +6,12 @@ from typing import Any
 from tmtrain.counting import NO_WORK, OperatorCall, OperatorWork, count_work, has_formula
 from tmtrain.importing.execution_traces.node import EtNode, TensorUse
 
+_MOST = 1 << 62
+"""What a column of a trace holds."""
+
 
 def work_of_node(node: EtNode) -> OperatorWork:
-    """Return the work of one operator; `NO_WORK` where it has no schema, or no formula.
+    """Return the work of one operator; `NO_WORK` where it has no schema, no formula, or sizes that nothing has.
 
     >>> use = dict(item=0, storage=1, offset_bytes=0, itemsize=4, dtype="float32", stride=())
     >>> a, b = TensorUse(position=0, shape=(3, 5), **use), TensorUse(position=1, shape=(5, 7), **use)
@@ -22,13 +25,14 @@ def work_of_node(node: EtNode) -> OperatorWork:
     if node.schema is None or not has_formula(node.schema.base):
         return NO_WORK
     results = {use.position: use.shape for use in node.results if use.item == 0}
-    return count_work(
+    work = count_work(
         OperatorCall(
             name=node.schema.base,
             arguments=_arguments(node.values, node.arguments, count=len(node.schema.written)),
             results=[results.get(position) for position in range(1 + max(results, default=-1))],
         )
     )
+    return work if max(work) < _MOST else NO_WORK
 
 
 def _arguments(values: Sequence[Any], uses: Sequence[TensorUse], *, count: int) -> list[Any]:
