@@ -43,13 +43,13 @@ def operators_of(calls: Sequence[NestedCall], *, source: str, step: int | None =
     tree = make_tree(calls, source=source)
     marks = find_marks(tree)
     operators = _Operators(tree=tree, phases=_phases(tree, marks))
-    found = sorted(operators.all(), key=lambda node: node.id)
-    if not found:
+    nodes = sorted(operators.all(), key=lambda node: node.id)
+    if not nodes:
         raise FileFormatError(
             f"{source}: no call of an operator with tensors: start the observer before the step", path=source
         )
     # Backward may run in a thread of its own, whose calls are a tree of their own: order is by number, not by tree.
-    return choose_step(found, marks, wanted=step, source=source)
+    return choose_step(nodes, marks, wanted=step, source=source)
 
 
 def _phases(tree: CallTree, marks: StepMarks) -> dict[int, Phase]:
