@@ -43,14 +43,25 @@ class WrittenTrace:
         **attributes: Any,
     ) -> int:
         """Add a call whose arguments are tensors; return its number."""
-        return self.raw(name, _side(arguments or []), _side(results or []), parent, op_schema=schema, **attributes)
+        return self.raw(
+            name, _side(arguments or []), _side(results or []), parent, op_schema=schema, **attributes
+        )
 
-    def raw(self, name: str, inputs: dict[str, Any], outputs: dict[str, Any], parent: int, **attributes: Any) -> int:
+    def raw(
+        self, name: str, inputs: dict[str, Any], outputs: dict[str, Any], parent: int, **attributes: Any
+    ) -> int:
         """Add a call with arguments and results as the observer spells them."""
         number = self.skip()
         attrs = [{"name": key, "type": "", "value": value} for key, value in attributes.items()]
         self.nodes.append(
-            {"id": number, "name": name, "ctrl_deps": parent, "inputs": inputs, "outputs": outputs, "attrs": attrs}
+            {
+                "id": number,
+                "name": name,
+                "ctrl_deps": parent,
+                "inputs": inputs,
+                "outputs": outputs,
+                "attrs": attrs,
+            }
         )
         return number
 

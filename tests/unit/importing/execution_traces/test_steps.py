@@ -78,7 +78,9 @@ def test_a_step_that_is_cut_off_is_not_taken(tmp_path: Path) -> None:
         else:
             trace.call("aten::mul", MUL, [(3, 8), (1, 8)], [(4, 8)], parent=mark)
     note = _note(_import(trace, tmp_path))
-    assert note.startswith(f"2 of 3 in the file, {REPEATS}; step 3 is cut off and has 1 operators instead of 4")
+    assert note.startswith(
+        f"2 of 3 in the file, {REPEATS}; step 3 is cut off and has 1 operators instead of 4"
+    )
 
 
 def test_a_tail_without_marks_is_left_out(tmp_path: Path) -> None:
@@ -111,7 +113,9 @@ def test_the_user_may_choose(tmp_path: Path) -> None:
     first = _import(trace, tmp_path, step=1)
     assert len(first.operators) == 5
     assert _note(first).startswith("1 of 3 in the file, as asked for; step 2 has 4 operators instead of 5")
-    with pytest.raises(InputError, match=r"x\.json: --step 4 is none of the steps in the file: choose one of 1\.\.3"):
+    with pytest.raises(
+        InputError, match=r"x\.json: --step 4 is none of the steps in the file: choose one of 1\.\.3"
+    ):
         _import(trace, tmp_path, step=4)
 
 
@@ -122,7 +126,12 @@ def test_two_optimizers_that_update_different_parameters_are_one_step(tmp_path: 
         trace.call("aten::mul", MUL, [(3, 8), (11, 8)], [(4, 8)])
         trace.update(weight=11, moment=12)
     imported = _import(trace, tmp_path)
-    assert list(imported.operators.name) == [*ONE_STEP, "aten.mul.Tensor", "aten.add_.Tensor", "aten.add_.Tensor"]
+    assert list(imported.operators.name) == [
+        *ONE_STEP,
+        "aten.mul.Tensor",
+        "aten.add_.Tensor",
+        "aten.add_.Tensor",
+    ]
     assert _note(imported) == f"2 of 2 in the file, {REPEATS}"
 
 
