@@ -29,13 +29,16 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
         raise InputError(f"no such file: {file}")
 
 
-def trace_of(source: str, options: StepOptions | None = None, *, samples: int | None = None) -> Trace:
+def trace_of(
+    source: str, options: StepOptions | None = None, *, samples: int | None = None, step: int | None = None
+) -> Trace:
     """Return the trace of a zoo model, of ``FILE.py:FUNCTION``, of a saved ``*.trace`` folder, or of a step from outside.
 
     Args:
         source: What the user named.
         options: For zoo models only.
         samples: In the batch of a user's own step, or of one from outside that does not say it.
+        step: Which of the steps in an execution trace from outside, from 1.
 
     Raises:
         InputError: unknown model, options that do not apply, an unreadable trace.
@@ -44,7 +47,9 @@ def trace_of(source: str, options: StepOptions | None = None, *, samples: int | 
     chosen = options or StepOptions()
     if is_outside(Path(source)):
         _refuse_options(source, chosen, None)
-        return import_trace(source, samples=samples)
+        return import_trace(source, samples=samples, step=step)
+    if step is not None:
+        raise InputError(f"--step is for execution traces of several steps: {source} is one step")
     if _is_trace(source):
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))

@@ -158,5 +158,5 @@ def test_capture_and_import_count_the_same(name: str, is_first: bool, tmp_path: 
         step()
         observer.stop()
         observer.unregister_callback()
-    works = [(node.name.removeprefix("aten."), work_of_node(node)) for node in read_pytorch_et(path)]
+    works = [(node.name.removeprefix("aten."), work_of_node(node)) for node in read_pytorch_et(path).nodes]
     assert Counter(pair for pair in works if pair[1] != NO_WORK) == seen
