@@ -1,8 +1,9 @@
 """Code as people write it: on devices that are not here, converted, initialised, with one optimizer, many or none."""
 
+import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ Job = tuple[Any, ...]
 WIDTH = 8
 NUMBERS = 2 * (WIDTH * WIDTH + WIDTH)
 """In the parameters of `network`."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_old_garbage() -> Generator[None]:
+    """Every capture collects garbage: here without looking through all that the tests before left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def network() -> nn.Sequential:
@@ -79,14 +89,13 @@ CONVERSIONS: dict[str, tuple[Callable[[nn.Module], object], str]] = {
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)
-@pytest.mark.parametrize("optimizer_first", [False, True])
-def test_modules_are_converted_and_optimizers_keep_their_parameters(name: str, optimizer_first: bool) -> None:
+def test_modules_are_converted_and_optimizers_keep_their_parameters(name: str) -> None:
     convert, dtype = CONVERSIONS[name]
 
     def job() -> Job:
         model = network()
         before = list(model.parameters())
-        optimizer = torch.optim.AdamW(model.parameters(), foreach=False) if optimizer_first else None
+        optimizer = torch.optim.AdamW(model.parameters(), foreach=False)
         convert(model)
         assert all(mine is old for mine, old in zip(model.parameters(), before, strict=True))
         return training(model, optimizer)
@@ -175,29 +184,22 @@ def test_autocast_of_a_device_that_is_not_here(dtype: torch.dtype | None) -> Non
     assert (str(dtype or torch.float16)).removeprefix("torch.") in dtypes(trace, Role.ACTIVATION)
 
 
-INITIALISERS: dict[str, Callable[[torch.Tensor], object]] = {
-    "trunc_normal_": lambda w: nn.init.trunc_normal_(w, std=0.02),
-    "far trunc_normal_": lambda w: nn.init.trunc_normal_(w, mean=3.0, std=0.5, a=-1, b=1),
-    "orthogonal_": nn.init.orthogonal_,
-    "sparse_": lambda w: nn.init.sparse_(w, 0.1),
-    "dirac_": lambda w: nn.init.dirac_(w.view(WIDTH, WIDTH, 1)),
-    "eye_": nn.init.eye_,
-    "kaiming_normal_": nn.init.kaiming_normal_,
-    "xavier_uniform_": nn.init.xavier_uniform_,
-}
+def initialised() -> Job:
+    weight = network()[0].weight
+    with torch.no_grad():
+        nn.init.trunc_normal_(weight, std=0.02)
+        nn.init.trunc_normal_(weight, mean=1.5, std=0.5, a=-1, b=1)  # draws evenly, and again
+        nn.init.orthogonal_(weight)
+        nn.init.sparse_(weight, 0.1)
+        nn.init.dirac_(weight.view(WIDTH, WIDTH, 1))
+        nn.init.eye_(weight)
+        nn.init.kaiming_normal_(weight)
+        nn.init.xavier_uniform_(weight)
+    return training(network())
 
 
-@pytest.mark.filterwarnings("ignore:mean is more than 2 std")
-@pytest.mark.parametrize("name", INITIALISERS)
-def test_initialisers_need_no_values(name: str) -> None:
-    def job() -> Job:
-        model = network()
-        for layer in (model[0], model[2]):
-            with torch.no_grad():
-                INITIALISERS[name](layer.weight)
-        return training(model)
-
-    assert captured(job).operators.name == captured(plain).operators.name
+def test_initialisers_need_no_values() -> None:
+    assert captured(initialised).operators.name == captured(plain).operators.name
 
 
 def test_what_is_counted_out_is_known_while_the_model_is_built() -> None:
@@ -336,8 +338,8 @@ def test_none_in_the_optimizers_place_is_the_same() -> None:
 
 
 def test_an_evaluation_goes_down_the_whole_road() -> None:
-    model = nn.Sequential(*(nn.Linear(512, 512, bias=False) for _ in range(8)))
-    batch = torch.randn(64, 512)
+    model = nn.Sequential(*(nn.Linear(256, 256, bias=False) for _ in range(4)))
+    batch = torch.randn(64, 256)
     with torch.no_grad(), tmtrain.capture(model, None, samples=64) as session:
         model(batch)
     trace, machine = session.trace, tmtrain.load_machine("v4-slc")
