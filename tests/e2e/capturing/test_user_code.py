@@ -1,5 +1,6 @@
 """Code as people write it: on devices that are not here, converted, initialised, with one optimizer, many or none."""
 
+import copy
 import gc
 import subprocess
 import sys
@@ -119,6 +120,35 @@ def test_a_gradient_is_converted_with_its_parameter() -> None:
         return training(model)
 
     assert dtypes(captured(job), Role.GRADIENT) == {"bfloat16"}
+
+
+def test_a_model_is_copied_with_what_torch_knows_of_it() -> None:
+    def job() -> Job:
+        model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH))
+        average = copy.deepcopy(model.half()).requires_grad_(requires_grad=False)
+        average.train(mode=False)
+        counts = average[1].num_batches_tracked, model[1].num_batches_tracked
+        assert counts[0] is not counts[1]
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def step() -> None:
+            model(torch.randn(4, WIDTH, dtype=torch.half)).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                for mine, theirs in zip(average.parameters(), model.parameters(), strict=True):
+                    mine.lerp_(theirs, 0.1)
+
+        return model, optimizer, step
+
+    trace = captured(job)
+    assert trace.operators.name.count("aten.lerp_.Scalar") == 4
+    halves = 2 * (WIDTH * WIDTH + 3 * WIDTH)
+    assert bytes_of(trace, Role.PARAMETER) == halves
+    copies = np.isin(trace.operands.op, np.flatnonzero(np.array(trace.operators.name) == "aten.lerp_.Scalar"))
+    written = np.unique(trace.operands.storage[copies & trace.operands.writes])
+    assert trace.storages.bytes[written].sum() == halves
+    assert trace.storages.persistent[written].all()
 
 
 def test_a_model_on_the_meta_device_is_emptied_onto_a_device() -> None:
