@@ -15,7 +15,7 @@ from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
 from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
-from tmtrain.capturing.pretending.conversions import converted_in_place
+from tmtrain.capturing.pretending.conversions import convertible_modules
 from tmtrain.capturing.pretending.devices import absent_devices
 from tmtrain.capturing.pretending.grouped import mend_grouped_products
 from tmtrain.capturing.pretending.values import small_values
@@ -46,7 +46,7 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
     """
     # Their batch may come from numpy or a file: such tensors become fake at their first use.
     with user_errors(function), FakeTensorMode(allow_non_fake_inputs=True), absent_devices():
-        with small_values(), converted_in_place(), FaultWatch(Building()):
+        with small_values(), convertible_modules(), FaultWatch(Building()):
             job = function.make_job(samples=samples)
         _fill(job.model)
         return _second_step(job, name=name, options={"function": function.target})

@@ -21,7 +21,7 @@ from tmtrain.trace import Phase
 _REASONS: dict[type[Exception], tuple[str, str]] = {
     DataDependentOutputException: (
         "needs the values of a tensor",
-        "keep the value on the tensor (no .item(), no `if tensor:`)",
+        "keep the value on the tensor (no .item(), no `if tensor:`, no logging of numbers in the step)",
     ),
     DynamicOutputShapeException: (
         "makes a result whose shape depends on the values of a tensor",

@@ -103,6 +103,8 @@ class CaptureSession:
                 exits.callback(optimizer.register_step_pre_hook(self._note_gradients).remove)
             if not self._optimizers:
                 exits.callback(register_optimizer_step_pre_hook(_refuse_optimizer).remove)
+                for leaf in filter(_takes_gradient, self._scope.parameter_names):
+                    exits.callback(leaf.register_post_accumulate_grad_hook(self._note_gradient).remove)
             exits.enter_context(self._scope)
             exits.enter_context(self._recorder)
             if self._alone:
@@ -129,6 +131,9 @@ class CaptureSession:
 
     def _note_gradients(self, _optimizer: Any, _args: Any, _kwargs: Any) -> None:
         self._enter_owners(gradients(self._scope.parameter_names))
+
+    def _note_gradient(self, parameter: torch.Tensor) -> None:
+        self._enter_owners(gradients({parameter: self._scope.parameter_names[parameter]}))
 
     def _enter_owners(self, tensors: Iterable[Owned]) -> None:
         at_start = not self._recorder.operators
@@ -164,6 +169,10 @@ def _refuse_optimizer(optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any
         f"the step calls step() of a {type(optimizer).__name__}, but the capture was given no optimizer:"
         " its state would be taken for data; give it beside the model"
     )
+
+
+def _takes_gradient(parameter: torch.Tensor) -> bool:
+    return parameter.requires_grad and parameter.is_leaf
 
 
 def _describe(model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:

@@ -41,4 +41,10 @@ def optimizers_of(optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
                 f"the optimizer is a {type(one).__name__}, a torch.optim.Optimizer is needed, a list of them,"
                 " or None for a step without one"
             )
-    return tuple(several)
+    return tuple(map(_innermost, several))
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return what a wrapper (Accelerate's) steps: it calls itself an optimizer, but has no hooks of its own."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer

@@ -46,7 +46,7 @@ class AbsentDevices(TorchFunctionMode):
 def absent_devices() -> Generator[None]:
     """Let code that asks for a device that is not there have the CPU, also in autocast; the default device is kept."""
     default = default_device()
-    given = autocast.__init__
+    given, convert = autocast.__init__, torch.nn.Module.to
 
     def init(
         self: autocast, device_type: str, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any
@@ -57,12 +57,20 @@ def absent_devices() -> Generator[None]:
             device_type = _CPU.type
         given(self, device_type, dtype, *args, **kwargs)
 
+    def to(self: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+        # Numbers of devices are looked up before any tensor is asked.
+        return convert(
+            self, *map(_present, args), **{name: _present(value) for name, value in kwargs.items()}
+        )
+
     autocast.__init__ = init
+    torch.nn.Module.to = to
     try:
         with AbsentDevices():
             yield
     finally:
         autocast.__init__ = given
+        torch.nn.Module.to = convert
         if default_device() != default:
             torch.set_default_device(default)
 

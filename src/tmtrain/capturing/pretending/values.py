@@ -41,7 +41,8 @@ class SmallValues(TorchFunctionMode):
         if func == _IS_META and isinstance(args[0], FakeTensor) and _asked_by("torch.nn.init"):
             return True
         if func in _READ and isinstance(args[0], FakeTensor) and args[0].constant is not None:
-            return func(args[0].constant, *args[1:], **kwargs)
+            with without_modes():
+                return func(args[0].constant.clone(), *args[1:], **kwargs)
         return func(*args, **kwargs)
 
 
