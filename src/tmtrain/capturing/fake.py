@@ -14,9 +14,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from tmtrain.capturing.faults import FaultWatch
 from tmtrain.capturing.jobs.catalog import ZooModel
 from tmtrain.capturing.jobs.job import TrainingJob
-from tmtrain.capturing.jobs.options import ResolvedOptions
+from tmtrain.capturing.jobs.options import Operators, ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
 from tmtrain.capturing.jobs.zoo import build_job
+from tmtrain.capturing.operators.choice import running
 from tmtrain.capturing.scope import Scope
 from tmtrain.capturing.session import CaptureSession
 from tmtrain.trace import Trace
@@ -26,10 +27,13 @@ def capture_zoo_model(model: ZooModel, options: ResolvedOptions) -> Trace:
     """Capture a model of the catalog with resolved options."""
     described = dataclasses.asdict(options) | {"transformers": transformers.__version__}
     with FakeTensorMode():
-        return _second_step(build_job(model, options), name=model.name, options=described)
+        job = build_job(model, options)
+        return _second_step(job, operators=options.operators, name=model.name, options=described)
 
 
-def capture_user_function(function: UserFunction, *, name: str, samples: int) -> Trace:
+def capture_user_function(
+    function: UserFunction, *, name: str, samples: int, operators: Operators
+) -> Trace:
     """Capture what the user's function returns.
 
     Raises:
@@ -39,7 +43,8 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
     with user_errors(function), FakeTensorMode(allow_non_fake_inputs=True):
         job = function.make_job(samples=samples)
         _fill(job.model)
-        return _second_step(job, name=name, options={"function": function.target})
+        options = {"function": function.target, "operators": operators}
+        return _second_step(job, operators=operators, name=name, options=options)
 
 
 def _fill(model: torch.nn.Module) -> None:
@@ -52,10 +57,11 @@ def _fill(model: torch.nn.Module) -> None:
             tensor.fake_device = torch.device("cpu")
 
 
-def _second_step(job: TrainingJob, *, name: str, options: dict[str, Any]) -> Trace:
-    with Scope(job.model, job.optimizer) as scope, FaultWatch(scope):
-        job.step()
+def _second_step(job: TrainingJob, *, operators: Operators, name: str, options: dict[str, Any]) -> Trace:
     session = CaptureSession(job.model, job.optimizer, name=name, samples=job.samples, options=options)
-    with session:
-        job.step()
+    with running(operators):
+        with Scope(job.model, job.optimizer) as scope, FaultWatch(scope):
+            job.step()
+        with session:
+            job.step()
     return session.trace

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
-from tmtrain.capturing.jobs.options import StepOptions
+from tmtrain.capturing.jobs.options import Operators, StepOptions
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Trace
 
@@ -70,7 +70,9 @@ def capture_model(name: str, options: StepOptions | None = None) -> Trace:
     return capture_zoo_model(model, resolved)
 
 
-def capture_function(target: str, *, name: str | None = None, samples: int = 1) -> Trace:
+def capture_function(
+    target: str, *, name: str | None = None, samples: int = 1, operators: Operators = "accelerator"
+) -> Trace:
     """Capture the steady step that a function of the user's returns, on fake tensors.
 
     Args:
@@ -78,6 +80,7 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
             the step, where every new tensor is fake (shapes without values, on CPU).
         name: Of the model in the trace; `target` by default.
         samples: In the batch of one step.
+        operators: Those that PyTorch runs on an accelerator, or on a CPU.
 
     Raises:
         CaptureError: unknown file or function, another return value, an error in the user's code, or an
@@ -108,4 +111,4 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
     from tmtrain.capturing.fake import capture_user_function
     from tmtrain.capturing.jobs.user import find_function
 
-    return capture_user_function(find_function(target), name=name or target, samples=samples)
+    return capture_user_function(find_function(target), name=name or target, samples=samples, operators=operators)

@@ -27,7 +27,9 @@ from tmtrain.capturing.jobs.options import ResolvedOptions
 _MASKLESS = "tmtrain_sdpa"
 transformers.AttentionInterface.register(_MASKLESS, sdpa_attention_forward)
 
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "bf16-mixed": torch.bfloat16}
+_ATTENTION = {"fused": "sdpa", "eager": "eager", None: None}
+"""As transformers calls it."""
 
 
 def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
@@ -53,10 +55,10 @@ def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
     config = getattr(transformers, model.config)(**model.fields)
     config.use_cache = False
     head = getattr(transformers, f"AutoModelFor{model.task}")
-    maskless = options.attention == "sdpa" and model.task == "CausalLM"
-    attention = _MASKLESS if maskless else options.attention
+    maskless = options.attention == "fused" and model.task == "CausalLM"
+    attention = _MASKLESS if maskless else _ATTENTION[options.attention]
     with no_init_weights():
-        network = head.from_config(config, dtype=_DTYPES[options.dtype], attn_implementation=attention)
+        network = head.from_config(config, dtype=_DTYPES[options.precision], attn_implementation=attention)
     network.tie_weights()
     if network.loss_type is None:
         # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
@@ -71,7 +73,7 @@ def _batch(config: Any, model: ZooModel, options: ResolvedOptions) -> dict[str, 
     if model.task == "ImageClassification":
         # ResNet takes any size and has no such field; it is trained on 224.
         side = getattr(config, "image_size", 224)
-        pixels = torch.randn(batch, config.num_channels, side, side, dtype=_DTYPES[options.dtype])
+        pixels = torch.randn(batch, config.num_channels, side, side, dtype=_DTYPES[options.precision])
         return {"pixel_values": pixels, "labels": torch.randint(0, config.num_labels, (batch,))}
     tokens = torch.randint(0, config.vocab_size, (batch, options.sequence or 0))
     return {"input_ids": tokens, "labels": tokens.clone()}
