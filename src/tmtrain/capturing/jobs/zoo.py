@@ -11,7 +11,6 @@ without a mask function gets no mask: what the batch of the zoo needs. T5 adds i
 and needs it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +20,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tmtrain.capturing.jobs.catalog import ZooModel
 from tmtrain.capturing.jobs.checkpointing import checkpoint_blocks
+from tmtrain.capturing.jobs.fused_modules import use_kernels
 from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.optimizers import make_optimizer
 from tmtrain.capturing.jobs.options import ResolvedOptions
 
 _MASKLESS = "tmtrain_sdpa"
@@ -40,7 +41,7 @@ def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
         options: From `tmtrain.capturing.jobs.catalog.resolve_options`.
     """
     network = _network(model, options)
-    optimizer = _OPTIMIZERS[options.optimizer](network)
+    optimizer = make_optimizer(network, options)
     batch = _batch(network.config, model, options)
 
     def step() -> None:
@@ -63,6 +64,8 @@ def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
     if network.loss_type is None:
         # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
         network.loss_type = f"For{model.task}"
+    if options.operators == "accelerator":
+        use_kernels(network)
     if options.checkpointing is not None:
         checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
     return network.train()
@@ -77,23 +80,3 @@ def _batch(config: Any, model: ZooModel, options: ResolvedOptions) -> dict[str, 
         return {"pixel_values": pixels, "labels": torch.randint(0, config.num_labels, (batch,))}
     tokens = torch.randint(0, config.vocab_size, (batch, options.sequence or 0))
     return {"input_ids": tokens, "labels": tokens.clone()}
-
-
-def _adamw(network: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(network.parameters(), lr=1e-4, foreach=False, fused=False)
-
-
-def _sgd(network: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, foreach=False, fused=False)
-
-
-def _adafactor(network: torch.nn.Module) -> torch.optim.Optimizer:
-    # transformers' own, with a fixed learning rate: torch's asks for the value of a norm in every step.
-    return transformers.Adafactor(network.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)
-
-
-_OPTIMIZERS: dict[str, Callable[[torch.nn.Module], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-    "adafactor": _adafactor,
-}
