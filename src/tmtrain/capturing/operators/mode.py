@@ -17,6 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from tmtrain.capturing.operators.attention import attend
+from tmtrain.capturing.operators.cross_entropy import cross_entropy
 from tmtrain.capturing.operators.dropout import drop
 from tmtrain.capturing.operators.norms import rms_norm
 
@@ -24,6 +25,7 @@ _TAKEN: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.nn.functional.scaled_dot_product_attention: attend,
     torch.dropout: drop,
     torch.rms_norm: rms_norm,
+    torch._C._nn.cross_entropy_loss: cross_entropy,
 }
 """Functions of torch and what is called instead; that returns NotImplemented where an accelerator does not differ."""
 
