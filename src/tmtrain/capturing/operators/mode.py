@@ -33,6 +33,11 @@ _TAKEN: dict[Callable[..., Any], Callable[..., Any]] = {
 class AcceleratorOperators(TorchFunctionMode):
     """Sends calls to the operators that PyTorch runs on an accelerator; for fake tensors only."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._inside: set[FunctionType] = set()
+        """Python functions whose body runs."""
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -43,10 +48,15 @@ class AcceleratorOperators(TorchFunctionMode):
             out = taken(*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        if not isinstance(func, FunctionType):
+        # Some ask in another way, or under another's name: then they come again, and are let pass.
+        if not isinstance(func, FunctionType) or func in self._inside:
             return func(*args, **kwargs)
-        with self:
-            return _without_question(func)(*args, **kwargs)
+        self._inside.add(func)
+        try:
+            with self:
+                return _without_question(func)(*args, **kwargs)
+        finally:
+            self._inside.discard(func)
 
 
 def _never(*_tensors: Any) -> bool:
