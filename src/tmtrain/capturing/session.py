@@ -7,9 +7,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from tmtrain.capturing.assemble import assemble_trace
+from tmtrain.capturing.jobs.options import Operators
 from tmtrain.capturing.ledger import StorageLedger, dtype_name
+from tmtrain.capturing.operators.choice import running
 from tmtrain.capturing.owned import Owned, Owner, gradients, owned_tensors, parameter_names
 from tmtrain.capturing.recorder import Recorder, Recording
 from tmtrain.capturing.scope import Scope
@@ -33,6 +36,7 @@ class CaptureSession:
         name: str,
         samples: int,
         options: dict[str, Any],
+        operators: Operators = "cpu",
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise CaptureError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
@@ -42,10 +46,16 @@ class CaptureSession:
             )
         if samples < 1:
             raise CaptureError(f"samples is {samples}, a step has at least 1")
+        if operators == "accelerator" and not all(isinstance(p, FakeTensor) for p in model.parameters()):
+            raise CaptureError(
+                "the operators of an accelerator can be had for fake tensors only, and the model's are real: build it"
+                ' under torch\'s FakeTensorMode, or leave out operators="accelerator"'
+            )
         self._model: torch.nn.Module = model
         self._optimizer: torch.optim.Optimizer = optimizer
         self._name = name
         self._samples = samples
+        self._operators: Operators = operators
         self._options = _describe(model, optimizer) | options
         self._ledger = StorageLedger()
         self._scope = Scope(model, optimizer)
@@ -90,6 +100,7 @@ class CaptureSession:
             self._ledger.add_everything()
             exits.callback(self._optimizer.register_step_pre_hook(self._note_gradients).remove)
             exits.enter_context(self._scope)
+            exits.enter_context(running(self._operators))
             exits.enter_context(self._recorder)
             self._exits = exits.pop_all()
         return self

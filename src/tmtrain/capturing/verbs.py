@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def capture(
-    model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", *, name: str | None = None, samples: int = 1
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    *,
+    name: str | None = None,
+    samples: int = 1,
+    operators: Operators = "cpu",
 ) -> "CaptureSession":
     """Record the training step that runs inside the ``with`` block, on real or fake tensors.
 
@@ -27,6 +32,7 @@ def capture(
         optimizer: Gives gradients and optimizer state.
         name: Of the model in the trace; its class by default.
         samples: In the batch of one step.
+        operators: "cpu": those that run; "accelerator": on fake tensors those that an accelerator would run.
 
     Raises:
         CaptureError: wrong arguments, no optimizer step in the block, a step that is not steady, an operator
@@ -46,7 +52,7 @@ def capture(
     from tmtrain.capturing.session import CaptureSession
 
     label = type(model).__name__ if name is None else name
-    return CaptureSession(model, optimizer, name=label, samples=samples, options={})
+    return CaptureSession(model, optimizer, name=label, samples=samples, options={}, operators=operators)
 
 
 def capture_model(name: str, options: StepOptions | None = None) -> Trace:
@@ -111,4 +117,6 @@ def capture_function(
     from tmtrain.capturing.fake import capture_user_function
     from tmtrain.capturing.jobs.user import find_function
 
-    return capture_user_function(find_function(target), name=name or target, samples=samples, operators=operators)
+    return capture_user_function(
+        find_function(target), name=name or target, samples=samples, operators=operators
+    )

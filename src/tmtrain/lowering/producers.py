@@ -119,9 +119,7 @@ def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
         if operands.writes[o.row] and o.row not in cut_operands and not is_buffer[o.row]
     )
     statistics = frozenset(
-        row
-        for row in unfollowed
-        if operands.allocates[row] and (nest.passes > 1 or _is_seed(trace, row))
+        row for row in unfollowed if operands.allocates[row] and (nest.passes > 1 or _is_seed(trace, row))
     )
     if unfollowed - statistics or not any(operands.writes[row] for row in cut_operands):
         return WHOLE

@@ -53,7 +53,9 @@ def test_a_layer_keeps_what_was_published(heads: int, sequence: int) -> None:
     times sbh bytes with dropout, of which the 5as/h are scores. Theirs leaves out numbers per row (norms, log-sum-exp)."""
     sbh = sequence * BATCH * HIDDEN
     published = 34 + 5 * heads * sequence / HIDDEN
-    eager, fused = (kept_for_backward(layers(heads, sequence, kind), LAYER) / sbh for kind in ("eager", "fused"))
+    eager, fused = (
+        kept_for_backward(layers(heads, sequence, kind), LAYER) / sbh for kind in ("eager", "fused")
+    )
     assert eager == pytest.approx(published, rel=0.01)
     assert fused == pytest.approx(34, rel=0.01)
     assert eager >= published

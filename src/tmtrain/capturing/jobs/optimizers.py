@@ -1,10 +1,10 @@
-"""The optimizers of the zoo, one tensor after the other, and the recipe of mixed precision.
+"""The optimizers of the zoo, one tensor after the other, and mixed precision.
 
 Note [One tensor at a time]: torch's fused kernels take lists of tensors, and a GPU works through the list in chunks. One
 parameter group per tensor gives one call for each, so that no planner, ours or a rival's, is told that the step needs all
 state at once.
 
-Note [Master weights]: "bf16-mixed" is the recipe of Megatron-LM and of ZeRO's table (Rajbhandari et al., "ZeRO", 2020,
+Note [Master weights]: "bf16-mixed" is how Megatron-LM trains and what ZeRO's table counts (Rajbhandari et al., 2020,
 section 3.1): weights and gradients of 2 bytes, and in single precision a master copy of the weights with Adam's two
 moments, 16 bytes a parameter. The gradient is cast for one tensor at a time.
 """
@@ -47,7 +47,7 @@ class MasterWeights(torch.optim.Optimizer):
                 self.state[parameter]["master"] = master
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, _closure: None = None) -> None:
         """Step every parameter that has a gradient."""
         for parameter, inner in self._inner.items():
             if parameter.grad is None:

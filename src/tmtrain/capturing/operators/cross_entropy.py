@@ -15,7 +15,7 @@ _SUM = 2
 
 
 def cross_entropy(
-    input: torch.Tensor,
+    input: torch.Tensor,  # noqa: A002
     target: torch.Tensor,
     weight: torch.Tensor | None = None,
     reduction: int = _MEAN,
@@ -46,7 +46,11 @@ def _forward(
 def _(
     logits: torch.Tensor, _target: torch.Tensor, _ignore_index: int, _mean: bool
 ) -> tuple[torch.Tensor, ...]:
-    return logits.new_empty(()), logits.new_empty(logits.shape[0], dtype=torch.float32), logits.new_empty((), dtype=torch.float32)
+    return (
+        logits.new_empty(()),
+        logits.new_empty(logits.shape[0], dtype=torch.float32),
+        logits.new_empty((), dtype=torch.float32),
+    )
 
 
 @torch.library.custom_op("tmtrain::cross_entropy_backward", mutates_args=())

@@ -3,7 +3,7 @@
 import torch
 
 
-def drop(input: torch.Tensor, p: float, train: bool) -> torch.Tensor:
+def drop(input: torch.Tensor, p: float, train: bool) -> torch.Tensor:  # noqa: A002
     """`torch.dropout` as CUDA runs it (`aten/src/ATen/native/Dropout.cpp`, ``is_fused_kernel_acceptable``)."""
     if not train or not 0 < p < 1 or input.numel() == 0:
         return NotImplemented

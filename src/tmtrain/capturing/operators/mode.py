@@ -54,7 +54,7 @@ class AcceleratorOperators(TorchFunctionMode):
         self._inside.add(func)
         try:
             with self:
-                return _without_question(func)(*args, **kwargs)
+                return _without_question(func)(*args, **((func.__kwdefaults__ or {}) | kwargs))
         finally:
             self._inside.discard(func)
 
@@ -63,19 +63,17 @@ def _never(*_tensors: Any) -> bool:
     return False
 
 
-_QUESTIONS = {
-    name: _never for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
-}
+_QUESTIONS = dict.fromkeys(
+    ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), _never
+)
 
 
 def _without_question(function: FunctionType) -> FunctionType:
-    """Return the function for Note [Python functions inside]."""
-    copy = FunctionType(
+    """Return the function for Note [Python functions inside]; its keyword-only defaults are left behind."""
+    return FunctionType(
         function.__code__,
         function.__globals__ | _QUESTIONS,
         function.__name__,
         function.__defaults__,
         function.__closure__,
     )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from tmtrain.capturing.internals import below_autograd
 
@@ -12,7 +12,7 @@ _aten = torch.ops.aten
 
 
 def rms_norm(
-    input: torch.Tensor,
+    input: torch.Tensor,  # noqa: A002
     normalized_shape: Sequence[int],
     weight: torch.Tensor | None = None,
     eps: float | None = None,
