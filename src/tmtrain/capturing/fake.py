@@ -13,8 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from tmtrain.capturing.faults import Building, FaultWatch
 from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
 from tmtrain.capturing.jobs.models.zoo_model import ZooModel
-from tmtrain.capturing.jobs.options import ResolvedOptions
+from tmtrain.capturing.jobs.options import Operators, ResolvedOptions
 from tmtrain.capturing.jobs.user import UserFunction, user_errors
+from tmtrain.capturing.operators.choice import running
 from tmtrain.capturing.pretending.conversions import convertible_modules
 from tmtrain.capturing.pretending.devices import absent_devices
 from tmtrain.capturing.pretending.grouped import mend_grouped_products
@@ -35,10 +36,10 @@ def capture_zoo_model(model: ZooModel, options: ResolvedOptions) -> Trace:
     with FakeTensorMode():
         with small_values():
             job = build_job(model, options)
-        return _second_step(job, name=model.name, options=described)
+        return _second_step(job, operators=options.operators, name=model.name, options=described)
 
 
-def capture_user_function(function: UserFunction, *, name: str, samples: int) -> Trace:
+def capture_user_function(function: UserFunction, *, name: str, samples: int, operators: Operators) -> Trace:
     """Capture what the user's function returns.
 
     Raises:
@@ -49,7 +50,8 @@ def capture_user_function(function: UserFunction, *, name: str, samples: int) ->
         with small_values(), convertible_modules(), FaultWatch(Building()):
             job = function.make_job(samples=samples)
         _fill(job.model)
-        return _second_step(job, name=name, options={"function": function.target})
+        options = {"function": function.target, "operators": operators}
+        return _second_step(job, operators=operators, name=name, options=options)
 
 
 def _fill(model: torch.nn.Module) -> None:
@@ -62,13 +64,14 @@ def _fill(model: torch.nn.Module) -> None:
             tensor.fake_device = torch.device("cpu")
 
 
-def _second_step(job: TrainingJob, *, name: str, options: dict[str, Any]) -> Trace:
+def _second_step(job: TrainingJob, *, operators: Operators, name: str, options: dict[str, Any]) -> Trace:
     mend_grouped_products()
-    with Scope(job.model, *optimizers_of(job.optimizer)) as scope, FaultWatch(scope):
-        job.step()
     session = CaptureSession(
         job.model, job.optimizer, name=name, samples=job.samples, options=options, alone=True
     )
-    with session:
-        job.step()
+    with running(operators):
+        with Scope(job.model, *optimizers_of(job.optimizer)) as scope, FaultWatch(scope):
+            job.step()
+        with session:
+            job.step()
     return session.trace

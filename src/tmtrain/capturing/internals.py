@@ -56,6 +56,11 @@ def default_device() -> torch.device | None:
     return _device.CURRENT_DEVICE
 
 
+def below_autograd() -> AbstractContextManager[Any]:
+    """Let operators be called past autograd: as they are, even where it would compose them of others."""
+    return torch._C._AutoDispatchBelowAutograd()
+
+
 def storage_key(storage: torch.UntypedStorage) -> int:
     """Return a number that no other living storage has."""
     return storage._cdata

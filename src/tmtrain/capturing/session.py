@@ -7,12 +7,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tmtrain.capturing.assemble import assemble_trace
 from tmtrain.capturing.faults import FaultWatch, refuse_distributed
 from tmtrain.capturing.jobs.job import optimizers_of
+from tmtrain.capturing.jobs.options import Operators
 from tmtrain.capturing.ledger import StorageLedger, dtype_name
+from tmtrain.capturing.operators.choice import running
 from tmtrain.capturing.owned import Owned, Owner, gradients, owned_tensors
 from tmtrain.capturing.recorder import Recorder, Recording
 from tmtrain.capturing.scope import Scope
@@ -45,6 +48,7 @@ class CaptureSession:
         samples: int,
         options: dict[str, Any],
         alone: bool = False,
+        operators: Operators = "cpu",
     ) -> None:
         if not isinstance(model, torch.nn.Module):
             raise CaptureError(f"the model is a {type(model).__name__}, a torch.nn.Module is needed")
@@ -52,11 +56,17 @@ class CaptureSession:
             refuse_distributed(model.named_parameters())
         if samples < 1:
             raise CaptureError(f"samples is {samples}, a step has at least 1")
+        if operators == "accelerator" and not all(isinstance(p, FakeTensor) for p in model.parameters()):
+            raise CaptureError(
+                "the operators of an accelerator can be had for fake tensors only, and the model's are real: build it"
+                ' under torch\'s FakeTensorMode, or leave out operators="accelerator"'
+            )
         self._model: torch.nn.Module = model
         self._optimizers = optimizers_of(optimizer)
         self._name = name
         self._samples = samples
         self._alone = alone
+        self._operators: Operators = operators
         self._options = _describe(model, self._optimizers) | options
         self._ledger = StorageLedger()
         self._scope = Scope(model, *self._optimizers)
@@ -106,6 +116,7 @@ class CaptureSession:
                 for leaf in filter(_takes_gradient, self._scope.parameter_names):
                     exits.callback(leaf.register_post_accumulate_grad_hook(self._note_gradient).remove)
             exits.enter_context(self._scope)
+            exits.enter_context(running(self._operators))
             exits.enter_context(self._recorder)
             if self._alone:
                 exits.enter_context(FaultWatch(self._scope))

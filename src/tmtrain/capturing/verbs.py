@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
-from tmtrain.capturing.jobs.options import StepOptions
+from tmtrain.capturing.jobs.options import Operators, StepOptions
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Trace
 
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def capture(
-    model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", *, name: str | None = None, samples: int = 1
+    model: "torch.nn.Module",
+    optimizer: "torch.optim.Optimizer",
+    *,
+    name: str | None = None,
+    samples: int = 1,
+    operators: Operators = "cpu",
 ) -> "CaptureSession":
     """Record the training step that runs inside the ``with`` block, on real or fake tensors.
 
@@ -27,6 +32,7 @@ def capture(
         optimizer: Gives gradients and optimizer state.
         name: Of the model in the trace; its class by default.
         samples: In the batch of one step.
+        operators: "cpu": those that run; "accelerator": on fake tensors those that an accelerator would run.
 
     Raises:
         CaptureError: wrong arguments, no optimizer step in the block, a step that is not steady, an operator
@@ -46,7 +52,9 @@ def capture(
     from tmtrain.capturing.session import CaptureSession
 
     label = type(model).__name__ if name is None else name
-    return CaptureSession(model, optimizer, name=label, samples=samples, options={}, alone=True)
+    return CaptureSession(
+        model, optimizer, name=label, samples=samples, options={}, alone=True, operators=operators
+    )
 
 
 def capture_model(name: str, options: StepOptions | None = None) -> Trace:
@@ -70,7 +78,9 @@ def capture_model(name: str, options: StepOptions | None = None) -> Trace:
     return capture_zoo_model(model, resolved)
 
 
-def capture_function(target: str, *, name: str | None = None, samples: int = 1) -> Trace:
+def capture_function(
+    target: str, *, name: str | None = None, samples: int = 1, operators: Operators = "accelerator"
+) -> Trace:
     """Capture the steady step that a function of the user's returns, on fake tensors.
 
     Args:
@@ -78,6 +88,7 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
             the step, where every new tensor is fake (shapes without values, on CPU).
         name: Of the model in the trace; `target` by default.
         samples: In the batch of one step.
+        operators: Those that PyTorch runs on an accelerator, or on a CPU.
 
     Raises:
         CaptureError: unknown file or function, another return value, an error in the user's code, or an
@@ -108,4 +119,6 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
     from tmtrain.capturing.fake import capture_user_function
     from tmtrain.capturing.jobs.user import find_function
 
-    return capture_user_function(find_function(target), name=name or target, samples=samples)
+    return capture_user_function(
+        find_function(target), name=name or target, samples=samples, operators=operators
+    )

@@ -53,14 +53,16 @@ def is_free(name: str) -> bool:
     """Whether the operator with this qualified name does a few operations for each element that it touches, and no more.
 
     ``free_ops.txt`` lists those of torch 2.13: copies, indices, reductions, norms, pooling, losses, random numbers,
-    steps of optimizers. Those of other libraries are unknown.
+    steps of optimizers; and those of our own that capture puts in their place. Those of other libraries are unknown.
 
     >>> is_free("aten.native_layer_norm.default"), is_free("aten.linalg_matrix_exp.default"), is_free("mine.scan.default")
     (True, False, False)
     """
     space, _, rest = name.partition(".")
     base = rest.partition(".")[0].removesuffix("_")
-    return space == "aten" and (base in _free() or (base.startswith("_foreach_") and not has_formula(base)))
+    return space in ("aten", "tmtrain") and (
+        base in _free() or (base.startswith("_foreach_") and not has_formula(base))
+    )
 
 
 @cache

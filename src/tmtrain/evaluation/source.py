@@ -23,7 +23,7 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
     if not (is_function or _is_trace(source) or is_outside(Path(source))):
         resolve_options(find_model(source), chosen)
         return
-    _refuse_options(source, chosen, None)
+    _refuse_options(source, dataclasses.replace(chosen, operators=None) if is_function else chosen, None)
     file = source.rpartition(":")[0] if is_function else source
     if not Path(file).exists():
         raise InputError(f"no such file: {file}")
@@ -36,7 +36,7 @@ def trace_of(
 
     Args:
         source: What the user named.
-        options: For zoo models only.
+        options: For zoo models; `operators` for a user's own step too.
         samples: In the batch of a user's own step, or of one from outside that does not say it.
         step: Which of the steps in an execution trace from outside, from 1.
 
@@ -54,8 +54,9 @@ def trace_of(
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))
     if ".py:" in source:
-        _refuse_options(source, chosen, None)
-        return capture_function(source, samples=1 if samples is None else samples)
+        _refuse_options(source, dataclasses.replace(chosen, operators=None), None)
+        operators = chosen.operators or "accelerator"
+        return capture_function(source, samples=1 if samples is None else samples, operators=operators)
     if samples is not None:
         raise InputError(f"--samples is for your own functions: {source} has a batch, set it with --batch")
     return capture_model(source, chosen)

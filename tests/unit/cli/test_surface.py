@@ -10,7 +10,7 @@ from cyclopts.argument import Argument
 import tmtrain.cli.commands
 from tmtrain.cli.app import COMMANDS, main, make_app
 
-MODEL = "--batch --sequence --dtype --attention --optimizer --checkpointing"
+MODEL = "--batch --sequence --precision --attention --operators --optimizer --checkpointing"
 SURFACE = {
     "capture": f"SOURCE --out --samples --step {MODEL} --json",
     "plan": (

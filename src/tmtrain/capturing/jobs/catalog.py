@@ -15,8 +15,9 @@ from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import (
     Attention,
     Checkpointing,
-    Dtype,
+    Operators,
     OptimizerName,
+    Precision,
     ResolvedOptions,
     StepOptions,
 )
@@ -159,8 +160,9 @@ def resolve_options(model: ZooModel, options: StepOptions) -> ResolvedOptions:
     return ResolvedOptions(
         batch=options.batch or model.batch,
         sequence=options.sequence or model.sequence,
-        dtype=options.dtype or "bf16",
-        attention=options.attention or ("sdpa" if model.attends else None),
+        precision=options.precision or ("bf16" if model.sequence is None else "bf16-mixed"),
+        attention=options.attention or ("fused" if model.attends else None),
+        operators=options.operators or "accelerator",
         optimizer=options.optimizer or "adamw",
         checkpointing=options.checkpointing,
     )
@@ -186,8 +188,9 @@ def _check_choices(model: ZooModel, options: StepOptions) -> None:
 
 
 _CHOICES = {
-    "dtype": get_args(Dtype),
+    "precision": get_args(Precision),
     "attention": get_args(Attention),
+    "operators": get_args(Operators),
     "optimizer": get_args(OptimizerName),
     "checkpointing": get_args(Checkpointing),
 }
