@@ -10,12 +10,13 @@ from tmtrain.trace import Trace
 if TYPE_CHECKING:
     import torch
 
+    from tmtrain.capturing.jobs.job import Optimizers
     from tmtrain.capturing.session import CaptureSession
 
 
 def capture(
     model: "torch.nn.Module",
-    optimizer: "torch.optim.Optimizer",
+    optimizer: "Optimizers",
     *,
     name: str | None = None,
     samples: int = 1,
@@ -24,19 +25,19 @@ def capture(
     """Record the training step that runs inside the ``with`` block, on real or fake tensors.
 
     The step must be a steady one, which leaves what was there before it: run one step before, so that the optimizer has
-    its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()``. All memory is
-    counted as one tier, whatever device a tensor is on.
+    its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()`` where it trains. All memory
+    is counted as one tier, whatever device a tensor is on.
 
     Args:
         model: Gives parameters, buffers and module paths.
-        optimizer: Gives gradients and optimizer state.
+        optimizer: Gives gradients and optimizer state. Several in a list; None for a step that trains nothing.
         name: Of the model in the trace; its class by default.
         samples: In the batch of one step.
         operators: "cpu": those that run; "accelerator": on fake tensors those that an accelerator would run.
 
     Raises:
-        CaptureError: wrong arguments, no optimizer step in the block, a step that is not steady, an operator
-            that fake tensors cannot run, a tensor without storage.
+        CaptureError: wrong arguments, no optimizer step in the block though there is an optimizer, a step that is not
+            steady, an operator that fake tensors cannot run, a tensor without storage, a step of parallel training.
 
     Example:
         >>> import torch
@@ -84,15 +85,16 @@ def capture_function(
     """Capture the steady step that a function of the user's returns, on fake tensors.
 
     Args:
-        target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)`` and is called, like
-            the step, where every new tensor is fake (shapes without values, on CPU).
+        target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)``, with a list for several
+            optimizers, or ``(model, step)``. It is called, like the step, where every new tensor is fake (shapes
+            without values), and where devices that this computer lacks are the CPU.
         name: Of the model in the trace; `target` by default.
         samples: In the batch of one step.
         operators: Those that PyTorch runs on an accelerator, or on a CPU.
 
     Raises:
         CaptureError: unknown file or function, another return value, an error in the user's code, or an
-            operator that needs the values of a tensor (named, with its module).
+            operator that needs the values of a tensor (named, with its module and line), or of parallel training.
 
     Example:
         >>> import pathlib, tempfile

@@ -8,6 +8,7 @@ fake parameters take the new content too.
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
@@ -41,12 +42,8 @@ def convertible_modules() -> Generator[None]:
         mine.fake_device = other.fake_device
         mine.constant = None  # a value that torch knew was of the old content
 
-    torch.utils.swap_tensors = take
-    try:
-        with FakeCopies():
-            yield
-    finally:
-        torch.utils.swap_tensors = exchange
+    with patch.object(torch.utils, "swap_tensors", take), FakeCopies():
+        yield
 
 
 def _copied(tensor: torch.Tensor, memo: dict[int, Any]) -> torch.Tensor:

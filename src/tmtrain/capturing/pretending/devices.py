@@ -4,9 +4,10 @@ A fake tensor needs no device, but autograd does: on a fake device that torch wa
 process. So nothing is ever put there.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.amp.autocast_mode import autocast
@@ -46,33 +47,44 @@ class AbsentDevices(TorchFunctionMode):
 def absent_devices() -> Generator[None]:
     """Let code that asks for a device that is not there have the CPU, also in autocast; the default device is kept."""
     default = default_device()
-    given, convert = autocast.__init__, torch.nn.Module.to
+    patches = (
+        patch.object(autocast, "__init__", _autocast()),
+        patch.object(torch.nn.Module, "to", _conversion()),
+    )
+    try:
+        with patches[0], patches[1], AbsentDevices():
+            yield
+    finally:
+        if default_device() != default:
+            torch.set_default_device(default)
+
+
+def _autocast() -> Callable[..., None]:
+    """Return what makes an autocast of a device that is there."""
+    original = autocast.__init__
 
     def init(
-        self: autocast, device_type: str, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any
+        self: autocast, device_type: Any, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any
     ) -> None:
         if isinstance(device_type, str) and _is_absent(device_type):
             # Its dtype stays that of the device: half on GPUs.
             dtype = torch.get_autocast_dtype(device_type) if dtype is None else dtype
             device_type = _CPU.type
-        given(self, device_type, dtype, *args, **kwargs)
+        original(self, device_type, dtype, *args, **kwargs)
+
+    return init
+
+
+def _conversion() -> Callable[..., torch.nn.Module]:
+    """Return what converts a module, which looks up numbers of devices before any tensor is asked."""
+    original = torch.nn.Module.to
 
     def to(self: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
-        # Numbers of devices are looked up before any tensor is asked.
-        return convert(
+        return original(
             self, *map(_present, args), **{name: _present(value) for name, value in kwargs.items()}
         )
 
-    autocast.__init__ = init
-    torch.nn.Module.to = to
-    try:
-        with AbsentDevices():
-            yield
-    finally:
-        autocast.__init__ = given
-        torch.nn.Module.to = convert
-        if default_device() != default:
-            torch.set_default_device(default)
+    return to
 
 
 def _present(device: Any) -> Any:

@@ -16,7 +16,11 @@ _GROUPED = torch.ops.aten._grouped_mm.default
 @functools.cache
 def mend_grouped_products() -> None:
     """Tell torch the shapes that it lacks; a second call changes nothing."""
-    register_op_impl(lambda func: func is _GROUPED)(_grouped_product)
+    register_op_impl(_is_grouped)(_grouped_product)
+
+
+def _is_grouped(func: Any) -> bool:
+    return func is _GROUPED
 
 
 def _grouped_product(

@@ -10,10 +10,11 @@ fake tensor has no memory either, so to that module it is meta. Some initialiser
 are in range.
 """
 
-import sys
+import inspect
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import torch
 from torch._subclasses import fake_tensor
@@ -25,7 +26,7 @@ from tmtrain.capturing.internals import without_modes
 MOST_NUMBERS = 4096
 _COUNTED = frozenset((torch.linspace, torch.logspace, torch.arange))
 _READ = frozenset((torch.Tensor.tolist, torch.Tensor.numpy))
-_IS_META = torch.Tensor.is_meta.__get__
+_IS_META: Any = cast(Any, torch.Tensor.is_meta).__get__
 
 
 class SmallValues(TorchFunctionMode):
@@ -49,24 +50,18 @@ class SmallValues(TorchFunctionMode):
 @contextmanager
 def small_values() -> Generator[None]:
     """Keep small values while a model is built; see Notes [Small values] and [Initialisers]."""
-    limit = fake_tensor.CONSTANT_NUMEL_LIMIT
-    fake_tensor.CONSTANT_NUMEL_LIMIT = MOST_NUMBERS
-    try:
-        with SmallValues():
-            yield
-    finally:
-        fake_tensor.CONSTANT_NUMEL_LIMIT = limit
+    with patch.object(fake_tensor, "CONSTANT_NUMEL_LIMIT", MOST_NUMBERS), SmallValues():
+        yield
 
 
 def _counted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     result: torch.Tensor = func(*args, **kwargs)
-    given = (*args, *kwargs.values())
     if (
         not isinstance(result, FakeTensor)
         or result.device.type == "meta"
         or result.requires_grad
         or result.numel() > MOST_NUMBERS
-        or any(isinstance(value, torch.Tensor) for value in given)
+        or any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values()))
     ):
         return result
     with without_modes():
@@ -76,5 +71,7 @@ def _counted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.
 
 def _asked_by(module: str) -> bool:
     """Return whether the call that a function mode is asked about stands in that module."""
-    # Above this function and the mode's own is the caller: torch calls the mode from C.
-    return sys._getframe(2).f_globals.get("__name__") == module
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__package__") == __package__:  # modes below this one
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == module
