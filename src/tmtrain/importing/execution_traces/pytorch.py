@@ -56,7 +56,16 @@ def read_pytorch_et(path: Path, *, step: int | None = None) -> ChosenStep:
     return operators_of([_call(node, source) for node in _decode(path).nodes], source=source, step=step)
 
 
+_OTHERS = {
+    b'"traceEvents"': "a timeline of torch's profiler: give what its ExecutionTraceObserver writes",
+    b'"workload_graph"': "a Chakra trace in JSON: give the .et file that it was made from",
+    b'"input_shapes"': "an execution trace in an old schema: record it again with a newer torch",
+}
+"""What other JSON files have in them, what they are, and what to do."""
+
+
 def _decode(path: Path) -> _TraceFile:
+    data = b""
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
@@ -64,10 +73,9 @@ def _decode(path: Path) -> _TraceFile:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except (msgspec.DecodeError, EOFError, OSError) as error:
-        raise FileFormatError(
-            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}",
-            path=path,
-        ) from error
+        other = next((text for sign, text in _OTHERS.items() if sign in data), None)
+        need = "no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated"
+        raise FileFormatError(f"{path}: {other or f'{need}: {error}'}", path=path) from error
 
 
 def _call(node: _Node, source: str) -> NestedCall:

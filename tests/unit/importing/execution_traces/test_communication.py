@@ -8,7 +8,13 @@ import pytest
 from tests.support.written_traces import RELU, TOP, WrittenTrace, tensor
 
 from tmtrain.importing import import_trace
-from tmtrain.importing.execution_traces.chakra_file import ChakraNode, IoInfo, NodeType, write_chakra
+from tmtrain.importing.execution_traces.chakra_file import (
+    Attribute,
+    ChakraNode,
+    IoInfo,
+    NodeType,
+    write_chakra,
+)
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
 from tmtrain.trace import Trace
@@ -56,7 +62,9 @@ def _pytorch(folder: Path, *, group: bool) -> Trace:
 
 def _chakra(folder: Path, *, group: bool) -> Trace:
     """Return the same step, as a plain Chakra file has it."""
-    attributes = {"comm_type": 0, "comm_size": 4096} | ({"pg_name": "7"} if group else {})
+    attributes: dict[str, Attribute] = {"comm_type": 0, "comm_size": 4096} | (
+        {"pg_name": "7"} if group else {}
+    )
     nodes = [
         ChakraNode(id=0, name="make", type=NodeType.COMP, inputs=_io(1), outputs=_io(2)),
         ChakraNode(

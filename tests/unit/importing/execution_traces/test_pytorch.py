@@ -174,7 +174,7 @@ def test_schemas() -> None:
     ("change", "message"),
     [
         (lambda t: t[: len(t) // 2], "truncated"),
-        (lambda t: t.replace('"inputs"', '"input_shapes"'), "truncated"),
+        (lambda t: t.replace('"inputs"', '"input"'), "truncated"),
         (lambda t: t.replace(RELU, ""), "no call of an operator with tensors"),
         (lambda t: t.replace("[101, 1, 0, 8, 4", "[101, 1"), "node 2 .*'inputs', argument 0"),
         (lambda t: t.replace('"shapes": [[8]]', '"shapes": []'), "node 2 .*1 values, 0 shapes"),
@@ -186,6 +186,20 @@ def test_what_cannot_be_used_is_told_by_node_and_field(change: Any, message: str
     path.write_text(change(path.read_text()))
     with pytest.raises(FileFormatError, match=message):
         import_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"traceEvents": []}', r"x\.json: a timeline of torch's profiler: give"),
+        ('{"workload_graph": []}', r"x\.json: a Chakra trace in JSON: give the \.et file"),
+        ('{"schema": "1.0.1", "nodes": [{"input_shapes": []}]}', r"x\.json: .* old schema: record it again"),
+    ],
+)
+def test_other_json_is_called_what_it_is(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        import_trace(tmp_path / "x.json")
 
 
 def test_a_file_that_is_not_there_or_of_no_form_is_refused(tmp_path: Path) -> None:
