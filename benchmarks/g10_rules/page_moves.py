@@ -155,7 +155,9 @@ def has_room(s: State) -> bool:
     """Whether a page may enter: there is space, or one may still leave in this tick."""
     if s.count[GPU_PAGES] < s.count[GPU_ROOM]:
         return True
-    return s.count[OUT] < MOST_MOVES and (not is_host_full(s) or s.count[OUT_SSD] < MOST_SSD)
+    return s.count[OUT] < s.count[MOST_MOVES] and (
+        not is_host_full(s) or s.count[OUT_SSD] < s.count[MOST_SSD]
+    )
 
 
 @compiled
@@ -213,11 +215,11 @@ def make_room(s: State, page: int, is_fault: bool) -> bool:
 def serve(s: State, queue: int, place: int, is_fault: bool) -> bool:
     """Let pages of a queue in; False if a victim was wanted and none may go."""
     while s.head[queue] >= 0 and has_room(s):
-        if place != NONE and s.count[IN] >= MOST_MOVES:
+        if place != NONE and s.count[IN] >= s.count[MOST_MOVES]:
             break
-        if place == SSD and s.count[IN_SSD] >= MOST_SSD:
+        if place == SSD and s.count[IN_SSD] >= s.count[MOST_SSD]:
             break
-        if (is_fault or place == NONE) and s.count[ALLOC] >= MOST_ALLOC:
+        if (is_fault or place == NONE) and s.count[ALLOC] >= s.count[MOST_ALLOC]:
             break
         page = s.head[queue]
         if not make_room(s, page, is_fault):
@@ -229,12 +231,14 @@ def serve(s: State, queue: int, place: int, is_fault: bool) -> bool:
 @compiled
 def evict_as_planned(s: State) -> None:
     """Let pages of the eviction queues out."""
-    while s.head[EVICT_SSD] >= 0 and s.count[OUT_SSD] < MOST_SSD and s.count[OUT] < MOST_MOVES:
+    while (
+        s.head[EVICT_SSD] >= 0 and s.count[OUT_SSD] < s.count[MOST_SSD] and s.count[OUT] < s.count[MOST_MOVES]
+    ):
         leave(s, pop(s, EVICT_SSD), SSD)
-    while s.head[EVICT_HOST] >= 0 and s.count[OUT] < MOST_MOVES:
+    while s.head[EVICT_HOST] >= 0 and s.count[OUT] < s.count[MOST_MOVES]:
         if not is_host_full(s):
             leave(s, pop(s, EVICT_HOST), HOST)
-        elif s.count[OUT_SSD] < MOST_SSD:
+        elif s.count[OUT_SSD] < s.count[MOST_SSD]:
             leave(s, pop(s, EVICT_HOST), SSD)
         else:
             break

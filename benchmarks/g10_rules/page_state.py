@@ -6,15 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from g10_rules.hints import Hints, operands_of
-from tmtrain.importing import G10Workload
+from tmtrain.importing import G10Machine, G10Workload
 
 # Where a page is, and its queues; a page is in one queue at most.
 NONE, SSD, HOST, GPU = range(4)
 FAULT_SSD, FAULT_HOST, FAULT_ALLOC, FETCH_SSD, FETCH_HOST, PREALLOC, EVICT_SSD, EVICT_HOST = range(8)
 QUEUES = 8
-# Per tick: 50 pages each way, 10 of them of the SSD; 3899 pages get room.
-TICK_CYCLES = 15599
-MOST_MOVES, MOST_SSD, MOST_ALLOC = 50, 10, 3899
+# The artifact's settings: pages that cross in a tick each way, and what giving room to a byte takes.
+_TICK_PAGES, _ALLOC_US_PER_BYTE = 50, 8.14e-7
 # Scalars in `State.count`.
 (
     KERNEL,
@@ -36,8 +35,14 @@ MOST_MOVES, MOST_SSD, MOST_ALLOC = 50, 10, 3899
     SSD_OUT,
     HOST_IN,
     HOST_OUT,
-) = range(19)
-COUNTS = 19
+    TICK_CYCLES,
+    MOST_MOVES,
+    MOST_SSD,
+    MOST_ALLOC,
+) = range(23)
+COUNTS = 23
+# Rates in `State.rate`: cycles in a second; bytes in a millisecond.
+CLOCK, LINK, DRIVE = range(3)
 
 
 class State(NamedTuple):
@@ -77,6 +82,7 @@ class State(NamedTuple):
     """First page of each queue, -1 if it is empty."""
     tail: NDArray[np.int64]
     count: NDArray[np.int64]
+    rate: NDArray[np.float64]
 
 
 def new_state(workload: G10Workload, hints: Hints, *, is_deepum: bool, all_resident: bool) -> State:
@@ -91,6 +97,7 @@ def new_state(workload: G10Workload, hints: Hints, *, is_deepum: bool, all_resid
     count[GPU_ROOM] = machine.gpu.memory_bytes // machine.page_bytes
     count[HOST_ROOM] = machine.host.memory_bytes // machine.page_bytes
     count[IS_DEEPUM] = is_deepum
+    _limit_ticks(count, machine)
     home = np.where(tensors.is_weight, SSD, NONE).astype(np.int8)[owner]
     return State(
         place=np.full(total, GPU, np.int8) if all_resident else home,
@@ -118,7 +125,25 @@ def new_state(workload: G10Workload, hints: Hints, *, is_deepum: bool, all_resid
         head=np.full(QUEUES, -1, np.int64),
         tail=np.full(QUEUES, -1, np.int64),
         count=count,
+        rate=_rates(machine),
     )
+
+
+def _limit_ticks(count: NDArray[np.int64], machine: G10Machine) -> None:
+    """Set what a tick takes and moves, with fractions cut off as the artifact does: of the pages, so many of the SSD."""
+    clock, page = machine.gpu.clock_hz, machine.page_bytes
+    link, drive = machine.links.gpu_pcie_bytes_per_s / 1e9, machine.links.ssd_bytes_per_s / 1e9
+    count[TICK_CYCLES] = int(_TICK_PAGES * page / (link * 1e9 / clock))
+    count[MOST_MOVES] = _TICK_PAGES
+    count[MOST_SSD] = int(_TICK_PAGES / link * drive)
+    count[MOST_ALLOC] = count[TICK_CYCLES] // round(_ALLOC_US_PER_BYTE * page / 1e6 * clock)
+
+
+def _rates(machine: G10Machine) -> NDArray[np.float64]:
+    clock = float(machine.gpu.clock_hz)
+    links = (machine.links.gpu_pcie_bytes_per_s, machine.links.ssd_bytes_per_s)
+    # By way of bytes in a cycle, as the artifact has it: the last digit hangs on it.
+    return np.array([clock, *(rate / clock * clock / 1000 for rate in links)])
 
 
 def _owners(first: NDArray[np.int64], pages: NDArray[np.int64], *, total: int) -> NDArray[np.int16]:

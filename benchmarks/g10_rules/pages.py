@@ -16,6 +16,8 @@ from g10_rules.page_moves import (
 )
 from g10_rules.page_state import (
     AWAITED,
+    CLOCK,
+    DRIVE,
     EVICT_HOST,
     FAULT_ALLOC,
     FAULT_HOST,
@@ -28,6 +30,7 @@ from g10_rules.page_state import (
     HOST_OUT,
     HOST_PAGES,
     KERNEL,
+    LINK,
     NONE,
     PREALLOC,
     SSD,
@@ -176,20 +179,31 @@ def _fault_cycles(
     ssd_out: int,
 ) -> int:
     # The artifact divides whole numbers here: milliseconds are lost below one second (quirk 1).
-    page, second, clock = 4096.0, 1000.0, 1_200_000_000
+    page, second, clock = 4096.0, 1000.0, int(s.rate[CLOCK])
     t00 = second * (s.pf_cycles[kernel] // clock)
     t10 = second * (s.inputpf_cycles[kernel] // clock)
     t11 = second * (s.exec_cycles[kernel] // clock)
-    host_in = page * size_in / (t00 - t10) if t00 != t10 else 1.0630044e9
-    host_out = page * size_out / (t10 - t11) if t10 != t11 else 1.0630044e9
-    from_ssd_in = min(host_in * 45 / 65, 3.2e6) if ssd_in else 0.0
-    from_ssd_out = min(host_out * 45 / 65, 3.2e6) if ssd_out else 0.0
-    rest = 15.754e6 - max(from_ssd_in, from_ssd_out)
+    bytes_in, bytes_out = page * size_in, page * size_out
+    host_in = bytes_in / (t00 - t10) if t00 != t10 else 1.0630044e9
+    host_out = bytes_out / (t10 - t11) if t10 != t11 else 1.0630044e9
+    from_ssd_in = min(host_in * 45 / 65, s.rate[DRIVE]) if ssd_in else 0.0
+    from_ssd_out = min(host_out * 45 / 65, s.rate[DRIVE]) if ssd_out else 0.0
+    rest = s.rate[LINK] - max(from_ssd_in, from_ssd_out)
     host_in, host_out = min(host_in, rest), min(host_out, rest)
-    ssd_ms = page * ssd_in / from_ssd_in if ssd_in else 0.0
-    ssd_ms += page * ssd_out / from_ssd_out if ssd_out else 0.0
-    host_ms = page * (faulted_in - ssd_in) / host_in + page * (faulted_out - ssd_out) / host_out
-    return int(max(ssd_ms, host_ms) * 1.2e6)
+    # By way of shares, as the artifact has it: the bytes themselves come out a cycle beside it now and then.
+    share_in, share_out = _share(faulted_in, size_in), _share(faulted_out, size_out)
+    share_ssd_in, share_ssd_out = _share(ssd_in, faulted_in), _share(ssd_out, faulted_out)
+    ssd_ms = share_in * share_ssd_in * bytes_in / from_ssd_in if ssd_in else 0.0
+    ssd_ms += share_out * share_ssd_out * bytes_out / from_ssd_out if ssd_out else 0.0
+    host_ms = share_in * (1 - share_ssd_in) * bytes_in / host_in
+    host_ms += share_out * (1 - share_ssd_out) * bytes_out / host_out
+    # Without inputs and above a second both rates are 0, and the quotient is no number: the artifact goes by the SSD then.
+    return int((host_ms if ssd_ms < host_ms else ssd_ms) / 1e3 * s.rate[CLOCK])
+
+
+@compiled
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
 
 
 @entry
@@ -205,7 +219,7 @@ def _run(s: State, ends: NDArray[np.int64], moved: NDArray[np.int64]) -> None:
             move_pages(s, is_waiting)
             if is_waiting and not is_pending and not _has_faults(s) and s.count[AWAITED] == 0:
                 is_pending, kernel_time, kernel_order, created = True, now, created, created + 1
-            tick_time, tick_order, created = now + TICK_CYCLES, created, created + 1
+            tick_time, tick_order, created = now + s.count[TICK_CYCLES], created, created + 1
             continue
         now, is_pending = kernel_time, False
         is_first = is_new and kernel == 0 and iteration > 0

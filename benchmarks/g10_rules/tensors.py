@@ -13,8 +13,6 @@ from g10_rules.tensor_memory import TensorMemory
 from tmtrain.errors import PolicyError
 from tmtrain.importing import G10Workload
 
-SSD_BYTES_PER_MS = 3.2 * 2**30 / 1e3
-HOST_BYTES_PER_MS = (15.754 - 3.2) * 2**30 / 1e3
 GDS_MEMORY_TIMES = 4
 """The GDS policies enforce no capacity: they run in so many times the GPU's memory."""
 
@@ -28,6 +26,7 @@ class _Channel:
     queue: deque[int] = field(default_factory=deque[int])
     head_ends_ms: float = 0.0
     moved_bytes: int = 0
+    """Of all moves that were queued: the artifact counts those too that the step ends before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,33 +58,36 @@ class _TensorLevel:
     def __init__(self, workload: G10Workload, hints: Hints, *, is_flashneuron: bool) -> None:
         tensors, kernels, machine = workload.tensors, workload.kernels, workload.machine
         self.now_ms = 0.0
+        link, drive = machine.links.gpu_pcie_bytes_per_s / 1e9, machine.links.ssd_bytes_per_s / 1e9
+        ssd_rate, host_rate = (rate * 2**30 / 1e3 for rate in (drive, link - drive))
         self.channels = (
-            _Channel(SSD_BYTES_PER_MS, is_out=False),
-            _Channel(SSD_BYTES_PER_MS, is_out=True),
-            _Channel(HOST_BYTES_PER_MS, is_out=False),
-            _Channel(HOST_BYTES_PER_MS, is_out=True),
+            _Channel(ssd_rate, is_out=False),
+            _Channel(ssd_rate, is_out=True),
+            _Channel(host_rate, is_out=False),
+            _Channel(host_rate, is_out=True),
         )
         self._ssd_in, self._ssd_out, self._host_in, self._host_out = self.channels
         self._hints, self._is_flashneuron = hints, is_flashneuron
         self._bytes: list[int] = tensors.bytes.tolist()
         self._pages: list[int] = (tensors.bytes // machine.page_bytes).tolist()
         self._is_weight: list[bool] = tensors.is_weight.tolist()
-        self._exec_ms: list[float] = (kernels.exec_cycles / (machine.gpu.clock_hz / 1e3)).tolist()
+        self._exec_ms: list[float] = (kernels.exec_cycles / machine.gpu.clock_hz * 1e3).tolist()
         self._loss = kernels.phase.index("loss")
         self._planned = {
             int(tensor) for tensor, action in zip(hints.tensor, hints.action, strict=True) if action != TO_GPU
         }
         self._to_host: set[int] = set()
-        """Tensors whose last eviction went to the host."""
+        """Tensors that were queued for the host, until a planned read from there ends."""
         self._waiting: deque[int] = deque()
         """Planned reads that have no room yet."""
-        # Dead after their first use: the artifact takes them for never read, and FlashNeuron keeps one range for all.
-        brief = set(np.flatnonzero(tensors.death_kernel == tensors.first_kernel + 1).tolist())
-        self._operands = [self._touched(workload, kernel, brief) for kernel in range(len(kernels))]
-        self._dying: list[list[int]] = [[] for _ in range(len(kernels) + 1)]
-        for tensor, death in enumerate(tensors.death_kernel.tolist()):
-            if death >= 0 and not (is_flashneuron and tensor in brief):
-                self._dying[death].append(tensor)
+        # FlashNeuron keeps one range for all of them, the others free each after every use.
+        unread = set(range(len(tensors))) - {tensor for inputs in kernels.inputs for tensor in inputs}
+        unread -= set(np.flatnonzero(tensors.is_weight).tolist())
+        self._operands = [self._touched(workload, kernel, unread) for kernel in range(len(kernels))]
+        self._dying: list[list[int]] = [
+            [tensor for tensor in touched if tensor in unread or tensors.death_kernel[tensor] == kernel + 1]
+            for kernel, touched in enumerate(self._operands)
+        ]
         self._born: set[int] = set()
         self._working_set = max(
             sum(
@@ -93,22 +95,24 @@ class _TensorLevel:
             )
             for kernel in range(len(kernels))
         )
-        self._memory = self._filled_memory(machine.gpu.memory_bytes // machine.page_bytes, brief)
+        self._memory = self._filled_memory(machine.gpu.memory_bytes // machine.page_bytes, unread)
 
-    def _touched(self, workload: G10Workload, kernel: int, brief: set[int]) -> list[int]:
+    def _touched(self, workload: G10Workload, kernel: int, unread: set[int]) -> list[int]:
         """What step 2 looks at, in the artifact's order."""
         touched = list(reversed(operands_of(workload, kernel)))
         if not self._is_flashneuron:
             return touched
-        return [tensor for tensor in touched if not self._is_weight[tensor] and tensor not in brief]
+        return [tensor for tensor in touched if not self._is_weight[tensor] and tensor not in unread]
 
-    def _filled_memory(self, pages: int, brief: set[int]) -> TensorMemory:
+    def _filled_memory(self, pages: int, unread: set[int]) -> TensorMemory:
         memory = TensorMemory(pages if self._is_flashneuron else pages * GDS_MEMORY_TIMES)
         resident = [tensor for tensor, is_weight in enumerate(self._is_weight) if is_weight]
         if self._is_flashneuron:
-            resident += sorted(brief, key=lambda tensor: self._pages[tensor])[-1:]
+            resident += sorted(unread, key=lambda tensor: self._pages[tensor])[-1:]
         for tensor in resident:
-            memory.take(tensor, self._pages[tensor], right=False)
+            memory.take(
+                tensor, self._pages[tensor], right=not self._is_flashneuron and tensor in self._planned
+            )
         return memory
 
     def run_kernel(self, kernel: int) -> None:
@@ -121,7 +125,7 @@ class _TensorLevel:
         for tensor in self._operands[kernel]:
             self._make_resident(tensor)
         self._serve_until(self.now_ms + self._exec_ms[kernel])
-        for tensor in self._dying[kernel + 1]:
+        for tensor in self._dying[kernel]:
             if tensor in self._memory:
                 self._memory.give(tensor)
         if self._is_flashneuron and kernel >= self._loss:
@@ -129,7 +133,6 @@ class _TensorLevel:
 
     def _give_hint(self, tensor: int, action: int) -> None:
         if action != TO_GPU:
-            self._to_host -= {tensor}
             self._to_host |= {tensor} if action == EVICT_CPU else set()
             self._enqueue(self._host_out if action == EVICT_CPU else self._ssd_out, tensor)
         elif not (self._is_weight[tensor] and tensor in self._memory):
@@ -145,17 +148,22 @@ class _TensorLevel:
         self._enqueue(self._host_in if tensor in self._to_host else self._ssd_in, tensor)
 
     def _make_resident(self, tensor: int) -> None:
+        if tensor in self._waiting:
+            while tensor in self._waiting:
+                self._serve_for(tensor)
+            self._born.add(tensor)
+            return  # The artifact starts the kernel while the tensor is on its way.
         if tensor not in self._memory:
             is_planned = tensor in self._planned
             while not self._memory.take(tensor, self._pages[tensor], right=is_planned):
-                self._wait_for(tensor)
+                self._serve_for(tensor)
             if is_planned and tensor in self._born and not self._is_weight[tensor]:
                 self._enqueue(self._ssd_in, tensor)
         while tensor in self._ssd_in.queue or tensor in self._host_in.queue:
             self._serve_next()
         self._born.add(tensor)
 
-    def _wait_for(self, tensor: int) -> None:
+    def _serve_for(self, tensor: int) -> None:
         """Let a move end that may free a hole for `tensor`."""
         if not any(channel.queue for channel in self.channels):
             raise PolicyError(
@@ -179,6 +187,7 @@ class _TensorLevel:
 
     def _enqueue(self, channel: _Channel, tensor: int) -> None:
         channel.queue.append(tensor)
+        channel.moved_bytes += self._bytes[tensor]
         if len(channel.queue) == 1:
             self._start(channel)
 
@@ -195,7 +204,10 @@ class _TensorLevel:
         channel = min((c for c in self.channels if c.queue), key=lambda c: c.head_ends_ms)
         self.now_ms = max(self.now_ms, channel.head_ends_ms)
         tensor = channel.queue.popleft()
-        channel.moved_bytes += self._bytes[tensor]
+        if channel is self._host_in:
+            self._to_host.discard(tensor)
+        if channel is self._host_out:
+            self._to_host.add(tensor)
         if channel.is_out and tensor in self._memory:
             self._memory.give(tensor)
         if channel.queue:

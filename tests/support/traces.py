@@ -16,7 +16,9 @@ def tiny_trace(name: str) -> Trace:
         case "gpt2-tiny":
             return capture_model("gpt2-tiny")
         case "gpt2-tiny eager fp32":
-            return capture_model("gpt2-tiny", StepOptions(attention="eager", dtype="fp32", optimizer="sgd"))
+            return capture_model(
+                "gpt2-tiny", StepOptions(attention="eager", precision="fp32", optimizer="sgd")
+            )
         case "bert":
             return capture_model("bert-large", StepOptions(batch=1, sequence=16, optimizer="sgd"))
         case "resnet":

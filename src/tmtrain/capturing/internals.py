@@ -3,10 +3,12 @@
 # pyright: reportPrivateUsage=false
 
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.utils import _device
 from torch.utils._python_dispatch import _disable_current_modes
 
 _NO_BACKWARD = -1
@@ -38,6 +40,27 @@ def without_modes() -> AbstractContextManager[Any]:
     return _disable_current_modes()
 
 
+def take_content(mine: torch.Tensor, other: torch.Tensor) -> None:
+    """Give `mine` the memory, shape and dtype of `other`, also where `mine` is on the meta device; `other` is spent."""
+    if torch._has_compatible_shallow_copy_type(mine, other):
+        mine.data = other.data
+    else:
+        torch._C._swap_tensor_impl(mine, other)
+
+
+def default_device() -> torch.device | None:
+    """Return the device of `torch.set_default_device`, or of ``with torch.device(...)``; None where there is none.
+
+    Asked in public, torch makes a tensor to see where that comes to lie.
+    """
+    return _device.CURRENT_DEVICE
+
+
+def below_autograd() -> AbstractContextManager[Any]:
+    """Let operators be called past autograd: as they are, even where it would compose them of others."""
+    return torch._C._AutoDispatchBelowAutograd()
+
+
 def storage_key(storage: torch.UntypedStorage) -> int:
     """Return a number that no other living storage has."""
     return storage._cdata
@@ -46,6 +69,19 @@ def storage_key(storage: torch.UntypedStorage) -> int:
 def schema_of(func: OpOverload) -> torch.FunctionSchema:
     """Return arguments and results with their alias information."""
     return func._schema
+
+
+@cache
+def is_composite(func: OpOverload) -> bool:
+    """Return whether the operator is nothing but other operators.
+
+    >>> is_composite(torch.ops.aten.linear.default)
+    True
+    """
+    if func.namespace == "prim":  # of the interpreter, not of the dispatcher
+        return False
+    key = "CompositeImplicitAutograd"
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
 
 
 def short_name_of(func: OpOverload) -> str:

@@ -20,22 +20,23 @@ class Owner(NamedTuple):
 Owned = tuple[torch.Tensor, Owner]
 
 
-def owned_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Owned]:
-    """Yield what `model` and `optimizer` hold now; a tied parameter comes once, under its first name.
+def owned_tensors(model: torch.nn.Module, *optimizers: torch.optim.Optimizer) -> Iterator[Owned]:
+    """Yield what `model` and `optimizers` hold now; a tied parameter comes once, under its first name.
 
     >>> layer = torch.nn.Linear(2, 1)
     >>> [owner.name for _, owner in owned_tensors(layer, torch.optim.SGD(layer.parameters()))]
     ['weight', 'bias']
     """
-    names = parameter_names(model, optimizer)
+    names = parameter_names(model, *optimizers)
     for parameter, name in names.items():
         yield parameter, Owner(name, Role.PARAMETER, _parent(name))
     for name, buffer in model.named_buffers():
         yield buffer, Owner(name, Role.BUFFER, _parent(name))
-    for parameter, state in list(optimizer.state.items()):
-        name = names.get(parameter, "optimizer")
-        for path, tensor in _tensors_in(state):
-            yield tensor, Owner(f"state:{name}{path}", Role.OPTIMIZER_STATE, _parent(name))
+    for optimizer in optimizers:
+        for parameter, state in list(optimizer.state.items()):
+            name = names.get(parameter, "optimizer")
+            for path, tensor in _tensors_in(state):
+                yield tensor, Owner(f"state:{name}{path}", Role.OPTIMIZER_STATE, _parent(name))
     yield from gradients(names)
 
 
@@ -46,10 +47,12 @@ def gradients(names: dict[torch.Tensor, str]) -> Iterator[Owned]:
             yield parameter.grad, Owner(f"grad:{name}", Role.GRADIENT, _parent(name))
 
 
-def parameter_names(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, str]:
-    """Return the model's names; a parameter that only the optimizer knows is ``param#i``."""
+def parameter_names(model: torch.nn.Module, *optimizers: torch.optim.Optimizer) -> dict[torch.Tensor, str]:
+    """Return the model's names; a parameter that only an optimizer knows is ``param#i``."""
     names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    extra = (p for group in optimizer.param_groups for p in group["params"] if p not in names)
+    groups = (group for optimizer in optimizers for group in optimizer.param_groups)
+    # Of two optimizers that share a parameter the first one counts.
+    extra = dict.fromkeys(p for group in groups for p in group["params"] if p not in names)
     names |= {parameter: f"param#{i}" for i, parameter in enumerate(extra)}
     return names
 

@@ -13,7 +13,8 @@ from tmtrain.capturing.ledger import NoStorageError, StorageLedger, StorageRecor
 from tmtrain.capturing.owned import Owner
 from tmtrain.capturing.scope import Scope
 from tmtrain.capturing.signature import Signature, signature_of
-from tmtrain.capturing.work import OperatorWork, work_of
+from tmtrain.capturing.work import work_of
+from tmtrain.counting import OperatorWork
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Operands, Phase
 from tmtrain.trace.rows import OperandRow, span_elements

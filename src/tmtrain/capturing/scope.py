@@ -24,16 +24,17 @@ class Scope:
 
     Note [Phase after backward]: what an operator after backward is for is known only by what follows it. Before
     another forward (gradient accumulation) it makes data, else it belongs to the optimizer (clipping,
-    ``zero_grad``).
+    ``zero_grad``). What an optimizer does that is stepped by a hook inside backward is the optimizer's.
     """
 
-    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: torch.nn.Module, *optimizers: torch.optim.Optimizer) -> None:
         self.phases: list[Phase] = []
         self.modules: list[str] = []
         self.optimizer_steps = 0
-        self._optimizer = optimizer
+        self._optimizers = optimizers
+        self._optimizer_depth = 0
         self._paths = {module: path for path, module in model.named_modules()}
-        self._owners = {p: name.rpartition(".")[0] for p, name in parameter_names(model, optimizer).items()}
+        self.parameter_names = parameter_names(model, *optimizers)
         self._stack: list[str] = []
         self._section: Phase | None = Phase.DATA
         self._undecided: list[int] = []
@@ -46,7 +47,9 @@ class Scope:
         with ExitStack() as hooks:
             hooks.callback(register_module_forward_pre_hook(self._enter_module).remove)
             hooks.callback(register_module_forward_hook(self._leave_module, always_call=True).remove)
-            hooks.callback(self._optimizer.register_step_pre_hook(self._enter_optimizer).remove)
+            for optimizer in self._optimizers:
+                hooks.callback(optimizer.register_step_pre_hook(self._enter_optimizer).remove)
+                hooks.callback(optimizer.register_step_post_hook(self._leave_optimizer).remove)
             self._hooks = hooks.pop_all()
         return self
 
@@ -68,7 +71,7 @@ class Scope:
 
     def where(self) -> tuple[Phase | None, str]:
         """Return phase (None: not known yet) and module path of what runs now."""
-        if in_backward():
+        if in_backward() and not self._optimizer_depth:
             return Phase.BACKWARD, self._stack[-1] if self._stack else self._module_of_node()
         return self._section, self._stack[-1] if self._stack else ""
 
@@ -83,7 +86,7 @@ class Scope:
         if node is None:
             return ""
         if isinstance(node, torch.Tensor):
-            return self._owners.get(node, "")
+            return self.parameter_names.get(node, "").rpartition(".")[0]
         boundary = bisect.bisect_right(self._boundary_numbers, node) - 1
         return self._boundary_paths[boundary] if boundary >= 0 else ""
 
@@ -114,8 +117,12 @@ class Scope:
 
     def _enter_optimizer(self, _optimizer: Any, _args: Any, _kwargs: Any) -> None:
         self.optimizer_steps += 1
+        self._optimizer_depth += 1
         self._decide(Phase.OPTIMIZER)
         self._section = Phase.OPTIMIZER
+
+    def _leave_optimizer(self, _optimizer: Any, _args: Any, _kwargs: Any) -> None:
+        self._optimizer_depth -= 1
 
     def _decide(self, phase: Phase) -> None:
         for op in self._undecided:

@@ -3,34 +3,41 @@
 from typing import TYPE_CHECKING
 
 from tmtrain.capturing.jobs.catalog import find_model, resolve_options
-from tmtrain.capturing.jobs.options import StepOptions
+from tmtrain.capturing.jobs.options import Operators, StepOptions
 from tmtrain.errors import CaptureError
 from tmtrain.trace import Trace
 
 if TYPE_CHECKING:
     import torch
 
+    from tmtrain.capturing.jobs.job import Optimizers
     from tmtrain.capturing.session import CaptureSession
 
 
 def capture(
-    model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", *, name: str | None = None, samples: int = 1
+    model: "torch.nn.Module",
+    optimizer: "Optimizers",
+    *,
+    name: str | None = None,
+    samples: int = 1,
+    operators: Operators = "cpu",
 ) -> "CaptureSession":
     """Record the training step that runs inside the ``with`` block, on real or fake tensors.
 
     The step must be a steady one, which leaves what was there before it: run one step before, so that the optimizer has
-    its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()``. All memory is
-    counted as one tier, whatever device a tensor is on.
+    its state. The block holds one whole step, with ``optimizer.step()`` and ``zero_grad()`` where it trains. All memory
+    is counted as one tier, whatever device a tensor is on.
 
     Args:
         model: Gives parameters, buffers and module paths.
-        optimizer: Gives gradients and optimizer state.
+        optimizer: Gives gradients and optimizer state. Several in a list; None for a step that trains nothing.
         name: Of the model in the trace; its class by default.
         samples: In the batch of one step.
+        operators: "cpu": those that run; "accelerator": on fake tensors those that an accelerator would run.
 
     Raises:
-        CaptureError: wrong arguments, no optimizer step in the block, a step that is not steady, an operator
-            that fake tensors cannot run, a tensor without storage.
+        CaptureError: wrong arguments, no optimizer step in the block though there is an optimizer, a step that is not
+            steady, an operator that fake tensors cannot run, a tensor without storage, a step of parallel training.
 
     Example:
         >>> import torch
@@ -46,7 +53,9 @@ def capture(
     from tmtrain.capturing.session import CaptureSession
 
     label = type(model).__name__ if name is None else name
-    return CaptureSession(model, optimizer, name=label, samples=samples, options={})
+    return CaptureSession(
+        model, optimizer, name=label, samples=samples, options={}, alone=True, operators=operators
+    )
 
 
 def capture_model(name: str, options: StepOptions | None = None) -> Trace:
@@ -70,18 +79,22 @@ def capture_model(name: str, options: StepOptions | None = None) -> Trace:
     return capture_zoo_model(model, resolved)
 
 
-def capture_function(target: str, *, name: str | None = None, samples: int = 1) -> Trace:
+def capture_function(
+    target: str, *, name: str | None = None, samples: int = 1, operators: Operators = "accelerator"
+) -> Trace:
     """Capture the steady step that a function of the user's returns, on fake tensors.
 
     Args:
-        target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)`` and is called, like
-            the step, where every new tensor is fake (shapes without values, on CPU).
+        target: ``FILE.py:FUNCTION``; the function returns ``(model, optimizer, step)``, with a list for several
+            optimizers, or ``(model, step)``. It is called, like the step, where every new tensor is fake (shapes
+            without values), and where devices that this computer lacks are the CPU.
         name: Of the model in the trace; `target` by default.
         samples: In the batch of one step.
+        operators: Those that PyTorch runs on an accelerator, or on a CPU.
 
     Raises:
         CaptureError: unknown file or function, another return value, an error in the user's code, or an
-            operator that needs the values of a tensor (named, with its module).
+            operator that needs the values of a tensor (named, with its module and line), or of parallel training.
 
     Example:
         >>> import pathlib, tempfile
@@ -108,4 +121,6 @@ def capture_function(target: str, *, name: str | None = None, samples: int = 1) 
     from tmtrain.capturing.fake import capture_user_function
     from tmtrain.capturing.jobs.user import find_function
 
-    return capture_user_function(find_function(target), name=name or target, samples=samples)
+    return capture_user_function(
+        find_function(target), name=name or target, samples=samples, operators=operators
+    )

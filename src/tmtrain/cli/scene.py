@@ -29,6 +29,8 @@ class SceneOptions:
 
     samples: int | None = None
     """Samples in the batch of your own step."""
+    step: int | None = None
+    """Which step of an execution trace of several, from 1; by default the last whole one that repeats another."""
     calibration: Path | None = None
     """Measured times of operators, CSV or Parquet, in place of the model's."""
     model: ModelOptions | None = None
@@ -51,8 +53,14 @@ class Scene:
         return (
             f"{self.trace.model}, batch {self.trace.samples}, on {self.machine.name} with "
             f"{format_bytes(timeline.fast_bytes)} fast memory ({share:.1%} of {format_bytes(timeline.footprint_bytes)})"
-            f"{self._measured}"
+            f"{self._measured}{self._step}"
         )
+
+    @property
+    def _step(self) -> str:
+        """Which step of several was taken."""
+        note = self.trace.options.get("step")
+        return "" if note is None else f", step {f'{note}'.partition(',')[0]}"
 
     @property
     def _measured(self) -> str:
@@ -89,7 +97,9 @@ def make_scene(
     options = options or SceneOptions()
     loaded = load_machine(machine, calibration=options.calibration)
     tell(f"{source}: capture")
-    trace = trace_of(source, options.model, samples=options.samples)
+    trace = trace_of(source, options.model, samples=options.samples, step=options.step)
+    if "step" in trace.options:
+        tell(f"{source}: step {trace.options['step']}")
     if options.calibration is not None:
         check_measured(trace, loaded, file=options.calibration)
     tell(f"{source}: lower onto {loaded.name}")

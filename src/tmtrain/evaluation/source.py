@@ -23,19 +23,22 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
     if not (is_function or _is_trace(source) or is_outside(Path(source))):
         resolve_options(find_model(source), chosen)
         return
-    _refuse_options(source, chosen, None)
+    _refuse_options(source, dataclasses.replace(chosen, operators=None) if is_function else chosen, None)
     file = source.rpartition(":")[0] if is_function else source
     if not Path(file).exists():
         raise InputError(f"no such file: {file}")
 
 
-def trace_of(source: str, options: StepOptions | None = None, *, samples: int | None = None) -> Trace:
+def trace_of(
+    source: str, options: StepOptions | None = None, *, samples: int | None = None, step: int | None = None
+) -> Trace:
     """Return the trace of a zoo model, of ``FILE.py:FUNCTION``, of a saved ``*.trace`` folder, or of a step from outside.
 
     Args:
         source: What the user named.
-        options: For zoo models only.
+        options: For zoo models; `operators` for a user's own step too.
         samples: In the batch of a user's own step, or of one from outside that does not say it.
+        step: Which of the steps in an execution trace from outside, from 1.
 
     Raises:
         InputError: unknown model, options that do not apply, an unreadable trace.
@@ -44,13 +47,16 @@ def trace_of(source: str, options: StepOptions | None = None, *, samples: int | 
     chosen = options or StepOptions()
     if is_outside(Path(source)):
         _refuse_options(source, chosen, None)
-        return import_trace(source, samples=samples)
+        return import_trace(source, samples=samples, step=step)
+    if step is not None:
+        raise InputError(f"--step is for execution traces of several steps: {source} is one step")
     if _is_trace(source):
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))
     if ".py:" in source:
-        _refuse_options(source, chosen, None)
-        return capture_function(source, samples=1 if samples is None else samples)
+        _refuse_options(source, dataclasses.replace(chosen, operators=None), None)
+        operators = chosen.operators or "accelerator"
+        return capture_function(source, samples=1 if samples is None else samples, operators=operators)
     if samples is not None:
         raise InputError(f"--samples is for your own functions: {source} has a batch, set it with --batch")
     return capture_model(source, chosen)

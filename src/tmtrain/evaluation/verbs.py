@@ -95,6 +95,8 @@ def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
         begin = time.perf_counter()
         trace = trace_of(model, study.options)
         capture_s = time.perf_counter() - begin
+        if "step" in trace.options:
+            tell(f"{model}: step {trace.options['step']}")
         if study.calibration is not None:
             check_measured(trace, machines[0], file=study.calibration)
         for machine in machines:

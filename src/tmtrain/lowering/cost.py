@@ -3,8 +3,9 @@
 The model: an operator takes the longest of its matrix time, its vector time and its fast-memory time (they overlap);
 every operand crosses fast memory once, those of products as often as the best tiling into SRAM makes them
 (`tmtrain.lowering.crossings`). Matrix time is the systolic closed form of `tmtrain.machine.matrix_seconds`;
-the vector unit does one operation per element of every operand of an operator without matrix product, at the rate of its
-class (`tmtrain.lowering.vector`). Elementwise chains are fused where the machine says so (`tmtrain.lowering.fusion`).
+the vector unit does one operation per element of every operand of an operator without matrix product, or its FLOPs where
+they are more, at the rate of its class (`tmtrain.lowering.vector`). Elementwise chains are fused where the machine says
+so (`tmtrain.lowering.fusion`).
 Where the machine has a measured time for an operator and its shapes, that counts (`tmtrain.machine.calibration`), and a
 slice takes its share of it; joules remain the model's. Of a step with durations of its own (Note [Given durations] in
 `tmtrain.lowering.verbs`) only pointwise operators are known to be vector work.
@@ -29,7 +30,7 @@ from tmtrain.trace import Trace
 FP32_BYTES = 4
 MATRIX_DIMS = ("batch", "m", "n", "k")
 """Dimensions of a matrix product, in the order of all columns that have one for each."""
-_FUSED_ATTENTION = "_scaled_dot_product_"
+_FUSED_ATTENTION = ("_scaled_dot_product_", "_flash_attention_")
 """How the names of operators begin whose scores never leave the chip."""
 
 
@@ -122,7 +123,10 @@ def operator_loads(trace: Trace, *, machine: Machine) -> Loads:
     is_vector = ~is_matrix if o.duration_s is None else o.is_pointwise
     return Loads(
         matrix_flops=np.where(is_matrix, o.flops, 0).astype(np.float64),
-        vector_ops=np.where(is_vector, _per_operator(trace, _touched_elements(trace)), 0.0),
+        # Work that is no matrix product, such as a Fourier transform, runs where elementwise work does.
+        vector_ops=np.where(
+            is_vector, np.maximum(_per_operator(trace, _touched_elements(trace)), o.flops), 0.0
+        ),
         fast_bytes=np.maximum(operands * ratios - fused, 0.0),
         operand_bytes=operands,
         vector_class=np.array([vector_class(name) for name in o.name], np.int8),

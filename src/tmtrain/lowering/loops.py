@@ -71,7 +71,8 @@ def names_in(*lines: str) -> frozenset[str]:
 _ROW_WISE = names_in(
     "_softmax _safe_softmax _softmax_backward_data _log_softmax _log_softmax_backward_data",
     "native_layer_norm native_layer_norm_backward _fused_rms_norm _fused_rms_norm_backward",
-    "nll_loss_forward nll_loss_backward native_dropout masked_fill where",
+    "nll_loss_forward nll_loss_backward cross_entropy cross_entropy_backward",
+    "native_dropout masked_fill where",
     "sum mean mean_backward amax var_mean argmax linalg_vector_norm",
     "gather copy_ _to_copy cat stack constant_pad_nd slice_backward select_backward",
     "fill_ fill zero_ zeros zeros_like new_zeros ones ones_like new_ones full full_like",
@@ -84,6 +85,11 @@ _BATCH_NORM = names_in(
     "native_batch_norm_backward batch_norm_backward cudnn_batch_norm cudnn_batch_norm_backward",
 )
 _EMBEDDING = names_in("embedding embedding_dense_backward")
+SEEDS: dict[str, frozenset[int]] = {
+    "_scaled_dot_product_flash_attention": frozenset(Operands.RESULT + i for i in (6, 7, 8)),
+    "_scaled_dot_product_efficient_attention": frozenset(Operands.RESULT + i for i in (2, 3)),
+}
+"""Positions of results that hold the generator's state, a few bytes from which any part of the random numbers follows."""
 
 
 def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:

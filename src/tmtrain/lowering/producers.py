@@ -12,7 +12,7 @@ that is one operator. It is several where a result is worked on in place (dropou
 A producer is cut along *rows*, equal parts of the outermost loop of its operators (samples or tokens). Rows ``[a, b)`` of
 the results need rows ``[a, b)`` of the inputs that follow the loop, and all of the others. Where an operator mixes rows (a
 loss), the producer has one row. A batch norm mixes them in its first pass only, which makes the statistics; the second,
-which applies them, is what is recomputed.
+which applies them, is what is recomputed. Attention leaves the seed of its dropout, from which its rows are recomputed.
 """
 
 from collections import defaultdict
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.lowering.cost import Loads, no_loads
-from tmtrain.lowering.loops import LoopNest, base_name
+from tmtrain.lowering.loops import SEEDS, LoopNest, base_name
 from tmtrain.trace import Phase, Role, Trace
 
 _PHASES = (Phase.FORWARD, Phase.LOSS)
@@ -46,7 +46,8 @@ class RowLoop:
     matrix_dim: str | None
     """Dimension of the matrix product that the loop runs over."""
     statistics: frozenset[int] = frozenset()
-    """Rows of operands that the first of two passes makes and the second, which alone is recomputed, reads."""
+    """Rows of operands that the operator makes once and that a recomputation reads: what the first of two passes makes,
+    and seeds."""
 
 
 WHOLE = RowLoop(trips=1, cut_operands=frozenset(), matrix_dim=None)
@@ -117,7 +118,9 @@ def row_loop(trace: Trace, nests: list[LoopNest]) -> RowLoop:
         for o in nest.operands
         if operands.writes[o.row] and o.row not in cut_operands and not is_buffer[o.row]
     )
-    statistics = frozenset(row for row in unfollowed if operands.allocates[row] and nest.passes > 1)
+    statistics = frozenset(
+        row for row in unfollowed if operands.allocates[row] and (nest.passes > 1 or _is_seed(trace, row))
+    )
     if unfollowed - statistics or not any(operands.writes[row] for row in cut_operands):
         return WHOLE
     return RowLoop(
@@ -148,6 +151,11 @@ def find_producers(trace: Trace, *, loops: dict[int, RowLoop], loads: Loads) -> 
 def _spans_storage(trace: Trace, row: int) -> bool:
     operands = trace.operands
     return bool(operands.span_bytes[row] >= _WHOLE * trace.storages.bytes[operands.storage[row]])
+
+
+def _is_seed(trace: Trace, row: int) -> bool:
+    name = base_name(trace.operators.name[trace.operands.op[row]])
+    return int(trace.operands.position[row]) in SEEDS.get(name, ())
 
 
 def _makers(trace: Trace) -> dict[int, list[int]]:
@@ -238,7 +246,7 @@ class _Table:
         for row in self.rows_of_op[op]:
             storage = int(operands.storage[row])
             reads, writes = bool(operands.reads[row]), bool(operands.writes[row])
-            if row in loop.statistics:  # the pass that runs again reads what the other pass made
+            if row in loop.statistics:  # what runs again reads what the first run left
                 reads, writes = True, False
             # Statistics that the operator keeps up to date are neither needed nor changed by a recomputation.
             is_kept_aside = writes and storage not in storages

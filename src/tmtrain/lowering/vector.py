@@ -37,7 +37,7 @@ _MEMBERS: dict[VectorClass, frozenset[str]] = {
         "exp exp2 expm1 log log2 log10 log1p logsumexp sqrt rsqrt reciprocal addcdiv sin cos tan tanh erf erfc",
         "sigmoid log_sigmoid_forward gelu gelu_backward silu silu_backward mish",
         "softplus softplus_backward elu elu_backward hardswish",
-        "_softmax _safe_softmax _log_softmax _log_softmax_backward_data",
+        "_softmax _safe_softmax _log_softmax _log_softmax_backward_data cross_entropy cross_entropy_backward",
         "_fused_adam _fused_adamw",
     ),
     VectorClass.REDUCTION: names_in(

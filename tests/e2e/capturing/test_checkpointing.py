@@ -13,14 +13,12 @@ from tmtrain.capturing import StepOptions, capture_model
 from tmtrain.capturing.fake import capture_zoo_model
 from tmtrain.capturing.jobs.catalog import resolve_options
 from tmtrain.capturing.jobs.job import TrainingJob
-from tmtrain.capturing.jobs.options import Checkpointing
+from tmtrain.capturing.jobs.options import Attention, Checkpointing
 from tmtrain.capturing.jobs.zoo import build_job
 from tmtrain.trace import Phase, Trace
 
 MODELS = ("gpt2-tiny", "resnet-tiny", "llama-tiny", "bert-tiny", "t5-tiny", "vit-tiny")
 BLOCK = re.compile(r".*\.(h|layer|layers|block)\.\d+(?=\.|$)")
-UNFUSED = ("gpt2-tiny", "bert-tiny", "t5-tiny")
-"""Have dropout, so that attention is not fused on CPU, and no block ends with a matrix product."""
 
 
 class Steps(NamedTuple):
@@ -30,9 +28,10 @@ class Steps(NamedTuple):
     selective: Trace
 
 
-def trace_of(name: str, checkpointing: Checkpointing | None) -> Trace:
+def trace_of(name: str, checkpointing: Checkpointing | None, *, attention: Attention | None = None) -> Trace:
     # Large enough that activations and not parameters make the peak.
-    options = StepOptions(batch=16, sequence=TINY[name].sequence and 64, checkpointing=checkpointing)
+    shape = {"batch": 16, "sequence": TINY[name].sequence and 64}
+    options = StepOptions(**shape, checkpointing=checkpointing, attention=attention)
     return capture_zoo_model(TINY[name], resolve_options(TINY[name], options))
 
 
@@ -71,10 +70,15 @@ def test_full_checkpointing_computes_the_blocks_twice(steps: Steps) -> None:
 
 
 def test_selective_checkpointing_computes_no_product_of_weights_twice(steps: Steps) -> None:
-    names = steps.plain.operators.name
-    batched = [count for t, _, count in products_of_blocks(steps.plain) if names[t] == "aten.bmm.default"]
-    assert bool(batched) == (steps.name in UNFUSED)
-    assert flops(steps.selective) == flops(steps.plain) + sum(batched)
+    assert flops(steps.selective) == flops(steps.plain)
+
+
+def test_selective_checkpointing_computes_the_products_of_unfused_attention_twice() -> None:
+    plain, selective = (trace_of("gpt2-tiny", kind, attention="eager") for kind in (None, "selective"))
+    names = plain.operators.name
+    batched = [count for t, _, count in products_of_blocks(plain) if names[t] == "aten.bmm.default"]
+    assert len(batched) == 2 * 2
+    assert flops(selective) == flops(plain) + sum(batched)
 
 
 def products_of_blocks(trace: Trace) -> list[tuple[int, str, int]]:
@@ -100,7 +104,7 @@ def test_the_trace_says_which(steps: Steps) -> None:
 def real_job(name: str, checkpointing: Checkpointing | None) -> TrainingJob:
     torch.manual_seed(0)
     model = TINY[name]
-    job = build_job(model, resolve_options(model, StepOptions(dtype="fp32", checkpointing=checkpointing)))
+    job = build_job(model, resolve_options(model, StepOptions(precision="fp32", checkpointing=checkpointing)))
     for parameter in job.model.parameters():  # the zoo leaves them as they were allocated
         torch.nn.init.normal_(parameter, std=0.05)
     for _ in range(2):

@@ -16,6 +16,7 @@ from tmtrain.capturing import StepOptions, ZooModel, capture
 from tmtrain.capturing.jobs.catalog import resolve_options
 from tmtrain.capturing.jobs.job import TrainingJob
 from tmtrain.capturing.jobs.zoo import build_job
+from tmtrain.capturing.operators.choice import running
 from tmtrain.capturing.signature import signature_of
 from tmtrain.trace import Trace
 
@@ -87,7 +88,7 @@ STEPS = [
 )
 def pair(request: pytest.FixtureRequest) -> Pair:
     name, checkpointing = request.param
-    model, options = TINY[name], StepOptions(dtype="fp32", checkpointing=checkpointing)
+    model, options = TINY[name], StepOptions(precision="fp32", checkpointing=checkpointing, operators="cpu")
     job = job_of(model, options)
     if model.attends:
         job.model.set_attn_implementation("sdpa")  # as a user's own model has it
@@ -194,7 +195,7 @@ def content(tensor: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", TINY)
 def test_no_operator_writes_what_it_does_not_say(name: str) -> None:
-    job = job_of(TINY[name], StepOptions(dtype="fp32"))
+    job = job_of(TINY[name], StepOptions(precision="fp32", operators="cpu"))
     job.step()
     with WriteCheck():
         job.step()
@@ -203,14 +204,15 @@ def test_no_operator_writes_what_it_does_not_say(name: str) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        StepOptions(dtype="fp32"),
-        StepOptions(dtype="fp32", checkpointing="full"),
-        StepOptions(dtype="fp32", checkpointing="selective"),
+        StepOptions(precision="fp32", operators="cpu"),
+        StepOptions(precision="fp32", checkpointing="full"),
+        StepOptions(precision="fp32", checkpointing="selective", operators="cpu"),
         StepOptions(attention="eager"),
+        StepOptions(),
     ],
 )
 def test_the_peak_is_what_torchs_own_tracker_finds(options: StepOptions) -> None:
-    with FakeTensorMode():
+    with FakeTensorMode(), running(options.operators or "accelerator"):
         job = job_of(TINY["gpt2-tiny"], options)
         footprint = second_step(job).footprint_bytes
         tracker = MemTracker()

@@ -48,11 +48,20 @@ def test_the_main_job_on_two_models(other: str) -> None:
 
 
 def test_options_of_a_zoo_model_reach_the_capture(capsys: pytest.CaptureFixture[str]) -> None:
-    line = "capture gpt2-tiny --batch 3 --sequence 8 --dtype fp32 --optimizer sgd --checkpointing full --json"
+    line = (
+        "capture gpt2-tiny --batch 3 --sequence 8 --precision fp32 --operators cpu --optimizer sgd "
+        "--checkpointing full --json"
+    )
     assert main(line.split()) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["samples"] == 3
-    chosen = {"sequence": 8, "dtype": "fp32", "optimizer": "sgd", "checkpointing": "full"}
+    chosen = {
+        "sequence": 8,
+        "precision": "fp32",
+        "operators": "cpu",
+        "optimizer": "sgd",
+        "checkpointing": "full",
+    }
     assert said["options"].items() >= chosen.items()
 
 

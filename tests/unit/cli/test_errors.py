@@ -91,7 +91,7 @@ MISUSED = {
     "evaluate example.trace": ("--out",),
     "plan": ("SOURCE",),
     "simulate example.trace --policy mru": ("mru", "belady"),
-    "capture gpt2-tiny --dtype int4": ("int4", "bf16"),
+    "capture gpt2-tiny --precision int4": ("int4", "bf16"),
     "capture gpt2-tiny --batch many": ("many",),
     "plan example.trace --speed 3": ("--speed",),
     "plann example.trace": ("plann", "plan"),

@@ -10,18 +10,20 @@ from cyclopts.argument import Argument
 import tmtrain.cli.commands
 from tmtrain.cli.app import COMMANDS, main, make_app
 
-MODEL = "--batch --sequence --dtype --attention --optimizer --checkpointing"
+MODEL = "--batch --sequence --precision --attention --operators --optimizer --checkpointing"
 SURFACE = {
-    "capture": f"SOURCE --out --samples {MODEL} --json",
+    "capture": f"SOURCE --out --samples --step {MODEL} --json",
     "plan": (
-        f"SOURCE --machine --fast --objective --no-recompute --out --samples --calibration {MODEL} "
+        f"SOURCE --machine --fast --objective --no-recompute --out --samples --step --calibration {MODEL} "
         "--write-budget --min-life --time-limit --pareto --min-fast --max-slowdown --max-energy --json"
     ),
-    "explain": f"SOURCE PLAN TENSOR --machine --samples --calibration {MODEL} --json",
-    "check": "TRACE PLAN --machine --calibration --json",
-    "export": (f"SOURCE PLAN --to --out --machine --device --layers --samples --calibration {MODEL} --json"),
+    "explain": f"SOURCE PLAN TENSOR --machine --samples --step --calibration {MODEL} --json",
+    "check": "TRACE PLAN --machine --calibration --samples --step --json",
+    "export": (
+        f"SOURCE PLAN --to --out --machine --device --layers --samples --step --calibration {MODEL} --json"
+    ),
     "simulate": (
-        "SOURCE --machine --fast --policy --objective --plan --perfetto --out --samples --calibration "
+        "SOURCE --machine --fast --policy --objective --plan --perfetto --out --samples --step --calibration "
         f"{MODEL} --steps --jitter --slow-flash --drift --one-off --seed --monitor --json"
     ),
     "train": (

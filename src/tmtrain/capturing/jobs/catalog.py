@@ -6,44 +6,22 @@ Fields that are left out keep the default of the transformers configuration, whi
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import get_args
 
+from tmtrain.capturing.jobs.models.language import LANGUAGE_MODELS
+from tmtrain.capturing.jobs.models.mixtures import MIXTURES
+from tmtrain.capturing.jobs.models.others import OTHER_MODELS
+from tmtrain.capturing.jobs.models.zoo_model import ZooModel
 from tmtrain.capturing.jobs.options import (
     Attention,
     Checkpointing,
-    Dtype,
+    Operators,
     OptimizerName,
+    Precision,
     ResolvedOptions,
     StepOptions,
 )
 from tmtrain.errors import InputError
-
-Task = Literal["CausalLM", "MaskedLM", "Seq2SeqLM", "ImageClassification"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZooModel:
-    """One architecture with random weights."""
-
-    name: str
-    config: str
-    """Class of `transformers` that holds the configuration."""
-    task: Task
-    """What is trained: ``AutoModelForTASK``."""
-    batch: int
-    sequence: int | None = None
-    """Default length; None for image models."""
-    max_sequence: int | None = None
-    """Longest sequence that the position embeddings hold; None if there is no limit."""
-    attends: bool = True
-    """Has attention layers."""
-    blocks: str | None = None
-    """Paths of the modules that checkpointing recomputes one by one, as a regular expression; None for those
-    that transformers knows."""
-    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Of the configuration."""
-
 
 _MODELS = (
     ZooModel(
@@ -145,7 +123,9 @@ _MODELS = (
         fields={"n_layer": 96, "n_embd": 12288, "n_head": 96, "n_positions": 2048},
     ),
 )
-ZOO: Mapping[str, ZooModel] = {model.name: model for model in _MODELS}
+ZOO: Mapping[str, ZooModel] = {
+    model.name: model for model in (*_MODELS, *LANGUAGE_MODELS, *MIXTURES, *OTHER_MODELS)
+}
 """The models by name."""
 
 
@@ -180,8 +160,9 @@ def resolve_options(model: ZooModel, options: StepOptions) -> ResolvedOptions:
     return ResolvedOptions(
         batch=options.batch or model.batch,
         sequence=options.sequence or model.sequence,
-        dtype=options.dtype or "bf16",
-        attention=options.attention or ("sdpa" if model.attends else None),
+        precision=options.precision or ("bf16" if model.sequence is None else "bf16-mixed"),
+        attention=options.attention or ("fused" if model.attends else None),
+        operators=options.operators or "accelerator",
         optimizer=options.optimizer or "adamw",
         checkpointing=options.checkpointing,
     )
@@ -207,8 +188,9 @@ def _check_choices(model: ZooModel, options: StepOptions) -> None:
 
 
 _CHOICES = {
-    "dtype": get_args(Dtype),
+    "precision": get_args(Precision),
     "attention": get_args(Attention),
+    "operators": get_args(Operators),
     "optimizer": get_args(OptimizerName),
     "checkpointing": get_args(Checkpointing),
 }

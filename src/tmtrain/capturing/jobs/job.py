@@ -1,9 +1,15 @@
 """A training job: what is needed to run one step after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+from tmtrain.errors import CaptureError
+
+Optimizers = torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None
+"""As users give them: one, several, or None for a step that trains nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +17,34 @@ class TrainingJob:
     """Model, optimizer and the step that trains the one with the other."""
 
     model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizers
     step: Callable[[], object]
     samples: int
     """In the batch of one step."""
+
+
+def optimizers_of(optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
+    """Return the optimizers in what the user gave as such.
+
+    Raises:
+        CaptureError: it is, or holds, something else.
+
+    >>> optimizers_of(None)
+    ()
+    """
+    if optimizer is None:
+        return ()
+    several: Sequence[Any] = optimizer if isinstance(optimizer, (list, tuple)) else (optimizer,)
+    for one in several:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise CaptureError(
+                f"the optimizer is a {type(one).__name__}, a torch.optim.Optimizer is needed, a list of them,"
+                " or None for a step without one"
+            )
+    return tuple(map(_innermost, several))
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return what a wrapper (Accelerate's) steps: it calls itself an optimizer, but has no hooks of its own."""
+    inner = getattr(optimizer, "optimizer", None)
+    return _innermost(inner) if isinstance(inner, torch.optim.Optimizer) else optimizer

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Dtype = Literal["bf16", "fp32"]
-Attention = Literal["sdpa", "eager"]
+Precision = Literal["fp32", "bf16", "bf16-mixed"]
+Attention = Literal["fused", "eager"]
+Operators = Literal["accelerator", "cpu"]
 OptimizerName = Literal["adamw", "sgd", "adafactor"]
 Checkpointing = Literal["full", "selective"]
 
@@ -21,10 +22,14 @@ class StepOptions:
     """Sequences or images."""
     sequence: int | None = None
     """Tokens per sequence; encoder and decoder alike. Not for image models."""
-    dtype: Dtype | None = None
-    """Of parameters, activations and optimizer state; default "bf16"."""
+    precision: Precision | None = None
+    """"fp32" and "bf16": all of parameters, gradients, activations and optimizer state; "bf16-mixed": a master copy of
+    the weights and the optimizer state are fp32, 16 bytes a parameter with Adam. Default "bf16-mixed" for language
+    models, "bf16" for image models."""
     attention: Attention | None = None
-    """Default "sdpa": torch's fused attention, which takes its unfused path on CPU where dropout is on."""
+    """Default "fused", one operator that keeps no scores; "eager" is composed of single ones."""
+    operators: Operators | None = None
+    """Default "accelerator": what PyTorch runs on one (docs/operators.md); "cpu": what it runs here."""
     optimizer: OptimizerName | None = None
     """Default "adamw"; "sgd" has momentum 0.9; one tensor at a time (not foreach, not fused)."""
     checkpointing: Checkpointing | None = None
@@ -38,7 +43,8 @@ class ResolvedOptions:
 
     batch: int
     sequence: int | None
-    dtype: Dtype
+    precision: Precision
     attention: Attention | None
+    operators: Operators
     optimizer: OptimizerName
     checkpointing: Checkpointing | None

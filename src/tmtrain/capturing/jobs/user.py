@@ -10,10 +10,15 @@ from typing import Any
 
 import torch
 
-from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.job import TrainingJob, optimizers_of
+from tmtrain.capturing.jobs.lines import failed_line
+from tmtrain.capturing.jobs.parallel import ALONE, is_parallel
 from tmtrain.errors import CaptureError, TmtrainError
 
-_NEED = "it must return (model, optimizer, step): a torch.nn.Module, a torch.optim.Optimizer and a function"
+_NEED = (
+    "it must return (model, optimizer, step): a torch.nn.Module, a torch.optim.Optimizer (several in a list, None for a"
+    " step without one) and a function; or (model, step)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +33,24 @@ class UserFunction:
         """Call it and check what it returns.
 
         Raises:
-            CaptureError: it returns something else than model, optimizer and step.
+            CaptureError: it returns something else than model, optimizer and step, or model and step.
         """
         job = self.call()
-        if not isinstance(job, tuple) or len(job) != 3:
+        if not isinstance(job, tuple) or len(job) not in (2, 3):
             raise CaptureError(f"{self.target} returned a {type(job).__name__}: {_NEED}", target=self.target)
-        model, optimizer, step = job
-        if not isinstance(model, torch.nn.Module) or not isinstance(optimizer, torch.optim.Optimizer):
-            kinds = f"({type(model).__name__}, {type(optimizer).__name__}, {type(step).__name__})"
-            raise CaptureError(f"{self.target} returned {kinds}: {_NEED}", target=self.target)
-        if not callable(step):
-            raise CaptureError(
-                f"{self.target} returned a step of type {type(step).__name__}: {_NEED}", target=self.target
-            )
+        model, optimizer, step = job if len(job) == 3 else (job[0], None, job[1])
+        if not isinstance(model, torch.nn.Module) or not _are_optimizers(optimizer) or not callable(step):
+            kinds = ", ".join(type(part).__name__ for part in job)
+            raise CaptureError(f"{self.target} returned ({kinds}): {_NEED}", target=self.target)
         return TrainingJob(model=model, optimizer=optimizer, step=step, samples=samples)
+
+
+def _are_optimizers(value: Any) -> bool:
+    try:
+        optimizers_of(value)
+    except CaptureError:
+        return False
+    return True
 
 
 def find_function(target: str) -> UserFunction:
@@ -83,7 +92,14 @@ def _explained(what: str, *, target: str) -> Generator[None]:
     except TmtrainError:
         raise
     except Exception as error:
-        raise CaptureError(f"{what}: {type(error).__name__}: {error}", target=target) from error
+        line = failed_line(error.__traceback__)
+        where = "".join(
+            f" {part}" for part in (line and f"at {line}", *getattr(error, "__notes__", ())) if part
+        )
+        advice = f"{ALONE}: " if is_parallel(error.__traceback__) else ""
+        raise CaptureError(
+            f"{what}{where}: {advice}{type(error).__name__}: {error}", target=target
+        ) from error
 
 
 def _run_file(path: Path) -> Any:

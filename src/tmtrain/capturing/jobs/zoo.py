@@ -11,7 +11,7 @@ without a mask function gets no mask: what the batch of the zoo needs. T5 adds i
 and needs it.
 """
 
-from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,15 +19,25 @@ import transformers
 from transformers.initialization import no_init_weights
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tmtrain.capturing.jobs.catalog import ZooModel
+from tmtrain.capturing.jobs.adapters import add_adapters
+from tmtrain.capturing.jobs.batches import make_batch
 from tmtrain.capturing.jobs.checkpointing import checkpoint_blocks
+from tmtrain.capturing.jobs.diffusion import DiffusionTransformer
+from tmtrain.capturing.jobs.fused_modules import use_kernels
 from tmtrain.capturing.jobs.job import TrainingJob
+from tmtrain.capturing.jobs.models.zoo_model import ZooModel
+from tmtrain.capturing.jobs.optimizers import make_optimizer
 from tmtrain.capturing.jobs.options import ResolvedOptions
+from tmtrain.capturing.jobs.scans import recomputed_scans
+from tmtrain.capturing.jobs.windows import WINDOWED, windowed_attention
 
 _MASKLESS = "tmtrain_sdpa"
 transformers.AttentionInterface.register(_MASKLESS, sdpa_attention_forward)
+transformers.AttentionInterface.register(WINDOWED, windowed_attention)
 
-_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "bf16-mixed": torch.bfloat16}
+_ATTENTION = {"fused": "sdpa", "eager": "eager", None: None}
+"""As transformers calls it."""
 
 
 def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
@@ -38,60 +48,51 @@ def build_job(model: ZooModel, options: ResolvedOptions) -> TrainingJob:
         options: From `tmtrain.capturing.jobs.catalog.resolve_options`.
     """
     network = _network(model, options)
-    optimizer = _OPTIMIZERS[options.optimizer](network)
-    batch = _batch(network.config, model, options)
+    optimizer = make_optimizer(network, options)
+    batch = make_batch(network, model, options, dtype=_DTYPES[options.precision])
+
+    scans = recomputed_scans if model.config == "Mamba2Config" else nullcontext
 
     def step() -> None:
-        network(**batch).loss.backward()
+        with scans():
+            network(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
     return TrainingJob(model=network, optimizer=optimizer, step=step, samples=options.batch)
 
 
-def _network(model: ZooModel, options: ResolvedOptions) -> torch.nn.Module:
-    config = getattr(transformers, model.config)(**model.fields)
-    config.use_cache = False
-    head = getattr(transformers, f"AutoModelFor{model.task}")
-    maskless = options.attention == "sdpa" and model.task == "CausalLM"
-    attention = _MASKLESS if maskless else options.attention
-    with no_init_weights():
-        network = head.from_config(config, dtype=_DTYPES[options.dtype], attn_implementation=attention)
-    network.tie_weights()
-    if network.loss_type is None:
-        # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
-        network.loss_type = f"For{model.task}"
+def _network(model: ZooModel, options: ResolvedOptions) -> Any:
+    network = _diffusion(model, options) if model.task == "Diffusion" else _of_transformers(model, options)
+    if model.adapter_rank is not None:
+        add_adapters(network, rank=model.adapter_rank)
     if options.checkpointing is not None:
         checkpoint_blocks(network, options.checkpointing, blocks=model.blocks)
     return network.train()
 
 
-def _batch(config: Any, model: ZooModel, options: ResolvedOptions) -> dict[str, torch.Tensor]:
-    batch = options.batch
-    if model.task == "ImageClassification":
-        # ResNet takes any size and has no such field; it is trained on 224.
-        side = getattr(config, "image_size", 224)
-        pixels = torch.randn(batch, config.num_channels, side, side, dtype=_DTYPES[options.dtype])
-        return {"pixel_values": pixels, "labels": torch.randint(0, config.num_labels, (batch,))}
-    tokens = torch.randint(0, config.vocab_size, (batch, options.sequence or 0))
-    return {"input_ids": tokens, "labels": tokens.clone()}
+def _diffusion(model: ZooModel, options: ResolvedOptions) -> DiffusionTransformer:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(_DTYPES[options.precision])
+    try:
+        return DiffusionTransformer(**model.fields, is_fused=options.attention != "eager")
+    finally:
+        torch.set_default_dtype(usual)
 
 
-def _adamw(network: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(network.parameters(), lr=1e-4, foreach=False, fused=False)
-
-
-def _sgd(network: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, foreach=False, fused=False)
-
-
-def _adafactor(network: torch.nn.Module) -> torch.optim.Optimizer:
-    # transformers' own, with a fixed learning rate: torch's asks for the value of a norm in every step.
-    return transformers.Adafactor(network.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)
-
-
-_OPTIMIZERS: dict[str, Callable[[torch.nn.Module], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "sgd": _sgd,
-    "adafactor": _adafactor,
-}
+def _of_transformers(model: ZooModel, options: ResolvedOptions) -> Any:
+    config = getattr(transformers, model.config)(**model.fields)
+    config.use_cache = False
+    head = getattr(transformers, f"AutoModelFor{model.task}")
+    attention = _ATTENTION[options.attention]
+    if attention == "sdpa" and model.task == "CausalLM":
+        attention = WINDOWED if "sliding_window" in model.fields else _MASKLESS
+    with no_init_weights():
+        network = head.from_config(config, dtype=_DTYPES[options.precision], attn_implementation=attention)
+    network.tie_weights()
+    if network.loss_type is None:
+        # transformers finds the loss by the class's name; that of GPT-2's head says nothing, and it logs so.
+        network.loss_type = f"For{model.task}"
+    if options.operators == "accelerator":
+        use_kernels(network)
+    return network

@@ -17,6 +17,7 @@ def capture(
     *,
     out: Path | None = None,
     samples: int | None = None,
+    step: int | None = None,
     options: ModelOptions | None = None,
     json: Flag = False,
 ) -> None:
@@ -27,12 +28,13 @@ def capture(
             step from outside: a folder of the G10 artifact, a PyTorch (*.json) or Chakra (*.et) execution trace.
         out: Write the trace to this folder, by custom NAME.trace.
         samples: Samples in the batch of your own step.
+        step: Which step of an execution trace of several, from 1; by default the last whole one that repeats another.
         options: How the zoo model is trained.
         json: Print JSON.
     """
     with progress() as tell:
         tell(f"{source}: capture")
-        trace = trace_of(source, options, samples=samples)
+        trace = trace_of(source, options, samples=samples, step=step)
         if out is not None:
             save_trace(trace, out)
     summary = summarise_trace(trace, out=str(out) if out else None)

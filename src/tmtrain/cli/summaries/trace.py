@@ -6,9 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmtrain.counting import uncounted_operators
+from tmtrain.lowering.cost import operator_bytes
 from tmtrain.reporting.quantity import percent, quantity
 from tmtrain.trace import Role, Trace
 from tmtrain.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UncountedOperator:
+    """An operator whose FLOPs nobody knows: `work` lacks them, and the machine's model takes it for vector work."""
+
+    name: str
+    touched_bytes: int
+    """By all calls together."""
+    calls: int
+
+    def __str__(self) -> str:
+        """Return what there is to know of it."""
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{self.name} ({format_bytes(self.touched_bytes)} touched, {calls})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,8 @@ class TraceSummary:
     """While it runs, most bytes are alive."""
     footprint_by_role_bytes: dict[str, int]
     """Alive at the peak; sums to the footprint."""
+    uncounted: tuple[UncountedOperator, ...] = ()
+    """Operators without a FLOP formula that may do much; those that touch most come first."""
     out: str | None = None
     """Where the trace was written."""
 
@@ -40,6 +59,8 @@ class TraceSummary:
         yield "operators", f"{self.operators:,}"
         yield "storages", f"{self.storages:,}"
         yield "work", quantity(self.flops, "FLOP")
+        for operator in self.uncounted:
+            yield "no FLOP formula", f"{operator}; --calibration takes measured seconds of it"
         yield "footprint", f"{format_bytes(self.footprint_bytes)} at its peak, in {self.peak_operator}"
         for role, size in self.footprint_by_role_bytes.items():
             yield f"  {role}", f"{format_bytes(size)} ({percent(size / self.footprint_bytes)})"
@@ -71,8 +92,18 @@ def summarise_trace(trace: Trace, *, out: str | None = None) -> TraceSummary:
         footprint_bytes=trace.footprint_bytes,
         peak_operator=trace.operators.name[peak],
         footprint_by_role_bytes=_bytes_by_role(trace, peak),
+        uncounted=_uncounted(trace),
         out=out,
     )
+
+
+def _uncounted(trace: Trace) -> tuple[UncountedOperator, ...]:
+    touched_bytes = operator_bytes(trace)
+    operators = [
+        UncountedOperator(name=name, touched_bytes=int(touched_bytes[ops].sum()), calls=len(ops))
+        for name, ops in uncounted_operators(trace).items()
+    ]
+    return tuple(sorted(operators, key=lambda operator: -operator.touched_bytes))
 
 
 def _bytes_by_role(trace: Trace, op: int) -> dict[str, int]:

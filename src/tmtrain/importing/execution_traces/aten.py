@@ -41,7 +41,7 @@ def parse_schema(text: str) -> OpSchema | None:
     match = _SCHEMA.match(text)
     if match is None:
         return None
-    arguments = [part.strip() for part in _split(match["arguments"])]
+    arguments = [part.strip() for part in split_list(match["arguments"])]
     return OpSchema(
         name=f"{match['space']}.{match['name']}.{match['overload'] or 'default'}",
         base=match["name"],
@@ -71,17 +71,21 @@ def is_kind(name: str, kind: str) -> bool:
     return kind in kinds_of_operators().get(name, frozenset())
 
 
-def _split(arguments: str) -> list[str]:
-    """Split at the commas outside of brackets and quotes."""
+def split_list(text: str) -> list[str]:
+    """Split at the commas outside of brackets and quotes.
+
+    >>> split_list("GenericList[Tensor(float),Int],Int")
+    ['GenericList[Tensor(float),Int]', 'Int']
+    """
     parts, depth, quoted, start = [""], 0, False, 0
-    for end, letter in enumerate(arguments):
+    for end, letter in enumerate(text):
         quoted ^= letter in "'\""
         if quoted:
             continue
         depth += (letter in "([") - (letter in ")]")
         if letter == "," and depth == 0:
-            parts[-1] = arguments[start:end]
+            parts[-1] = text[start:end]
             parts.append("")
             start = end + 1
-    parts[-1] = arguments[start:]
+    parts[-1] = text[start:]
     return parts

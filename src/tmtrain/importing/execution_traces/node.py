@@ -1,11 +1,13 @@
 """One operator of an execution trace, whichever file it came from."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from tmtrain.errors import FileFormatError
-from tmtrain.importing.execution_traces.aten import OpSchema
+from tmtrain.importing.execution_traces.aten import OpSchema, split_list
+from tmtrain.importing.execution_traces.communication import Communication
 from tmtrain.trace.rows import span_elements
 
 _SCALARS = {
@@ -25,6 +27,7 @@ _SCALARS = {
     "char": (1, "int8"),
 }
 """Bytes and our name of each element type, as C++ spells it."""
+_LIST = re.compile(r"^(?:GenericList|Tuple)\[(?P<kinds>.*)\]$")
 _IDENTITY_CELLS = 6
 _MOST_ITEMSIZE = 16
 _MOST_BYTES = 1 << 60
@@ -37,7 +40,7 @@ class TensorUse:
     position: int
     """Of the argument, or of the result."""
     item: int
-    """Inside a list, else 0."""
+    """Inside a list, counted through the lists in it, else 0."""
     storage: int
     """The observer's number of the memory, which other memory gets once the first is freed."""
     offset_bytes: int
@@ -67,6 +70,17 @@ class EtNode:
     results: tuple[TensorUse, ...]
     duration_s: float | None
     flops: int = 0
+    values: tuple[Any, ...] = ()
+    """Of each argument that is no tensor; None for a tensor, [] for a list of tensors."""
+    is_compiled: bool = False
+    """A kernel without schema that writes its results into arguments."""
+    communication: Communication | None = None
+    """With other ranks."""
+
+
+def bytes_of(uses: Iterable[TensorUse]) -> int:
+    """Return the bytes of some tensors together."""
+    return sum(use.span_bytes for use in uses)
 
 
 def tensor_uses(
@@ -78,7 +92,8 @@ def tensor_uses(
         values: Of each argument; a tensor is [tensor id, storage id, offset, elements, bytes of one, device].
         shapes: Of each argument.
         types: Of each argument: "Tensor(float)", "GenericList[Tensor(float),Tensor(float)]", "Int".
-        strides: Of each argument, in elements; None where the observer did not write them: taken as contiguous.
+        strides: Of each argument, in elements; None, or too short, where the observer did not write them: taken as
+            contiguous.
         where: For messages.
 
     Raises:
@@ -90,24 +105,42 @@ def tensor_uses(
         )
     for position, kind in enumerate(types):
         try:
-            stride = None if strides is None else strides[position]
-            yield from _uses_of(values[position], kind, shapes[position], stride, position, where)
+            leaves = _leaves(values[position], kind, shapes[position], _at(strides, position))
+            for item, (value, inner, shape, stride) in enumerate(leaves):
+                if inner.startswith("Tensor(") and not _is_undefined(value):
+                    yield _use(value, inner, shape, stride, position, item, where)
         except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
             raise FileFormatError(f"{where}, argument {position} of type {kind!r}: {error}") from error
 
 
-def _uses_of(
-    value: Any, kind: str, shape: Any, stride: Any, position: int, where: str
-) -> Iterator[TensorUse]:
-    """Yield the tensor that an argument is, or those in the list that it is."""
-    if kind.startswith("GenericList["):
-        kinds = kind.removeprefix("GenericList[").removesuffix("]").split(",")
-        for item, inner in enumerate(kinds):
-            if inner.startswith("Tensor(") and not _is_undefined(value[item]):
-                one = None if stride is None else stride[item]
-                yield _use(value[item], inner, shape[item], one, position, item, where)
-    elif kind.startswith("Tensor(") and not _is_undefined(value):
-        yield _use(value, kind, shape, stride, position, 0, where)
+def plain_values(values: list[Any], types: list[Any]) -> tuple[Any, ...]:
+    """Return the values of the arguments that are no tensors, as `EtNode.values` has them.
+
+    >>> plain_values([[7, 1, 0, 4, 4, "cpu"], [True, False]], ["Tensor(float)", "GenericList[Bool,Bool]"])
+    (None, [True, False])
+    """
+    return tuple(_plain(value, f"{kind}") for value, kind in zip(values, types, strict=False))
+
+
+def _plain(value: Any, kind: str) -> Any:
+    if kind.startswith("Tensor("):
+        return None
+    return [] if "Tensor(" in kind else value
+
+
+def _leaves(value: Any, kind: str, shape: Any, stride: Any) -> Iterator[tuple[Any, str, Any, Any]]:
+    """Yield value, type, shape and stride of all that is no list, through however many lists it is in."""
+    inside = _LIST.match(kind)
+    if inside is None:
+        yield value, kind, shape, stride
+        return
+    for item, inner in enumerate(split_list(inside["kinds"]) if inside["kinds"] else ()):
+        yield from _leaves(value[item], inner, _at(shape, item), _at(stride, item))
+
+
+def _at(rows: Any, index: int) -> Any:
+    """Return the row `index`, None where the observer wrote fewer."""
+    return rows[index] if isinstance(rows, list) and index < len(rows) else None
 
 
 def _is_undefined(value: Any) -> bool:

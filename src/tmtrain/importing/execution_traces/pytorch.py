@@ -13,8 +13,10 @@ import msgspec
 
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing.execution_traces.aten import parse_schema
-from tmtrain.importing.execution_traces.calls import NestedCall, operators_of
-from tmtrain.importing.execution_traces.node import EtNode, TensorUse, tensor_uses
+from tmtrain.importing.execution_traces.calls import note_of, operators_of, thread_of
+from tmtrain.importing.execution_traces.node import TensorUse, plain_values, tensor_uses
+from tmtrain.importing.execution_traces.steps import ChosenStep
+from tmtrain.importing.execution_traces.tree import NestedCall
 
 
 class _Values(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,18 +45,27 @@ class _TraceFile(msgspec.Struct, frozen=True, kw_only=True):
     nodes: list[_Node]
 
 
-def read_pytorch_et(path: Path) -> list[EtNode]:
-    """Read the operators of the execution trace at `path` (JSON, or JSON.gz), in order.
+def read_pytorch_et(path: Path, *, step: int | None = None) -> ChosenStep:
+    """Read the operators of one step of the execution trace at `path` (JSON, or JSON.gz), in order.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or no such step in it.
         FileFormatError: truncated, another schema, or a call that makes no sense; names file, node and field.
     """
     source = f"{path}"
-    return operators_of([_call(node, source) for node in _decode(path).nodes], source=source)
+    return operators_of([_call(node, source) for node in _decode(path).nodes], source=source, step=step)
+
+
+_OTHERS = {
+    b'"traceEvents"': "a timeline of torch's profiler: give what its ExecutionTraceObserver writes",
+    b'"workload_graph"': "a Chakra trace in JSON: give the .et file that it was made from",
+    b'"input_shapes"': "an execution trace in an old schema: record it again with a newer torch",
+}
+"""What other JSON files have in them, what they are, and what to do."""
 
 
 def _decode(path: Path) -> _TraceFile:
+    data = b""
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
@@ -62,22 +73,27 @@ def _decode(path: Path) -> _TraceFile:
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except (msgspec.DecodeError, EOFError, OSError) as error:
-        raise FileFormatError(
-            f"{path}: no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated: {error}",
-            path=path,
-        ) from error
+        other = next((text for sign, text in _OTHERS.items() if sign in data), None)
+        need = "no execution trace of torch whose nodes have records `inputs` and `outputs`, or truncated"
+        raise FileFormatError(f"{path}: {other or f'{need}: {error}'}", path=path) from error
 
 
 def _call(node: _Node, source: str) -> NestedCall:
     attributes = {attribute.name: attribute.value for attribute in node.attrs}
     where = f"{source}, node {node.id} ({node.name})"
+    arguments = tuple(_uses(node.inputs, f"{where}, field 'inputs'"))
+    results = tuple(_uses(node.outputs, f"{where}, field 'outputs'"))
     return NestedCall(
         id=node.id,
         name=node.name,
         parent=node.ctrl_deps,
         schema=parse_schema(str(attributes.get("op_schema", ""))),
-        arguments=tuple(_uses(node.inputs, f"{where}, field 'inputs'")),
-        results=tuple(_uses(node.outputs, f"{where}, field 'outputs'")),
+        arguments=arguments,
+        results=results,
+        values=plain_values(node.inputs.values, node.inputs.types),
+        thread=thread_of(attributes),
+        is_compiled=attributes.get("kernel_backend") == "triton",
+        communication=note_of(node.name, attributes, node.inputs.values, arguments or results),
     )
 
 

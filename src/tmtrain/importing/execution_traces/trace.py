@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.counting import OperatorWork
 from tmtrain.errors import InputError
 from tmtrain.importing.execution_traces.aten import FRESH, OVERWRITES, is_kind
+from tmtrain.importing.execution_traces.communication import summarise_communication
 from tmtrain.importing.execution_traces.node import EtNode, TensorUse
-from tmtrain.importing.execution_traces.products import NO_PRODUCT, Product, product_of
+from tmtrain.importing.execution_traces.products import work_of_node
+from tmtrain.importing.execution_traces.steps import ChosenStep
 from tmtrain.trace import Operands, Operators, Phase, Role, Storages, Trace
 from tmtrain.trace.rows import OperandRow, operands_from_rows
 
@@ -50,24 +53,32 @@ class _Memory:
             self.written_in.add(phase)
 
 
-def trace_of_nodes(nodes: Sequence[EtNode], *, model: str, samples: int, options: dict[str, object]) -> Trace:
-    """Return the step whose operators are `nodes`.
+def trace_of_nodes(
+    step: ChosenStep, *, model: str, samples: int, options: dict[str, object], where: str
+) -> Trace:
+    """Return a step as a trace, whose options say too which step of several it is, and what it communicates.
 
     Raises:
-        InputError: some operators bring times along and some do not.
+        InputError: some operators bring times along and some do not; `where` names the file.
     """
-    walk = _Walk()
+    nodes, walk = step.nodes, _Walk()
     views = [_is_view(node) for node in nodes]
     for node, is_view in zip(nodes, views, strict=True):
         walk.add_operator(node, is_view=is_view)
     return Trace(
         model=model,
         samples=samples,
-        options=options,
+        options=options | _said(step),
         storages=_storages(walk.memories, end=len(nodes)),
-        operators=_operators(nodes, views),
+        operators=_operators(nodes, views, where),
         operands=operands_from_rows(walk.rows),
     )
+
+
+def _said(step: ChosenStep) -> dict[str, object]:
+    said: dict[str, object] = {} if step.note is None else {"step": step.note}
+    communication = [node.communication for node in step.nodes if node.communication is not None]
+    return said | ({"communication": summarise_communication(communication)} if communication else {})
 
 
 @dataclass(slots=True)
@@ -84,6 +95,9 @@ class _Walk:
     def add_operator(self, node: EtNode, *, is_view: bool) -> None:
         """Add all operands of the next operator."""
         self._op += 1
+        if node.is_compiled:
+            self._add_compiled(node)
+            return
         if node.schema is None:
             self._add_without_schema(node)
             return
@@ -117,6 +131,14 @@ class _Walk:
                 self._touch(node, use, position, reads=False, writes=True)
             else:
                 self._allocate(node, use, position, writes=True)
+
+    def _add_compiled(self, node: EtNode) -> None:
+        """Memory that nobody has written is for results; all else is read."""
+        for use in node.arguments:
+            number = self._numbers.get(use.storage)
+            memory = None if number is None else self.memories[number]
+            is_result = memory is not None and not (memory.is_old or memory.written_in)
+            self._touch(node, use, use.position, reads=not is_result, writes=is_result)
 
     def _touch(self, node: EtNode, use: TensorUse, position: int, *, reads: bool, writes: bool) -> None:
         """Add an operand in a storage that is known, or was there before the step."""
@@ -164,17 +186,6 @@ def _is_view(node: EtNode) -> bool:
     return all(use.storage in arguments for use in node.results)
 
 
-def _product(node: EtNode) -> Product:
-    if node.schema is None:
-        return NO_PRODUCT
-    shapes = [(use.position, use.shape) for use in node.arguments if use.item == 0]
-    result = node.results[0].shape if node.results else ()
-    try:
-        return product_of(node.schema.base, shapes, result)
-    except (KeyError, IndexError):  # an operator of that name with other arguments
-        return NO_PRODUCT
-
-
 def _storages(memories: Sequence[_Memory], *, end: int) -> Storages:
     return Storages(
         name=tuple(memory.name for memory in memories),
@@ -201,8 +212,10 @@ def _role(memory: _Memory) -> Role:
     return Role.TEMPORARY
 
 
-def _operators(nodes: Sequence[EtNode], views: Sequence[bool]) -> Operators:
-    columns = np.array([_product(node) for node in nodes], np.int64).reshape(-1, len(Product._fields))
+def _operators(nodes: Sequence[EtNode], views: Sequence[bool], where: str) -> Operators:
+    columns = np.array([work_of_node(node) for node in nodes], np.int64).reshape(
+        -1, len(OperatorWork._fields)
+    )
     claimed = np.array([node.flops for node in nodes], np.int64)
     return Operators(
         name=tuple(node.name for node in nodes),
@@ -216,16 +229,16 @@ def _operators(nodes: Sequence[EtNode], views: Sequence[bool]) -> Operators:
         is_view=np.array(views, np.bool_),
         is_pointwise=np.array([is_kind(node.name, "pointwise") for node in nodes], np.bool_),
         is_random=np.array([is_kind(node.name, "random") for node in nodes], np.bool_),
-        duration_s=_durations(nodes),
+        duration_s=_durations(nodes, where),
     )
 
 
-def _durations(nodes: Sequence[EtNode]) -> NDArray[np.float64] | None:
+def _durations(nodes: Sequence[EtNode], where: str) -> NDArray[np.float64] | None:
     without = [node for node in nodes if node.duration_s is None]
     if len(without) == len(nodes):
         return None
     if without:
         raise InputError(
-            f"operator {without[0].id} ({without[0].name}) has no duration, others have: give all of them or none"
+            f"{where}, operator {without[0].id} ({without[0].name}) has no duration, others have: give all of them or none"
         )
     return np.array([node.duration_s for node in nodes], np.float64)

@@ -20,6 +20,7 @@ _ROLES = {
     "grad_weight": Role.GRADIENT,
     "grad_activation": Role.TEMPORARY,
     "loss_grad": Role.TEMPORARY,
+    "workspace": Role.TEMPORARY,
 }
 _PHASES = {
     "forward": Phase.FORWARD,

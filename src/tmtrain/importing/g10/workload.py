@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing.g10.csv_rows import Line, read_lines
 
-ROLES = ("activation", "weight", "net_input", "grad_weight", "grad_activation", "loss_grad")
+ROLES = ("activation", "weight", "net_input", "grad_weight", "grad_activation", "loss_grad", "workspace")
 PHASES = ("forward", "loss", "backward", "update")
 _TENSOR_FIELDS = (
     "tensor_id",
@@ -190,8 +190,15 @@ def _read_kernels(path: Path, counts: G10Counts) -> G10Kernels:
         inputpf_cycles=np.array([line.integer("inputpf_cycles", low=0) for line in lines], np.int64),
         pf_cycles=np.array([line.integer("pf_cycles", low=0) for line in lines], np.int64),
         inputs=tuple(line.integers("inputs", low=0, high=last) for line in lines),
-        outputs=tuple(line.integers("outputs", low=0, high=last) for line in lines),
+        outputs=tuple(_outputs(line, last=last) for line in lines),
     )
+
+
+def _outputs(line: Line, *, last: int) -> tuple[int, ...]:
+    """Return what a kernel writes; its workspace is one of its outputs, whether the table lists it there or apart."""
+    outputs = line.integers("outputs", low=0, high=last)
+    apart = line.integers("workspace", low=0, high=last) if "workspace" in line.cells else ()
+    return (*outputs, *(tensor for tensor in apart if tensor not in outputs))
 
 
 def _read_tensors(path: Path, machine: G10Machine, *, uses: list[tuple[int, int]]) -> G10Tensors:

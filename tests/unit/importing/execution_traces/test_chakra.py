@@ -179,10 +179,13 @@ def test_converted_from_pytorch_kernels_give_the_time_of_the_call_they_are_in(tm
 @pytest.mark.parametrize(
     ("node", "error", "message"),
     [
-        (ChakraNode(id=1, name="all", type=NodeType.COMM_COLL), InputError, r"node 1 \(all\).*one chip"),
-        (ChakraNode(id=1, name="disk", type=NodeType.STORAGE), InputError, "STORAGE node"),
+        (
+            ChakraNode(id=1, name="disk", type=NodeType.STORAGE),
+            InputError,
+            r"x\.et, node 1 \(disk\): a STORAGE node",
+        ),
         (ChakraNode(id=0, name="twin", type=NodeType.COMP), FileFormatError, "two nodes have the same"),
-        (_comp(1, _io((1, 8)), _io(), data_deps=(7,)), FileFormatError, "depends on node 7"),
+        (_comp(1, _io((1, 8)), _io(), data_deps=(7,)), FileFormatError, "depends on node 7.*cut off"),
         (_comp(1, _io((1, 8)), _io(), data_deps=(1,)), FileFormatError, "in a circle"),
         (_comp(1, IoInfo(), IoInfo()), FileFormatError, "names no tensors"),
         (_comp(1, IoInfo(values="[["), IoInfo()), FileFormatError, "is no list"),

@@ -12,7 +12,6 @@ from tests.support.execution_traces import BATCH, observe_step
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.importing import import_trace
 from tmtrain.importing.execution_traces.aten import kinds_of_operators, parse_schema
-from tmtrain.importing.execution_traces.products import product_of
 from tmtrain.lowering import lower
 from tmtrain.machine import load_machine
 from tmtrain.policies import make_policy
@@ -171,20 +170,11 @@ def test_schemas() -> None:
     assert parse_schema("") is None
 
 
-def test_products_from_shapes() -> None:
-    # A 3 x 3 convolution of 4 images of 8 channels in 2 groups to 6, 10 x 10 positions each: 2 x (4 x 100) x 3 x 36 x 2.
-    shapes = [(0, (4, 8, 12, 12)), (1, (6, 4, 3, 3))]
-    assert product_of("convolution", shapes, (4, 6, 10, 10)) == (172_800, 2, 400, 3, 36)
-    # Attention: 2 heads x 3 queries x 5 keys x 4: two products of 2 x 2 x 3 x 5 x 4 FLOPs.
-    shapes = [(0, (1, 2, 3, 4)), (1, (1, 2, 5, 4)), (2, (1, 2, 5, 4))]
-    assert product_of("_scaled_dot_product_flash_attention", shapes, (1, 2, 3, 4)).flops == 480
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda t: t[: len(t) // 2], "truncated"),
-        (lambda t: t.replace('"inputs"', '"input_shapes"'), "truncated"),
+        (lambda t: t.replace('"inputs"', '"input"'), "truncated"),
         (lambda t: t.replace(RELU, ""), "no call of an operator with tensors"),
         (lambda t: t.replace("[101, 1, 0, 8, 4", "[101, 1"), "node 2 .*'inputs', argument 0"),
         (lambda t: t.replace('"shapes": [[8]]', '"shapes": []'), "node 2 .*1 values, 0 shapes"),
@@ -196,6 +186,20 @@ def test_what_cannot_be_used_is_told_by_node_and_field(change: Any, message: str
     path.write_text(change(path.read_text()))
     with pytest.raises(FileFormatError, match=message):
         import_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"traceEvents": []}', r"x\.json: a timeline of torch's profiler: give"),
+        ('{"workload_graph": []}', r"x\.json: a Chakra trace in JSON: give the \.et file"),
+        ('{"schema": "1.0.1", "nodes": [{"input_shapes": []}]}', r"x\.json: .* old schema: record it again"),
+    ],
+)
+def test_other_json_is_called_what_it_is(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        import_trace(tmp_path / "x.json")
 
 
 def test_a_file_that_is_not_there_or_of_no_form_is_refused(tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def test_the_machine_does_not_change_given_seconds(tmp_path: Path) -> None:
     assert slow.compute_s == fast.compute_s == pytest.approx(4.6e-6)
 
 
+@pytest.mark.parametrize("outputs", ["3", "3 5"])
+def test_a_workspace_is_memory_that_its_kernel_writes(outputs: str, tmp_path: Path) -> None:
+    """Convolutions of the artifact have some; tables list them among the outputs or apart."""
+    folder = write_g10(tmp_path / "w")
+    (folder / "kernels.csv").write_text(KERNELS.replace("200,300,400,2,3,", f"200,300,400,2,{outputs},5"))
+    (folder / "tensors.csv").write_text(TENSORS + "5,intermediate,workspace,4096,10,16,1,1,2,1,9,MatMul\n")
+    counts = {"model": "one-layer", "batch": 2, "kernels": 4, "tensors": 6, "dtype_bytes": 4}
+    (folder / "machine.json").write_text(json.dumps(MACHINE | {"workload": counts}))
+    trace = import_trace(folder)
+    assert trace.storages.role[5] == Role.TEMPORARY
+    assert (trace.live_bytes() // 4096).tolist() == [9, 13, 13, 8]
+
+
 def test_a_trace_file_keeps_the_seconds(tmp_path: Path) -> None:
     trace = import_trace(write_g10(tmp_path / "w"))
     save_trace(trace, tmp_path / "w.trace")

@@ -1,0 +1,1 @@
+"""Entries of the zoo, as data: what people train in 2026."""
