@@ -2,6 +2,7 @@
 
 # pyright: reportPrivateUsage=false
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -11,6 +12,8 @@ from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _device
 from torch.utils._python_dispatch import _disable_current_modes
 
+CROSS_ENTROPY_LOSS: Callable[..., torch.Tensor] = torch._C._nn.cross_entropy_loss  # pyright: ignore[reportAttributeAccessIssue]
+"""What `torch.nn.functional.cross_entropy` calls."""
 _NO_BACKWARD = -1
 _ACCUMULATE_GRAD = 2**64 - 1
 """The sequence number of every AccumulateGrad node."""

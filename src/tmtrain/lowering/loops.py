@@ -102,7 +102,9 @@ def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
     if name in {"bmm", "baddbmm"}:
         return [_leading(trace.operands, rows, most_dims=1, matrix_dims=("batch",))]
     if "scaled_dot_product" in name:
-        return [_leading(trace.operands, rows, most_dims=2, matrix_dims=("batch",))]
+        # Heads and numbers per row; a seed of two elements is no batch of two.
+        tensors = [row for row in rows if len(trace.operands.shape[row]) > 2]
+        return [_leading(trace.operands, rows, cut_operands=tensors, most_dims=2, matrix_dims=("batch",))]
     if name.startswith("convolution"):
         images = [row for row in rows if _is_image(trace.operands, row, backward="backward" in name)]
         return [_leading(trace.operands, rows, cut_operands=images, most_dims=1, matrix_dims=("m",))]

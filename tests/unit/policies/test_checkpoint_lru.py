@@ -47,10 +47,11 @@ def test_blocks_run_again_in_backward_from_last_to_first_but_for_the_last_one() 
 
 
 def test_it_needs_less_memory_than_the_step_without() -> None:
-    decision = CheckpointLru().decide(_timeline(_trace()), machine=MACHINE)
+    timeline = _timeline(_trace(), 0.5)
+    decision = CheckpointLru().decide(timeline, machine=MACHINE)
     assert decision.recompute_s > 0
     plain, dropped = (
-        try_policy(policy, _timeline(_trace()), machine=MACHINE).result for policy in (Lru(), CheckpointLru())
+        try_policy(policy, timeline, machine=MACHINE).result for policy in (Lru(), CheckpointLru())
     )
     assert dropped.traffic_bytes == 0 < plain.traffic_bytes
 

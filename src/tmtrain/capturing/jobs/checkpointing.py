@@ -9,10 +9,10 @@ the list of operators of torchtitan (github.com/pytorch/torchtitan, `torchtitan/
   one;
 * ``addmm`` (a layer with bias) and ``convolution`` are added, which Llama lacks; the collectives, the maximum
   for fp8 and compiled regions are left out, which our steps lack;
-* batched products (``bmm``) are recomputed. Only unfused attention has them, which torch takes on CPU where
-  dropout is on; an accelerator's fused kernel keeps no scores. They are cheap and their results are large: gpt2-xl
-  peaks at 25.1 GiB for 3 % more FLOPs than the plain step, at 64.9 GiB with them kept. It is also what
-  "selective" means in Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models" (2022).
+* batched products (``bmm``) are recomputed. Only unfused attention has them; a fused kernel keeps no scores. They
+  are cheap and their results are large: gpt2-xl with a CPU's operators peaks at 25.1 GiB for 3 % more FLOPs than
+  the plain step, at 64.9 GiB with them kept. It is also what "selective" means in Korthikanti et al., "Reducing
+  Activation Recomputation in Large Transformer Models" (2022).
 
 As in torch, the result of a listed operator is kept even where backward does not need it.
 """

@@ -49,8 +49,9 @@ class MasterWeights(torch.optim.Optimizer):
                 self.state[parameter]["master"] = master
 
     @torch.no_grad()
-    def step(self, _closure: None = None) -> None:
-        """Step every parameter that has a gradient."""
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Step every parameter that has a gradient; there is no closure."""
+        assert closure is None, "the step of the zoo has computed its gradients"
         for parameter, inner in self._inner.items():
             if parameter.grad is None:
                 continue

@@ -31,7 +31,7 @@ class StepOptions:
     operators: Operators | None = None
     """Default "accelerator": what PyTorch runs on one (docs/operators.md); "cpu": what it runs here."""
     optimizer: OptimizerName | None = None
-    """Default "adamw"; "sgd" has momentum 0.9; one tensor at a time (not foreach, not fused)."""
+    """Default "adamw"; "sgd" has momentum 0.9; one tensor at a time."""
     checkpointing: Checkpointing | None = None
     """Recompute each block in backward: "full" all of it, "selective" all but matrix products, convolutions and
     fused attention; default: nothing."""

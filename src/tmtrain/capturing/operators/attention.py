@@ -38,7 +38,7 @@ def attend(
     query, key, value = lowered(query, key, value)
     if attn_mask is None and _is_for_flash(query, key, value, is_causal=is_causal, grouped=enable_gqa):
         return _flash(query, key, value, dropout_p, is_causal=is_causal, scale=scale)
-    if not enable_gqa and _is_for_efficient(query, key, value):
+    if _is_for_efficient(query, key, value):
         bias = None if attn_mask is None else _bias(attn_mask, query, key)
         saves = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value))
         return _aten._scaled_dot_product_efficient_attention(

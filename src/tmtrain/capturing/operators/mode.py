@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from tmtrain.capturing.internals import CROSS_ENTROPY_LOSS
 from tmtrain.capturing.operators.attention import attend
 from tmtrain.capturing.operators.cross_entropy import cross_entropy
 from tmtrain.capturing.operators.dropout import drop
@@ -25,7 +26,7 @@ _TAKEN: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.nn.functional.scaled_dot_product_attention: attend,
     torch.dropout: drop,
     torch.rms_norm: rms_norm,
-    torch._C._nn.cross_entropy_loss: cross_entropy,
+    CROSS_ENTROPY_LOSS: cross_entropy,
 }
 """Functions of torch and what is called instead; that returns NotImplemented where an accelerator does not differ."""
 

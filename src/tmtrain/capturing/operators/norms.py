@@ -38,11 +38,11 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         source, weight, deviation = ctx.saved_tensors
         mask = [ctx.needs_input_grad[0], ctx.needs_input_grad[2]]
         with below_autograd():
             of_source, of_weight = _aten._fused_rms_norm_backward(
-                gradient, source, ctx.shape, deviation, weight, mask
+                *gradients, source, ctx.shape, deviation, weight, mask
             )
         return of_source, None, of_weight, None

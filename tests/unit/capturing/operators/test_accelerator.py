@@ -74,6 +74,10 @@ FLASH, EFFICIENT, UNFUSED = (
             ),
             EFFICIENT,
         ),
+        (
+            lambda q: functional.scaled_dot_product_attention(q, q, q, mask(q.dtype), enable_gqa=True),
+            EFFICIENT,
+        ),
         (lambda _: functional.scaled_dot_product_attention(*[heads(dtype=torch.float32)] * 3), EFFICIENT),
         (lambda q: functional.scaled_dot_product_attention(q, q, heads(size=32)), EFFICIENT),
         (
@@ -92,7 +96,7 @@ FLASH, EFFICIENT, UNFUSED = (
     ],
     ids=[
         *("plain", "dropout", "grouped", "odd-head"),
-        *("bool-mask", "bias", "fp32", "wide-values", "long-keys"),
+        *("bool-mask", "bias", "groups-of-one", "fp32", "wide-values", "long-keys"),
         *("fp64", "grouped-masked"),
     ],
 )
