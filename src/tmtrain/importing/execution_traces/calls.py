@@ -120,7 +120,7 @@ class _Operators:
             node = self._operator(call)
             if node is None:
                 self._stack += reversed(self.tree.children.get(call.id, []))
-            elif node.arguments or node.results:
+            elif node.arguments or node.results or (node.communication and node.communication.bytes):
                 yield node
 
     def _operator(self, call: NestedCall) -> EtNode | None:
@@ -148,7 +148,7 @@ class _Operators:
         said = Communication(
             kind=kind,
             group="unknown" if note is None else note.group,
-            bytes=bytes_of(arguments or call.results),
+            bytes=bytes_of(arguments or call.results) or (0 if note is None else note.bytes),
         )
         node = self._node(call, name=said.name, schema=None)
         return replace(node, arguments=arguments, communication=said)
