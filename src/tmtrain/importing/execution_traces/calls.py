@@ -167,7 +167,8 @@ class _Operators:
 
     def _seconds(self, call: NestedCall) -> float | None:
         """Seconds of the kernels below a call; of the call itself where there are none."""
-        kernels = [below.duration_s or 0.0 for below in self.tree.descend(call.id) if below.is_kernel]
+        below = self.tree.descend(call.id)
+        kernels = [one.duration_s for one in below if one.is_kernel and one.duration_s is not None]
         return sum(kernels) if kernels else call.duration_s
 
 
