@@ -120,7 +120,7 @@ class _Operators:
             node = self._operator(call)
             if node is None:
                 self._stack += reversed(self.tree.children.get(call.id, []))
-            elif node.arguments or node.results:
+            elif node.arguments or node.results or (node.communication and node.communication.bytes):
                 yield node
 
     def _operator(self, call: NestedCall) -> EtNode | None:
@@ -148,7 +148,7 @@ class _Operators:
         said = Communication(
             kind=kind,
             group="unknown" if note is None else note.group,
-            bytes=bytes_of(arguments or call.results),
+            bytes=bytes_of(arguments or call.results) or (0 if note is None else note.bytes),
         )
         node = self._node(call, name=said.name, schema=None)
         return replace(node, arguments=arguments, communication=said)
@@ -168,7 +168,8 @@ class _Operators:
 
     def _seconds(self, call: NestedCall) -> float | None:
         """Seconds of the kernels below a call; of the call itself where there are none."""
-        kernels = [below.duration_s or 0.0 for below in self.tree.descend(call.id) if below.is_kernel]
+        below = self.tree.descend(call.id)
+        kernels = [one.duration_s for one in below if one.is_kernel and one.duration_s is not None]
         return sum(kernels) if kernels else call.duration_s
 
 

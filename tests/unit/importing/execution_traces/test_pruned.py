@@ -97,3 +97,16 @@ def test_without_autograds_calls_backward_is_what_runs_in_another_thread(tmp_pat
         ),
     )
     assert trace.operators.phase.tolist() == [Phase.FORWARD, Phase.BACKWARD, Phase.OPTIMIZER]
+
+
+def test_a_collective_on_the_accelerator_whose_start_was_pruned_is_kept(tmp_path: Path) -> None:
+    nccl = ChakraNode(
+        id=11,
+        name="ncclKernel_AllReduce",
+        type=NodeType.COMM_COLL,
+        ctrl_deps=(9,),
+        attributes={"is_cpu_op": False, "comm_type": 0, "comm_size": 4096},
+    )
+    trace = _import(tmp_path, _cpu(10, 1, 2), nccl)
+    assert trace.operators.name == ("aten.relu.default", "comm.all_reduce.unknown")
+    assert trace.options["communication"] == "1 x all_reduce over group unknown, 4,096 B"
