@@ -22,6 +22,21 @@ class TrainingJob:
     samples: int
     """In the batch of one step."""
 
+    @property
+    def only_optimizer(self) -> torch.optim.Optimizer:
+        """The one that a real run steps.
+
+        Raises:
+            CaptureError: there is none, or there are several.
+        """
+        optimizers = optimizers_of(self.optimizer)
+        if len(optimizers) != 1:
+            raise CaptureError(
+                f"the step has {len(optimizers) or 'no'} optimizers, a real run needs one: put all parameters into"
+                " groups of one optimizer"
+            )
+        return optimizers[0]
+
 
 def optimizers_of(optimizer: Any) -> tuple[torch.optim.Optimizer, ...]:
     """Return the optimizers in what the user gave as such.

@@ -163,7 +163,7 @@ class _HostRun:
         job = find_function(self.target).make_job(samples=1)
         with train_in_budget(
             job.model,
-            job.optimizer,
+            job.only_optimizer,
             job.step,
             budget_bytes=foreseen.budget_bytes if foreseen else capacity.bytes or 0,
             flash=self.flash,
