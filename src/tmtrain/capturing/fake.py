@@ -39,7 +39,9 @@ def capture_zoo_model(model: ZooModel, options: ResolvedOptions) -> Trace:
         return _second_step(job, operators=options.operators, name=model.name, options=described)
 
 
-def capture_user_function(function: UserFunction, *, name: str, samples: int, operators: Operators) -> Trace:
+def capture_user_function(
+    function: UserFunction, *, name: str, samples: int, operators: Operators = "accelerator"
+) -> Trace:
     """Capture what the user's function returns.
 
     Raises:

@@ -1,8 +1,8 @@
 """Cross-entropy in one kernel, which keeps the logits and one log-sum-exp per row, and writes no second table.
 
-As the fused kernels of Apex (`apex/contrib/xentropy`: "saves only logits and the log-sum-exp") and Liger do; torch's own
-composition keeps the logarithms of all probabilities, on CPU and CUDA alike. The numbers are computed in single precision
-inside. On real tensors it computes what `torch.nn.functional.cross_entropy` does.
+As the fused kernels of Apex (`apex/contrib/xentropy`) and Liger do; torch's own composition keeps the logarithms of all
+probabilities, on CPU and CUDA alike. The numbers are computed in single precision inside. On real tensors it computes what
+`torch.nn.functional.cross_entropy` does.
 """
 
 from typing import Any

@@ -62,7 +62,9 @@ def foresee(target: str, *, machine: Machine, budget: FastCapacity, objective: s
 def _captured(function: UserFunction, *, machine: Machine, budget_bytes: int | None = None) -> Trace:
     """Capture what can move of a step that runs as in this budget; without one, tensors stay whole."""
     chunked = replace(function, call=lambda: _chunked_job(function, budget_bytes=budget_bytes))
-    return _movable(capture_user_function(chunked, name=function.target, samples=1, operators="cpu"), machine=machine)
+    return _movable(
+        capture_user_function(chunked, name=function.target, samples=1, operators="cpu"), machine=machine
+    )
 
 
 def _chunked_job(function: UserFunction, *, budget_bytes: int | None) -> Any:

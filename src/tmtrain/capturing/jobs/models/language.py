@@ -1,9 +1,10 @@
 """Dense language models of 2024 and 2025, and one with a state instead of attention.
 
-Numbers of the published ``config.json`` (huggingface.co/NAME, read 2026-11-30): meta-llama/Meta-Llama-3-8B and -70B,
-meta-llama/Llama-3.1-405B, Qwen/Qwen3-8B, mistralai/Mamba-Codestral-7B-v0.1. A test holds their parameters against those
-of the published weights. Default lengths are those of pretraining (Llama 3: Grattafiori et al., "The Llama 3 Herd of
-Models", 2024, section 3.4: 8192; Qwen3: Yang et al., "Qwen3 Technical Report", 2025, section 3.2: 4096).
+Numbers of the published ``config.json`` (huggingface.co/NAME), written from memory, as no hub could be reached:
+meta-llama/Meta-Llama-3-8B and -70B, meta-llama/Llama-3.1-405B, Qwen/Qwen3-8B, mistralai/Mamba-Codestral-7B-v0.1. A test
+holds their parameters against those of the published weights. Default lengths are those of pretraining (Llama 3:
+Grattafiori et al., "The Llama 3 Herd of Models", 2024, section 3.4: 8192; Qwen3: Yang et al., "Qwen3 Technical Report",
+2025, section 3.2: 4096).
 """
 
 from typing import Any

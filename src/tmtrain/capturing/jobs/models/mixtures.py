@@ -1,7 +1,8 @@
 """Mixtures of experts.
 
-Numbers of the published ``config.json`` (huggingface.co/NAME, read 2026-11-30): mistralai/Mixtral-8x7B-v0.1,
-Qwen/Qwen3-235B-A22B, openai/gpt-oss-20b.
+Numbers of the published ``config.json`` (huggingface.co/NAME), written from memory, as no hub could be reached:
+mistralai/Mixtral-8x7B-v0.1, Qwen/Qwen3-235B-A22B, openai/gpt-oss-20b. A test holds their parameters against those of the
+published weights.
 
 Note [Balanced routing]: on fake tensors nobody knows which expert a token goes to. The step does not ask: tokens are
 sorted by expert, and grouped products take the ends of the groups in a tensor. So the operators, their FLOPs and all

@@ -1,7 +1,8 @@
 """Models of images, of their making, and of speech.
 
-Numbers of the published ``config.json`` (huggingface.co/NAME, read 2026-11-30): google/vit-huge-patch14-224-in21k,
-facebook/convnext-large-224, openai/whisper-large-v3.
+Numbers of the published ``config.json`` (huggingface.co/NAME), written from memory, as no hub could be reached:
+google/vit-huge-patch14-224-in21k, facebook/convnext-large-224, openai/whisper-large-v3. A test holds their parameters
+against those of the published weights.
 """
 
 from tmtrain.capturing.jobs.models.zoo_model import ZooModel
