@@ -1,7 +1,7 @@
 """Whether the rivals stand to each other as their papers say: each claim over all settings of an evaluation.
 
-    tmtrain evaluate --suite headline --out out/headline
-    python benchmarks/rival_claims.py out/headline/results.json [--out FILE]
+    tmtrain evaluate --suite rivals --out out/rivals
+    python benchmarks/rival_claims.py out/rivals/results.json [--out FILE]
 
 A claim compares two policies in one measure, setting by setting; where one of them has no row, the setting does not count.
 What is checked is the direction, and a factor only where the paper's own is far from 1. Where a claim does not hold
