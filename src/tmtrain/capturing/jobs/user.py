@@ -1,11 +1,13 @@
 """The user's ``file.py:function`` that returns model, optimizer and step."""
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -69,13 +71,37 @@ def find_function(target: str) -> UserFunction:
         module = _run_file(path)
     function = getattr(module, name, None)
     if not callable(function):
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        names = [key for key, value in vars(module).items() if _is_candidate(value, module=module)]
         raise CaptureError(
             f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}",
             target=target,
             path=path,
         )
+    if needed := _needed_arguments(function):
+        raise CaptureError(
+            f"{target} needs {', '.join(needed)}, and is called without arguments: give them defaults,"
+            " or write a function that calls it",
+            target=target,
+            path=path,
+        )
     return UserFunction(target=target, call=function)
+
+
+def _needed_arguments(function: Callable[..., Any]) -> list[str]:
+    """Name the arguments that it cannot be called without."""
+    if not inspect.isfunction(function):
+        return []
+    return [
+        name
+        for name, argument in inspect.signature(function).parameters.items()
+        if argument.default is argument.empty
+        and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    ]
+
+
+def _is_candidate(value: object, *, module: ModuleType) -> bool:
+    """Whether it is a public function that the file itself defines: not what it imports, no class."""
+    return inspect.isfunction(value) and value.__module__ == module.__name__ and value.__name__[0] != "_"
 
 
 @contextmanager
@@ -102,7 +128,7 @@ def _explained(what: str, *, target: str) -> Generator[None]:
         ) from error
 
 
-def _run_file(path: Path) -> Any:
+def _run_file(path: Path) -> ModuleType:
     """Import the file under a name of its own; it can import its neighbours, as with ``python FILE``."""
     spec = importlib.util.spec_from_file_location(f"tmtrain_user_{path.stem}", path)
     if spec is None or spec.loader is None:
