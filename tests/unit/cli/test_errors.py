@@ -20,6 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_example(tmp_path / "study")
     Path("user.py").write_text(
         "from functools import reduce\n\ndef other():\n    return 1\n\ndef given(size):\n    return size\n\n"
+        "def lazy():\n    import torch\n    return torch.nn.LazyLinear(2)\n\n"
         "def broken():\n    raise ValueError('my own bug')\n"
     )
     Path("bad.toml").write_text('schema = 1\nbase = "v4-slc"\n[slow]\npaige = "4 KiB"\n')
@@ -29,10 +30,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 WRONG = {
     "capture gpt2-xxl": ("unknown model 'gpt2-xxl'", "did you mean 'gpt2-xl'"),
     "capture nothing.py:step": ("no such file: nothing.py",),
-    "capture user.py:step": ("has no function 'step'; it has other, given, broken",),
+    "capture user.py:step": ("has no function 'step'; it has other, given, lazy, broken",),
     "capture user.py": ("user.py does not name a function: write user.py:FUNCTION",),
     "capture user.py:given": ("user.py:given needs size", "give them defaults"),
     "capture user.py:other": ("returned a int", "(model, optimizer, step)"),
+    "capture user.py:lazy": ("user.py:lazy failed", "lazy modules have no shapes yet: give their sizes"),
     "capture user.py:broken": ("ValueError: my own bug",),
     "capture nothing.trace": ("no such file: nothing.trace",),
     "capture study": ("study is not a tmtrain bundle",),

@@ -22,6 +22,12 @@ _NEED = (
     " step without one) and a function; or (model, step)"
 )
 
+_KNOWN = {
+    "UninitializedParameter": "lazy modules have no shapes yet: give their sizes (Linear for LazyLinear)",
+    "FlexAttention does not support backward": "write it as scaled_dot_product_attention with a mask",
+}
+"""What to do, by words of torch's errors that do not say it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFunction:
@@ -122,10 +128,17 @@ def _explained(what: str, *, target: str) -> Generator[None]:
         where = "".join(
             f" {part}" for part in (line and f"at {line}", *getattr(error, "__notes__", ())) if part
         )
-        advice = f"{ALONE}: " if is_parallel(error.__traceback__) else ""
+        advice = _advice(error)
         raise CaptureError(
             f"{what}{where}: {advice}{type(error).__name__}: {error}", target=target
         ) from error
+
+
+def _advice(error: Exception) -> str:
+    """Say what to do about an error that is known, before its own words."""
+    if is_parallel(error.__traceback__):
+        return f"{ALONE}: "
+    return next((f"{advice}: " for words, advice in _KNOWN.items() if words in str(error)), "")
 
 
 def _run_file(path: Path) -> ModuleType:
