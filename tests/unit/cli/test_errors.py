@@ -19,7 +19,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert main(["plan", "example.trace", "--fast", "20KiB", "--out", "example.plan", "--json"]) == 0
     write_example(tmp_path / "study")
     Path("user.py").write_text(
-        "def other():\n    return 1\n\ndef broken():\n    raise ValueError('my own bug')\n"
+        "from functools import reduce\n\ndef other():\n    return 1\n\ndef given(size):\n    return size\n\n"
+        "def lazy():\n    import torch\n    return torch.nn.LazyLinear(2)\n\n"
+        "def broken():\n    raise ValueError('my own bug')\n"
     )
     Path("bad.toml").write_text('schema = 1\nbase = "v4-slc"\n[slow]\npaige = "4 KiB"\n')
     return tmp_path
@@ -28,8 +30,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 WRONG = {
     "capture gpt2-xxl": ("unknown model 'gpt2-xxl'", "did you mean 'gpt2-xl'"),
     "capture nothing.py:step": ("no such file: nothing.py",),
-    "capture user.py:step": ("has no function 'step'", "other"),
+    "capture user.py:step": ("has no function 'step'; it has other, given, lazy, broken",),
+    "capture user.py": ("user.py does not name a function: write user.py:FUNCTION",),
+    "capture user.py:given": ("user.py:given needs size", "give them defaults"),
     "capture user.py:other": ("returned a int", "(model, optimizer, step)"),
+    "capture user.py:lazy": ("user.py:lazy failed", "lazy modules have no shapes yet: give their sizes"),
     "capture user.py:broken": ("ValueError: my own bug",),
     "capture nothing.trace": ("no such file: nothing.trace",),
     "capture study": ("study is not a tmtrain bundle",),

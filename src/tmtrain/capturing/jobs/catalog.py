@@ -140,6 +140,8 @@ def find_model(name: str) -> ZooModel:
     """
     if name in ZOO:
         return ZOO[name]
+    if name.endswith(".py"):
+        raise InputError(f"{name} does not name a function: write {name}:FUNCTION")
     near = difflib.get_close_matches(name, ZOO, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(

@@ -1,11 +1,13 @@
 """The user's ``file.py:function`` that returns model, optimizer and step."""
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,6 +21,12 @@ _NEED = (
     "it must return (model, optimizer, step): a torch.nn.Module, a torch.optim.Optimizer (several in a list, None for a"
     " step without one) and a function; or (model, step)"
 )
+
+_KNOWN = {
+    "UninitializedParameter": "lazy modules have no shapes yet: give their sizes (Linear for LazyLinear)",
+    "FlexAttention does not support backward": "write it as scaled_dot_product_attention with a mask",
+}
+"""What to do, by words of torch's errors that do not say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +77,37 @@ def find_function(target: str) -> UserFunction:
         module = _run_file(path)
     function = getattr(module, name, None)
     if not callable(function):
-        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        names = [key for key, value in vars(module).items() if _is_candidate(value, module=module)]
         raise CaptureError(
             f"{target}: {file} has no function {name!r}; it has {', '.join(names) or 'none'}",
             target=target,
             path=path,
         )
+    if needed := _needed_arguments(function):
+        raise CaptureError(
+            f"{target} needs {', '.join(needed)}, and is called without arguments: give them defaults,"
+            " or write a function that calls it",
+            target=target,
+            path=path,
+        )
     return UserFunction(target=target, call=function)
+
+
+def _needed_arguments(function: Callable[..., Any]) -> list[str]:
+    """Name the arguments that it cannot be called without."""
+    if not inspect.isfunction(function):
+        return []
+    return [
+        name
+        for name, argument in inspect.signature(function).parameters.items()
+        if argument.default is argument.empty
+        and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    ]
+
+
+def _is_candidate(value: object, *, module: ModuleType) -> bool:
+    """Whether it is a public function that the file itself defines: not what it imports, no class."""
+    return inspect.isfunction(value) and value.__module__ == module.__name__ and value.__name__[0] != "_"
 
 
 @contextmanager
@@ -96,13 +128,20 @@ def _explained(what: str, *, target: str) -> Generator[None]:
         where = "".join(
             f" {part}" for part in (line and f"at {line}", *getattr(error, "__notes__", ())) if part
         )
-        advice = f"{ALONE}: " if is_parallel(error.__traceback__) else ""
+        advice = _advice(error)
         raise CaptureError(
             f"{what}{where}: {advice}{type(error).__name__}: {error}", target=target
         ) from error
 
 
-def _run_file(path: Path) -> Any:
+def _advice(error: Exception) -> str:
+    """Say what to do about an error that is known, before its own words."""
+    if is_parallel(error.__traceback__):
+        return f"{ALONE}: "
+    return next((f"{advice}: " for words, advice in _KNOWN.items() if words in str(error)), "")
+
+
+def _run_file(path: Path) -> ModuleType:
     """Import the file under a name of its own; it can import its neighbours, as with ``python FILE``."""
     spec = importlib.util.spec_from_file_location(f"tmtrain_user_{path.stem}", path)
     if spec is None or spec.loader is None:
