@@ -14,7 +14,7 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map
 
-from tmtrain.capturing.internals import overload_of, without_autocast
+from tmtrain.capturing.internals import overload_of, schema_of, without_autocast
 
 _KEY = "AutocastCPU"
 _CPU = "cpu"
@@ -98,12 +98,12 @@ def _single(_operator: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
     return _cast((args, kwargs), torch.float32)
 
 
-def _single_result(_operator: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    names = [argument.name for argument in _operator._schema.arguments]
-    given = names.index("dtype") < len(args) and args[names.index("dtype")] is not None
-    if given or kwargs.get("dtype") is not None or not _is_cast(args[0]):
-        return args, kwargs
-    return args, kwargs | {"dtype": torch.float32}
+def _single_result(operator: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    names = [argument.name for argument in schema_of(operator).arguments]
+    asked = dict(zip(names, args, strict=False)) | kwargs
+    if asked.get("dtype") is None and _is_cast(args[0]):
+        asked["dtype"] = torch.float32
+    return (), asked
 
 
 def _widest(_operator: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -112,7 +112,10 @@ def _widest(_operator: OpOverload, args: Any, kwargs: Any) -> tuple[Any, Any]:
 
 
 def _cast(values: Any, dtype: torch.dtype) -> Any:
-    return tree_map(lambda value: value.to(dtype) if _is_cast(value) else value, values)
+    def cast(value: Any) -> Any:
+        return value.to(dtype) if _is_cast(value) else value
+
+    return tree_map(cast, values)
 
 
 def _is_cast(value: Any) -> bool:
