@@ -36,7 +36,7 @@ IN_SINGLE: dict[str, Call] = {
     "smoothed cross_entropy": lambda x: functional.cross_entropy(x, classes(), label_smoothing=0.1),
     "mse_loss": lambda x: functional.mse_loss(x, x),
     "l1_loss": lambda x: functional.l1_loss(x, x),
-    "norm": lambda x: x.norm(),
+    "norm": lambda x: torch.linalg.vector_norm(x),
     "normalize": lambda x: functional.normalize(x),
     "power operator": lambda x: x**2,
     "reciprocal": lambda x: 1 / x,
@@ -109,7 +109,7 @@ def test_a_block_saves_what_it_saves_on_cuda() -> None:
             "norm": nn.LayerNorm(N),  # from here on the activations are in single precision
             "gelu behind": functional.gelu,
             "third linear": nn.Linear(N, N),  # saves its input as it has cast it
-            "softmax": lambda x: x.softmax(-1),
+            "softmax": IN_SINGLE["softmax"],
         }.items():
             x, kept[name] = saved_by(call, x)
         x.sum().backward()
@@ -132,7 +132,7 @@ def test_double_precision_is_left_alone() -> None:
 def test_without_autocast_nothing_is_cast() -> None:
     with FakeTensorMode(), running("accelerator"):
         x = torch.empty(N, N, dtype=HALF)
-        assert [call(x).dtype for call in (lambda x: x**2, torch.exp, torch.sum)] == [HALF] * 3
+        assert [call(x).dtype for call in (IN_SINGLE["power operator"], torch.exp, torch.sum)] == [HALF] * 3
 
 
 @pytest.mark.parametrize("name", ["softmax", "power operator", "sum"])
