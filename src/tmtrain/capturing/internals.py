@@ -64,6 +64,21 @@ def below_autograd() -> AbstractContextManager[Any]:
     return torch._C._AutoDispatchBelowAutograd()
 
 
+def without_autocast() -> AbstractContextManager[Any]:
+    """Let operators be called past autocast, whatever the device."""
+    return torch._C._DisableAutocast()
+
+
+def overload_of(name: str) -> OpOverload:
+    """Return torch's operator of a name with its overload, where it is not the default.
+
+    >>> overload_of("pow.Tensor_Scalar"), overload_of("exp")
+    (<OpOverload(op='aten.pow', overload='Tensor_Scalar')>, <OpOverload(op='aten.exp', overload='default')>)
+    """
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(torch.ops.aten, packet), overload or "default")
+
+
 def storage_key(storage: torch.UntypedStorage) -> int:
     """Return a number that no other living storage has."""
     return storage._cdata

@@ -11,6 +11,8 @@ mm, addmm                                    m, n, k. Each matrix is cut along t
                                              the result accumulate over the slices
 bmm, baddbmm                                 batch
 scaled dot product attention, both ways      batch and heads, as far as all four operands are ordered by them
+flash attention, both ways                   the same; lengths come before heads in its shapes, so that it is cut along
+                                             heads only where memory has them outside
 convolution and its backward                 batch; weights and their gradients are whole (gradients accumulate)
 batch norm and its backward                  batch, in two passes: statistics, then results
 embedding and its backward                   positions and rows of the table: every run of the table serves the
@@ -105,6 +107,8 @@ def loop_nests(trace: Trace, op: int, rows: range) -> list[LoopNest]:
         # Heads and numbers per row; a seed of two elements is no batch of two.
         tensors = [row for row in rows if len(trace.operands.shape[row]) > 2]
         return [_leading(trace.operands, rows, cut_operands=tensors, most_dims=2, matrix_dims=("batch",))]
+    if name.startswith("_flash_attention_"):
+        return [_heads_behind(trace.operands, rows)]
     if name.startswith("convolution"):
         images = [row for row in rows if _is_image(trace.operands, row, backward="backward" in name)]
         return [_leading(trace.operands, rows, cut_operands=images, most_dims=1, matrix_dims=("m",))]
@@ -179,10 +183,16 @@ def _leading(
     most_dims: int | None = None,
     keep_last: bool = False,
     matrix_dims: tuple[str, ...] = (),
+    order: tuple[int, ...] = (),
 ) -> LoopNest:
-    """One loop over the leading dimensions that the operands (or only `cut_operands`) share with the largest of them."""
-    shapes = operands.shape
+    """One loop over the leading dimensions that the operands (or only `cut_operands`) share with the largest of them.
+
+    Operands with as many dimensions as `order` has them in that order.
+    """
     candidates = rows if cut_operands is None else cut_operands
+    shapes, strides = (
+        {row: _in_order(of[row], order) for row in rows} for of in (operands.shape, operands.stride)
+    )
     largest = max(candidates, key=lambda row: prod(shapes[row]), default=None)
     if largest is None:
         return uncut(rows)
@@ -192,13 +202,34 @@ def _leading(
     follows: dict[int, int] = {}
     for row in candidates:
         agree = _agreement(shapes[row], shape)
-        order = min(agree, ordered_dims(shapes[row], operands.stride[row]))
-        if prod(shapes[row][:order]) > 1:  # to agree in dimensions of size 1 only is to be broadcast
-            follows[row] = order
+        led = min(agree, ordered_dims(shapes[row], strides[row]))
+        if prod(shapes[row][:led]) > 1:  # to agree in dimensions of size 1 only is to be broadcast
+            follows[row] = led
     shared = min([dims, *follows.values()])
     trip = prod(shape[:shared])
     members = tuple(Operand(row=row, loop=0 if row in follows and shared else None) for row in rows)
     return LoopNest(trips=(trip,), operands=members, matrix_dims=matrix_dims)
+
+
+def _in_order(numbers: tuple[int, ...], order: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(numbers[i] for i in order) if len(numbers) == len(order) else numbers
+
+
+def _heads_behind(operands: Operands, rows: range) -> LoopNest:
+    """Flash attention: (batch, length, heads, width), or without batch where sequences are packed; (.., heads, length)."""
+    dims = max((len(operands.shape[row]) for row in rows), default=0)
+    if dims < 3:  # nothing of it is recorded
+        return uncut(rows)
+    batch = tuple(range(dims - 3))
+    tensors = [row for row in rows if len(operands.shape[row]) >= dims - 1]
+    return _leading(
+        operands,
+        rows,
+        cut_operands=tensors,
+        most_dims=dims - 2,
+        matrix_dims=("batch",),
+        order=(*batch, dims - 2, dims - 3, dims - 1),
+    )
 
 
 def _pointwise(operands: Operands, rows: Sequence[int]) -> LoopNest:

@@ -214,6 +214,33 @@ def test_autocast_of_a_device_that_is_not_here(dtype: torch.dtype | None) -> Non
     assert (str(dtype or torch.float16)).removeprefix("torch.") in dtypes(trace, Role.ACTIVATION)
 
 
+def test_autocast_keeps_the_norm_in_single_precision_and_a_cpus_does_not() -> None:
+    def job() -> Job:
+        model = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH)).cuda()
+
+        def step() -> None:
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = model(torch.randn(4, WIDTH, device="cuda")).sum()
+            loss.backward()
+            model.zero_grad()
+
+        return model, step
+
+    there = captured(job)
+    here = capture_user_function(
+        UserFunction(target="mine.py:job", call=job), name="mine", samples=4, operators="cpu"
+    )
+    assert norms_of(there) == {"float32"}
+    assert "bfloat16" in norms_of(here)
+
+
+def norms_of(trace: Trace) -> set[str]:
+    """Types of the activations that layer norms, forward and backward, touch."""
+    s, o = trace.storages, trace.operands
+    rows = [row for row, op in enumerate(o.op) if "native_layer_norm" in trace.operators.name[op]]
+    return {s.dtype[at] for at in o.storage[rows].tolist() if s.role[at] == Role.ACTIVATION}
+
+
 def initialised() -> Job:
     weight = network()[0].weight
     with torch.no_grad():

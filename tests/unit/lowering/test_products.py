@@ -1,12 +1,16 @@
 """The slices of an operator compute it: they are run on integers, each seeing only the pages it touches."""
 
+from math import prod
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.loops import Paged, Run, runs_of
 from tests.support.operators import Tensor, one_operator
 from tests.support.thoroughness import examples
 
+from tmtrain.lowering.loops import loop_nests
 from tmtrain.trace import Trace
 
 ITEM = 8
@@ -274,3 +278,71 @@ def test_the_slices_of_a_pointwise_operator_compute_it(
 def leading(shape: tuple[int, ...], trip: int) -> tuple[int, ...]:
     """The leading dimensions that a loop of so many iterations runs over."""
     return next(shape[:dims] for dims in range(len(shape) + 1) if np.prod(shape[:dims], dtype=int) == trip)
+
+
+def heads_outside(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of (.., length, heads, width) where memory has (.., heads, length, width)."""
+    *batch, length, heads, width = shape
+    return (*(length * heads * width for _ in batch), width, length * width, 1)
+
+
+@examples(60)
+@given(
+    batch=st.sampled_from([(), (1,), (4,)]),
+    heads=st.sampled_from([2, 8]),
+    groups=st.sampled_from([1, 2]),
+    outside=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    limit=st.integers(1, 60),
+)
+def test_the_slices_of_flash_attention_compute_it(
+    batch: tuple[int, ...], heads: int, groups: int, outside: tuple[bool, ...], limit: int
+) -> None:
+    """Scores as they are, without softmax: (.., length, heads, width) in any layout, grouped heads, packed sequences."""
+    query, key = (*batch, 8, heads, 8), (*batch, 16, heads // groups, 8)
+    strides = [
+        heads_outside(s) if o else None for s, o in zip((query, key, key, query), outside, strict=True)
+    ]
+    tensors = [
+        Tensor(shape=shape, stride=stride, result=i == 3)
+        for i, (shape, stride) in enumerate(zip((query, key, key, query), strides, strict=True))
+    ]
+    sums = Tensor(shape=(*batch, heads, 8), result=True)
+    trace = one_operator("_flash_attention_forward", [*tensors, sums], itemsize=ITEM)
+    memory = paged(trace, page_bytes=8 * ITEM)
+    q, k, v = (memory.tensor(row).swapaxes(-3, -2).reshape(-1, *_matrix(query, key, row)) for row in range(3))
+    k, v = (np.repeat(x, groups, axis=0) for x in (k, v))
+    scores = q @ k.swapaxes(-1, -2)
+    for run in runs_of(trace, page_bytes=8 * ITEM, limit_pages=limit):
+        trip = run.nest.trips[0]
+        per = len(scores) // trip
+        some = slice(run.span(0).start * per, run.span(0).stop * per)
+
+        def body(seen: dict[int, np.ndarray], some: slice = some) -> None:
+            for at in range(some.start, some.stop):
+                place = np.unravel_index(at, (*batch, heads))
+                group = (*place[:-1], slice(None), place[-1] // groups)
+                row = (*place[:-1], slice(None), place[-1])
+                mine = seen[0][row] @ seen[1][group].T
+                seen[3][row] = mine @ seen[2][group]
+                seen[4][place] = mine.sum(axis=1)
+
+        memory.run(run, body)
+    result = memory.tensor(3).swapaxes(-3, -2).reshape(-1, 8, 8)
+    np.testing.assert_array_equal(result, scores @ v)
+    np.testing.assert_array_equal(memory.tensor(4).reshape(-1, 8), scores.sum(axis=2))
+
+
+def _matrix(query: tuple[int, ...], key: tuple[int, ...], row: int) -> tuple[int, int]:
+    shape = key if row else query
+    return shape[-3], shape[-1]
+
+
+@pytest.mark.parametrize("batch", [(), (2,)], ids=["packed", "batched"])
+def test_flash_attention_is_cut_along_heads_where_memory_has_them_outside(batch: tuple[int, ...]) -> None:
+    shape = (*batch, 64, 4, 8)
+    for stride, trips in ((heads_outside(shape), prod(batch) * 4), (None, prod(batch))):
+        tensors = [Tensor(shape=shape, stride=stride, result=i == 3) for i in range(4)]
+        trace = one_operator("_flash_attention_forward", tensors, itemsize=ITEM)
+        (nest,) = loop_nests(trace, 0, range(4))
+        cut = {operand.loop for operand in nest.operands}
+        assert (nest.trips, cut) == ((trips,), {0}) if trips > 1 else cut == {None}

@@ -36,6 +36,8 @@ def attend(
 ) -> torch.Tensor:
     """`torch.nn.functional.scaled_dot_product_attention` by the kernel that CUDA takes; its arguments."""
     query, key, value = lowered(query, key, value)
+    if attn_mask is not None:
+        (attn_mask,) = lowered(attn_mask)
     if attn_mask is None and _is_for_flash(query, key, value, is_causal=is_causal, grouped=enable_gqa):
         return _flash(query, key, value, dropout_p, is_causal=is_causal, scale=scale)
     if _is_for_efficient(query, key, value):

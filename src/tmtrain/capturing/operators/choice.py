@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from tmtrain.capturing.jobs.options import Operators
+from tmtrain.capturing.operators.autocast import accelerator_autocast
 from tmtrain.capturing.operators.kernels import AcceleratorKernels
 from tmtrain.capturing.operators.mode import AcceleratorOperators
 
@@ -14,5 +15,5 @@ def running(operators: Operators) -> Generator[None]:
     if operators == "cpu":
         yield
         return
-    with AcceleratorKernels(), AcceleratorOperators():
+    with accelerator_autocast(), AcceleratorKernels(), AcceleratorOperators():
         yield

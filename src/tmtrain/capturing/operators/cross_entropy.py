@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from tmtrain.capturing.operators.autocast import raised
+
 _MEAN = 1
 _SUM = 2
 """`torch.nn._reduction`."""
@@ -26,6 +28,7 @@ def cross_entropy(
     is_plain = input.dim() == 2 and target.dim() == 1 and weight is None and not label_smoothing
     if not is_plain or reduction not in (_MEAN, _SUM):
         return NotImplemented
+    (input,) = raised(input)  # noqa: A001
     return _forward(input, target, ignore_index, reduction == _MEAN)[0]
 
 

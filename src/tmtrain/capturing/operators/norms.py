@@ -7,6 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from tmtrain.capturing.internals import below_autograd
+from tmtrain.capturing.operators.autocast import raised
 
 _aten = torch.ops.aten
 
@@ -18,6 +19,7 @@ def rms_norm(
     eps: float | None = None,
 ) -> torch.Tensor:
     """`torch.rms_norm` as CUDA runs it (`aten/src/ATen/native/layer_norm.cpp`): fused where types agree."""
+    input, weight = raised(input, weight)  # noqa: A001
     if weight is not None and weight.dtype != input.dtype:
         return NotImplemented
     return _RmsNorm.apply(input, tuple(normalized_shape), weight, eps)
