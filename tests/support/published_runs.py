@@ -5,7 +5,7 @@ Torchvision is no dependency, so `vit_large` says what its `vit_l_16` says, modu
 
 from collections.abc import Callable
 from itertools import repeat
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,9 @@ def vit_large_one_image() -> Job:
 def vit_large_in_backward() -> Job:
     """The tutorial's second loop: each parameter steps as soon as it has its gradient."""
     model = _VitLarge(classes=1000).cuda()
-    optimizers = {each: torch.optim.Adam([each], foreach=False) for each in model.parameters()}
+    optimizers: dict[Tensor, torch.optim.Optimizer] = {
+        each: torch.optim.Adam([each], foreach=False) for each in model.parameters()
+    }
 
     def advance(parameter: Tensor) -> None:
         optimizers[parameter].step()
@@ -127,14 +129,16 @@ def _classified_bert(batch: int, *, micro_batches: int) -> Job:
     """As transformers was in January 2022: scores in memory, AdamW by single tensors, gradients zeroed and kept."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    config = BertConfig(
-        hidden_size=1024,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        intermediate_size=4096,
-        attn_implementation="eager",
-    )
-    model = BertForSequenceClassification(config).cuda().train()
+    large: dict[str, Any] = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "attn_implementation": "eager",
+    }
+    model: nn.Module = BertForSequenceClassification(BertConfig(**large))
+    model.cuda()
+    model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, foreach=False)
 
     def step() -> None:
