@@ -137,7 +137,6 @@ def _classified_bert(batch: int, *, micro_batches: int) -> Job:
         "attn_implementation": "eager",
     }
     model: nn.Module = BertForSequenceClassification(BertConfig(**large))
-    model.cuda()
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, foreach=False)
 
