@@ -77,7 +77,7 @@ SUITES = {
         ),
     ),
 }
-"""By name. "headline": ours beside the systems that people name, at 12.5 %; "rivals": the same models under every policy."""
+"""By name. "headline": ours beside the systems that people name, at 12.5 %; "rivals": the same under every policy."""
 
 
 def find_suite(name: str, *, quick: bool = False) -> Study:
