@@ -23,7 +23,7 @@ ROUNDS_WELL = 0.005
 """A plan of a large step whose optimality gap is no wider is kept without looking at others."""
 PATIENCE = 3
 """So many proposals in a row that better nothing end the search."""
-SMALL = 2000
+SMALL = 1000
 """Slices of a step that is small: every rival can be run on it (Note [Search])."""
 
 
