@@ -1,6 +1,8 @@
 """One small step, as torch's observer writes it down and as capture does."""
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tmtrain.capturing import capture
@@ -9,10 +11,23 @@ from tmtrain.trace import Trace
 BATCH = 16
 
 
+@contextmanager
+def observed(path: Path) -> Generator[None]:
+    """Let torch's observer write what runs inside to `path`."""
+    from torch.profiler import ExecutionTraceObserver
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        observer = ExecutionTraceObserver().register_callback(f"{path}")
+        observer.start()
+        yield
+        observer.stop()
+        observer.unregister_callback()
+
+
 def observe_step(path: Path) -> Trace:
     """Write the execution trace of a step to `path`; return what capture sees of the next one."""
     import torch
-    from torch.profiler import ExecutionTraceObserver
 
     model = torch.nn.Sequential(
         torch.nn.Linear(32, 64), torch.nn.LayerNorm(64), torch.nn.ReLU(), torch.nn.Linear(64, 8)
@@ -26,13 +41,8 @@ def observe_step(path: Path) -> Trace:
         optimizer.step()
 
     step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        observer = ExecutionTraceObserver().register_callback(f"{path}")
-        observer.start()
+    with observed(path):
         step()
-        observer.stop()
-        observer.unregister_callback()
     with capture(model, optimizer, name="perceptron", samples=BATCH) as captured:
         step()
     return captured.trace

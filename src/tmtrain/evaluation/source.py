@@ -9,6 +9,9 @@ from tmtrain.errors import InputError
 from tmtrain.importing import import_trace, is_outside
 from tmtrain.trace import Trace, load_trace
 
+_OF_FUNCTIONS = ("operators",)
+"""Options that a user's own function has too."""
+
 
 def check_source(source: str, options: StepOptions | None = None) -> None:
     """Refuse a model that does not exist, without computing anything.
@@ -23,7 +26,7 @@ def check_source(source: str, options: StepOptions | None = None) -> None:
     if not (is_function or _is_trace(source) or is_outside(Path(source))):
         resolve_options(find_model(source), chosen)
         return
-    _refuse_options(source, dataclasses.replace(chosen, operators=None) if is_function else chosen, None)
+    _refuse_options(source, chosen, None, but=_OF_FUNCTIONS if is_function else ())
     file = source.rpartition(":")[0] if is_function else source
     if not Path(file).exists():
         raise InputError(f"no such file: {file}")
@@ -54,7 +57,7 @@ def trace_of(
         _refuse_options(source, chosen, samples)
         return load_trace(Path(source))
     if ".py:" in source:
-        _refuse_options(source, dataclasses.replace(chosen, operators=None), None)
+        _refuse_options(source, chosen, None, but=_OF_FUNCTIONS)
         operators = chosen.operators or "accelerator"
         return capture_function(source, samples=1 if samples is None else samples, operators=operators)
     if samples is not None:
@@ -66,8 +69,11 @@ def _is_trace(source: str) -> bool:
     return Path(source).is_dir() or source.endswith(".trace")
 
 
-def _refuse_options(source: str, options: StepOptions, samples: int | None) -> None:
+def _refuse_options(
+    source: str, options: StepOptions, samples: int | None, *, but: tuple[str, ...] = ()
+) -> None:
     names = [field.name for field in dataclasses.fields(options) if getattr(options, field.name) is not None]
+    names = [name for name in names if name not in but]
     names += ["samples"] if samples is not None else []
     if names:
         raise InputError(f"{', '.join(names)} cannot be chosen for {source}: that step is already written")

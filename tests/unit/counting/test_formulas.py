@@ -1,6 +1,5 @@
 """Every operator of torch has a formula, is known to be free, or is known to have neither; both readers say the same."""
 
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from tests.support.calls import works_of
+from tests.support.execution_traces import observed
 from torch.nn import functional
-from torch.profiler import ExecutionTraceObserver
 
 from tmtrain.counting import NO_WORK, has_formula, is_free
 from tmtrain.counting.formulas import FORMULAS
@@ -151,12 +150,7 @@ def test_capture_and_import_count_the_same(name: str, is_first: bool, tmp_path: 
     seen = Counter(works_of(step))
     assert sum(work.flops * count for (_, work), count in seen.items()) > 0
     path = tmp_path / "step.json"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        observer = ExecutionTraceObserver().register_callback(f"{path}")
-        observer.start()
+    with observed(path):
         step()
-        observer.stop()
-        observer.unregister_callback()
     works = [(node.name.removeprefix("aten."), work_of_node(node)) for node in read_pytorch_et(path).nodes]
     assert Counter(pair for pair in works if pair[1] != NO_WORK) == seen

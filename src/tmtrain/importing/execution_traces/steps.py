@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tmtrain.errors import InputError
 from tmtrain.importing.execution_traces.marks import StepMarks
@@ -21,7 +22,7 @@ class ChosenStep:
     """Which step of several it is, and why; None where the file has one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Step:
     """One of several."""
 
@@ -30,7 +31,7 @@ class _Step:
     nodes: tuple[EtNode, ...]
     is_whole: bool
 
-    @property
+    @cached_property  # compared with that of every other step
     def signature(self) -> list[tuple[object, ...]]:
         """What must be alike in steps that repeat each other."""
         return [

@@ -192,9 +192,7 @@ class Monitor:
 
     def _gain(self, least: Prediction) -> float:
         """What a plan would save, relative, if it stalled for nothing but its busiest channel: the most to hope for."""
-        bound = self._goal().value(
-            step_time_s=least.step_time_s, bytes_in=least.bytes_in, bytes_out=least.bytes_out
-        )
+        bound = self._goal().predicted(least)
         value = self._value(self._current)
         return (value - bound) / abs(value) if value else 0.0
 

@@ -102,9 +102,7 @@ def at_best(
         timeline: For its energy.
         machine: Likewise.
     """
-    short = bound.value - objective.value(
-        step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
-    )
+    short = bound.value - objective.predicted(prediction)
     if short <= 0 or not objective.per_second:
         return prediction
     more_s = short / objective.per_second

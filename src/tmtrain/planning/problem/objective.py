@@ -16,6 +16,7 @@ from tmtrain.errors import InputError
 from tmtrain.lowering.energy import compute_energy_j, power_w
 from tmtrain.lowering.timeline import Slices, Timeline
 from tmtrain.machine import Machine
+from tmtrain.plans.plan import Prediction
 
 ObjectiveName = Literal["energy", "time", "bytes", "writes"]
 NAMES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
@@ -55,6 +56,12 @@ class Objective:
             + self.per_second * step_time_s
             + self.per_byte_in * bytes_in
             + self.per_byte_out * bytes_out
+        )
+
+    def predicted(self, prediction: Prediction) -> float:
+        """Return the objective of a step that is as foreseen."""
+        return self.value(
+            step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
         )
 
     def measured(self, *, energy_j: float, step_time_s: float, bytes_in: float, bytes_out: float) -> float:

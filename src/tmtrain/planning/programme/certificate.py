@@ -43,12 +43,9 @@ def certify(
     write_budget_bytes: float | None = None,
 ) -> Certificate:
     """Put what the planner expects of a plan beside the bound of its class."""
-    predicted = objective.value(
-        step_time_s=prediction.step_time_s, bytes_in=prediction.bytes_in, bytes_out=prediction.bytes_out
-    )
     return Certificate(
         objective=objective.name,
-        predicted=predicted,
+        predicted=objective.predicted(prediction),
         bound=bound,
         cuts=np.zeros(0, np.int64) if blocks is None else blocks.cuts,
         write_budget_bytes=write_budget_bytes,

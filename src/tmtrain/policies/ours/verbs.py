@@ -165,10 +165,8 @@ class Search:
             timeline=self._timeline,
             machine=self._machine,
         )
-        predicted = self._objective.value(
-            step_time_s=needs.step_time_s, bytes_in=needs.bytes_in, bytes_out=needs.bytes_out
-        )
-        return replace(plan, prediction=needs, certificate=replace(proof, predicted=predicted))
+        proof = replace(proof, predicted=self._objective.predicted(needs))
+        return replace(plan, prediction=needs, certificate=proof)
 
     def _keep_better(self, plan: Plan) -> None:
         measured = measure(plan, self._timeline, machine=self._machine, objective=self._objective)

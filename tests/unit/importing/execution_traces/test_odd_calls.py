@@ -1,8 +1,8 @@
 """Calls that threw, lists in lists, strides that are short, kernels of a compiler: what torch's observer really writes."""
 
-import warnings
 from pathlib import Path
 
+from tests.support.execution_traces import observed
 from tests.support.written_traces import MUL, RELU, TOP, WrittenTrace, tensor
 
 from tmtrain.importing import import_trace
@@ -32,7 +32,6 @@ def test_recomputation_that_ends_by_throwing_is_backward_and_what_follows_is_not
 
 def test_phases_of_non_reentrant_checkpointing_are_right_as_torch_writes_it(tmp_path: Path) -> None:
     import torch
-    from torch.profiler import ExecutionTraceObserver
     from torch.utils.checkpoint import checkpoint
 
     block = torch.nn.Sequential(
@@ -49,14 +48,9 @@ def test_phases_of_non_reentrant_checkpointing_are_right_as_torch_writes_it(tmp_
         optimizer.step()
 
     step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        observer = ExecutionTraceObserver().register_callback(f"{tmp_path / 'x.json'}")
-        observer.start()
+    with observed(tmp_path / "x.json"):
         step()
         step()
-        observer.stop()
-        observer.unregister_callback()
     for number in (1, 2):
         operators = import_trace(tmp_path / "x.json", step=number).operators
         by_phase = {
