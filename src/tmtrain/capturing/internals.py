@@ -96,10 +96,18 @@ def is_composite(func: OpOverload) -> bool:
     >>> is_composite(torch.ops.aten.linear.default)
     True
     """
+    return has_kernel(func, "CompositeImplicitAutograd")
+
+
+def has_kernel(func: OpOverload, dispatch_key: str) -> bool:
+    """Return whether somebody has written a kernel of the operator for this dispatch key itself.
+
+    >>> has_kernel(torch.ops.aten.mm.default, "CPU"), has_kernel(torch.ops.aten.linear.default, "CPU")
+    (True, False)
+    """
     if func.namespace == "prim":  # of the interpreter, not of the dispatcher
         return False
-    key = "CompositeImplicitAutograd"
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), dispatch_key)
 
 
 def short_name_of(func: OpOverload) -> str:

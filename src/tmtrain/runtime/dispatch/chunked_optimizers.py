@@ -13,6 +13,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmtrain.capturing.internals import schema_of, short_name_of
+from tmtrain.runtime.dispatch.composites import run_parts
 
 SHARE = 1 / 16
 """Of the budget, that a chunk should need: as `tmtrain.lowering.SLICE_SHARE`."""
@@ -31,6 +32,8 @@ class ChunkedOptimizers(TorchDispatchMode):
     ) -> Any:
         """Run the operator, in chunks if it is one over lists."""
         kwargs = kwargs or {}
+        if (out := run_parts(self, func, args, kwargs)) is not NotImplemented:
+            return out  # the first mode to see it: those below see the same parts
         if not isinstance(func, OpOverload) or not _is_chunkable(func):
             return func(*args, **kwargs)
         values = [*args, *kwargs.values()]

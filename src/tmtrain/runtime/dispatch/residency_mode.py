@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
 from tmtrain.capturing.signature import Signature, signature_of
+from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
@@ -107,6 +108,8 @@ class ResidencyMode(TorchDispatchMode):
     ) -> Any:
         """Bring in the operands, make room for the results, run."""
         kwargs = kwargs or {}
+        if (out := run_parts(self, func, args, kwargs)) is not NotImplemented:
+            return out
         if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
             return func(*args, **kwargs)
         facts = _facts_of(func)
@@ -289,13 +292,15 @@ class _Facts:
 
 @functools.cache
 def _facts_of(func: OpOverload) -> _Facts:
-    schema = schema_of(func)
+    schema, is_torchs = schema_of(func), func.namespace == "aten"
     infos = [result.alias_info for result in schema.returns]
     may_resize = short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments)
     return _Facts(
-        is_view=bool(infos) and all(info is not None and not info.is_write for info in infos),
+        # Torch's own views are views. What others say of theirs is judged by what comes out.
+        is_view=is_torchs and bool(infos) and all(info is not None and not info.is_write for info in infos),
         makes_tensors=any(
-            "Tensor" in str(result.type) and result.alias_info is None for result in schema.returns
+            "Tensor" in str(result.type) and (result.alias_info is None or not is_torchs)
+            for result in schema.returns
         ),
         may_resize=may_resize,
         goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),
