@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.recomputer import Recomputer
-from tmtrain.runtime.following.fingerprint import START, mixed
+from tmtrain.runtime.following.fingerprint import START, Passage, PassageReader, mixed
 from tmtrain.runtime.following.planned_step import PlannedStep
+from tmtrain.runtime.following.recorded_step import RecordedStep
 from tmtrain.runtime.following.schedule import ScheduledMove
 from tmtrain.runtime.result import How
 from tmtrain.runtime.tier.eviction import least_recently_used
@@ -53,7 +54,9 @@ class PlanExecutor(StepObserver):
         self._dead: set[int] = set()
         """Keys of content that nobody needs again, in memory that the program still holds."""
         self._waiting: deque[_WaitingFetch] = deque()
-        self._fingerprint = START
+        self._reader = PassageReader()
+        self._before: int | None = None
+        """The last operator that was as expected."""
         self._first = self._op = 0
 
     @property
@@ -88,7 +91,7 @@ class PlanExecutor(StepObserver):
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the plan of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
-        self._fingerprint, self.seconds, self._dead = START, {}, set()
+        self._reader, self._before, self.seconds, self._dead = PassageReader(), None, {}, set()
         planned_step = self._planned_steps[0]
         for name, later in planned_step.recorded.outlived.items():
             if name in self._key_of:
@@ -100,17 +103,18 @@ class PlanExecutor(StepObserver):
         self.planned_step = None
         self._recomputer.end_step()
 
-    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
+    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int | None) -> None:
         """See whether it is the expected one, and do what the plan says."""
         self._op = op
         if self.planned_step is None:
             return
+        recorded = self.planned_step.recorded
         for index, key in enumerate([key for key in keys if key not in self._name_of]):
-            self._call(key, self.planned_step.recorded.strangers.get((op, index), _UNKNOWN))
-        storages = frozenset(self._name_of[key] for key in keys)
-        self._fingerprint = mixed(self._fingerprint, name=name, storages=storages, makes_bytes=makes_bytes)
-        if self.planned_step.recorded.fingerprints.get(op) != self._fingerprint:
-            self._follow(self._alike_so_far())
+            self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
+        passage = self._reader.read(name, tuple(self._name_of[key] for key in keys), makes_bytes)
+        if recorded.passages.get(op) != passage:
+            self._follow(self._alike_so_far(recorded, passage))
+        self._before = op
         self._act()
 
     def ready(self, op: int) -> None:  # noqa: ARG002
@@ -170,10 +174,12 @@ class PlanExecutor(StepObserver):
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
-    def _alike_so_far(self) -> PlannedStep | None:
-        """Find a planned step that begins like this one; the next step is taken to be that one, too."""
+    def _alike_so_far(self, recorded: RecordedStep, passage: Passage) -> PlannedStep | None:
+        """Find a planned step like `recorded` so far, and then like this; the next step is taken to be that one, too."""
+        before = START if self._before is None else recorded.fingerprints[self._before]
+        fingerprint = mixed(before, passage)
         for planned_step in self._planned_steps:
-            if planned_step.recorded.fingerprints.get(self._op) == self._fingerprint:
+            if planned_step.recorded.fingerprints.get(self._op) == fingerprint:
                 self._planned_steps.remove(planned_step)
                 self._planned_steps.insert(0, planned_step)
                 return planned_step

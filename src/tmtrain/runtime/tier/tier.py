@@ -87,6 +87,18 @@ class Tier:
         return self._occupancy.budget_bytes - self._occupancy.staying_bytes
 
     @property
+    def most_room_bytes(self) -> int:
+        """That can be made now: the budget without what the running operator touches and what stays for good."""
+        occupancy = self._occupancy
+        touched = sum(
+            block.span.length
+            for number in self._running.pinned
+            for block in occupancy.storages[number].blocks
+            if not occupancy.storages[number].stays and occupancy.must_stay(block)
+        )
+        return max(0, self.free_bytes - touched)
+
+    @property
     def now(self) -> int:
         """Operator that runs now."""
         return self._running.now

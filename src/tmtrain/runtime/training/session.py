@@ -106,6 +106,7 @@ class TrainingSession:
             # Between steps the executor must hear of deaths: keys are used again.
             self.residency.begin_step(executor)
         self.steps.append(meter.measure(how))
+        self._tell_overruns()
         if how == "planned" and planned_step is not None:
             slowness = meter.slowness_of(planned_step.machine)
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
@@ -145,6 +146,13 @@ class TrainingSession:
             plans_adopted=self.plans.monitors.plans_adopted if self.plans.monitors else 0,
             notes=self.plans.notes.all,
         )
+
+    def _tell_overruns(self) -> None:
+        for name, over in self.residency.take_overruns().items():
+            self.plans.notes.tell(
+                f"operator {name} made more than could be known before it ran, so the budget was exceeded by "
+                f"{format_bytes(over)} for a moment: from now on there is room for it beforehand"
+            )
 
     def _adopt(self, owned: dict[torch.Tensor, str]) -> None:
         for tensor, name in owned.items():
