@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
 from tmtrain.capturing.signature import Signature, signature_of
 from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, AllocationBook
+from tmtrain.runtime.dispatch.chunks import Chunks
 from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.observer import StepObserver
@@ -59,6 +60,9 @@ class ResidencyMode(TorchDispatchMode):
         self.recomputer = Recomputer(tier, quietly=self._quietly)
         self._is_quiet = False
         """Operators that run now belong to no step: they recompute what was discarded."""
+        self._chunks = Chunks(tier.budget_bytes)
+        self._has_chunks = True
+        """Unless another mode runs them, or this is one of them."""
         self._allocations = AllocationBook()
         self._overruns: dict[str, int] = {}
         """The most by which the budget was exceeded, by the operator that did it, unforeseen."""
@@ -121,6 +125,8 @@ class ResidencyMode(TorchDispatchMode):
         if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
+        if (out := self._in_chunks(func, args, kwargs)) is not NotImplemented:
+            return out
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
         op = self.operators - self._step_began
@@ -147,6 +153,29 @@ class ResidencyMode(TorchDispatchMode):
             self.recomputer.ran(call, out, writes=written)
             self.observer.ran(op, seconds=self._seconds_since())
         return out
+
+    @contextmanager
+    def chunks_above(self) -> Generator[None]:
+        """Let chunked operators be run by a mode above whatever else is entered: a recorder is to see their chunks."""
+        had, self._has_chunks = self._has_chunks, False
+        try:
+            with Chunks(self._tier.budget_bytes):
+                yield
+        finally:
+            self._has_chunks = had
+
+    def _in_chunks(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that is large for the budget in chunks; NotImplemented where it is not, or is a chunk."""
+        if not self._has_chunks or not self._chunks.knows(func):
+            return NotImplemented
+        if self._chunks.budget_bytes != self._tier.budget_bytes:
+            self._chunks = Chunks(self._tier.budget_bytes)
+        self._has_chunks = False
+        try:
+            with self:
+                return self._chunks.run(func, args, kwargs)
+        finally:
+            self._has_chunks = True
 
     def _communicate(
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -191,7 +220,9 @@ class ResidencyMode(TorchDispatchMode):
         if is_profiled():  # asked once for both: this runs for every operator
             bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
         bring_in(self.operators, keys, ranges=ranges, what=signature.name)
-        self._adopt_all(new)
+        for key, storage in new.items():
+            self._tier.take_over(key, _memory(storage), ranges=ranges)
+            self._watch_over(key, storage)
         make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
@@ -255,8 +286,11 @@ class ResidencyMode(TorchDispatchMode):
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
         self._tier.admit(key, _memory(storage))
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        self._watch_over(key, storage)
         return key
+
+    def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
         del self._watch[key]

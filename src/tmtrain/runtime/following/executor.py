@@ -44,7 +44,7 @@ class PlanExecutor(StepObserver):
         self.planned_step: PlannedStep | None = None
         """The one that this step follows; None where it is none of the known ones."""
         self.seconds: dict[int, float] = {}
-        """Of the operators of this step."""
+        """Of the operators of this step, as far as it is planned; not of those between steps."""
         self._planned_steps: list[PlannedStep] = []
         self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
@@ -136,8 +136,8 @@ class PlanExecutor(StepObserver):
 
     def ran(self, op: int, *, seconds: float) -> None:
         """Enter the time, discard what the plan says, and enter what is of no use any more."""
-        self.seconds[op] = seconds
         if self.planned_step is not None:
+            self.seconds[op] = seconds
             for name in self.planned_step.schedule.discards.get(op, ()):
                 if name in self._key_of:
                     key = self._key_of[name]

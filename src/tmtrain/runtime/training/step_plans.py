@@ -9,8 +9,6 @@ import torch
 from tmtrain.capturing.session import CaptureSession
 from tmtrain.errors import CaptureError, InfeasibleError, SolverError
 from tmtrain.machine import Machine
-from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
-from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.dispatch.scopes import PLAN, RECORD, scope
@@ -78,7 +76,7 @@ class StepPlans:
         self._residency.begin_step(log)
         is_over = False
         try:
-            with scope(RECORD), session, self._chunked():
+            with scope(RECORD), session, self._residency.chunks_above():
                 yield
                 is_over = True
                 log.close()
@@ -98,13 +96,11 @@ class StepPlans:
         executor = self.executor
         if not executor.planned_steps:
             self._residency.begin_step(StepObserver())
-            with self._chunked():
-                yield
+            yield
             return
         self._residency.begin_step(executor)
         executor.begin_step(first_operator=self._residency.operators)
-        with self._chunked():
-            yield
+        yield
         if executor.how == "diverged" and not self._may_record:
             self.notes.tell(
                 f"this step is none of the {len(executor.planned_steps)} that are known: it ran on demand; steps of fewer "
@@ -185,10 +181,3 @@ class StepPlans:
             self._tries = 0
             self.executor.learn(planned_step, living=living)
         self.planning_s += time.perf_counter() - began
-
-    @contextmanager
-    def _chunked(self) -> Generator[None]:
-        """Let operators that are large for the budget run in chunks."""
-        budget_bytes = self._tier.budget_bytes
-        with ChunkedRows(budget_bytes), ChunkedOptimizers(int(budget_bytes * SHARE)):
-            yield
