@@ -45,6 +45,8 @@ class PlanExecutor(StepObserver):
         """The one that this step follows; None where it is none of the known ones."""
         self.seconds: dict[int, float] = {}
         """Of the operators of this step, as far as it is planned; not of those between steps."""
+        self.divergence = ""
+        """Where the last step that diverged did so, in words."""
         self._planned_steps: list[PlannedStep] = []
         self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
@@ -74,9 +76,15 @@ class PlanExecutor(StepObserver):
 
     def learn(self, planned_step: PlannedStep, *, living: dict[int, str]) -> None:
         """Follow `planned_step` from the next step on; `living` names the storages that are alive now."""
-        self._planned_steps.insert(0, planned_step)
+        if planned_step not in self._planned_steps:
+            self._planned_steps.append(planned_step)
+        self._prefer(planned_step)
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
+
+    def known(self, recorded: RecordedStep) -> PlannedStep | None:
+        """Return the planned step of the same operators, if there is one."""
+        return next((known for known in self._planned_steps if known.recorded.passages == recorded.passages), None)
 
     def replace(self, planned_step: PlannedStep, replacement: PlannedStep) -> None:
         """Follow `replacement` where `planned_step` was followed; it is another plan for the same operators."""
@@ -98,6 +106,18 @@ class PlanExecutor(StepObserver):
                 self._call(self._key_of.pop(name), later)
         self._follow(planned_step)
 
+    def conclude(self) -> None:
+        """All operators of the step have run: one that stops where another planned step ends was that one."""
+        if self.planned_step is None or self._before is None:
+            return
+        fingerprint = self.planned_step.recorded.fingerprints[self._before]
+        for planned_step in self._planned_steps:
+            recorded = planned_step.recorded
+            if recorded.last_operator == self._op and recorded.fingerprints[self._op] == fingerprint:
+                self.planned_step = planned_step
+                self._prefer(planned_step)
+                return
+
     def end_step(self) -> None:
         """Watch nothing but deaths until the next step begins."""
         self.planned_step = None
@@ -113,7 +133,7 @@ class PlanExecutor(StepObserver):
             self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
         passage = self._reader.read(name, tuple(self._name_of[key] for key in keys), makes_bytes)
         if recorded.passages.get(op) != passage:
-            self._follow(self._alike_so_far(recorded, passage))
+            self._diverge(recorded, passage)
         self._before = op
         self._act()
 
@@ -174,16 +194,28 @@ class PlanExecutor(StepObserver):
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
+    def _diverge(self, recorded: RecordedStep, passage: Passage) -> None:
+        """Go on by another planned step that is like this one so far, or by none."""
+        planned_step = self._alike_so_far(recorded, passage)
+        if planned_step is None:
+            expected = recorded.passages.get(self._op)
+            self.divergence = f"its operator {self._op} is {passage}, not {expected or 'a view, or none'}"
+        self._follow(planned_step)
+
     def _alike_so_far(self, recorded: RecordedStep, passage: Passage) -> PlannedStep | None:
         """Find a planned step like `recorded` so far, and then like this; the next step is taken to be that one, too."""
         before = START if self._before is None else recorded.fingerprints[self._before]
         fingerprint = mixed(before, passage)
         for planned_step in self._planned_steps:
             if planned_step.recorded.fingerprints.get(self._op) == fingerprint:
-                self._planned_steps.remove(planned_step)
-                self._planned_steps.insert(0, planned_step)
+                self._prefer(planned_step)
                 return planned_step
         return None
+
+    def _prefer(self, planned_step: PlannedStep) -> None:
+        """Take the next step to be this one."""
+        self._planned_steps.remove(planned_step)
+        self._planned_steps.insert(0, planned_step)
 
     def _act(self) -> None:
         """Do what the plan says before this operator."""

@@ -6,6 +6,8 @@ large enough to move. From there on a step is told by its operators alone.
 
 from typing import NamedTuple
 
+from tmtrain.units import format_bytes
+
 START = 0
 
 
@@ -16,6 +18,15 @@ class Passage(NamedTuple):
     storages: tuple[str, ...] = ()
     """That it touches and that can move."""
     makes_bytes: int | None = None
+
+    def __str__(self) -> str:
+        """Say it in words.
+
+        >>> print(Passage("aten.mm.default", ("weight",), 64))
+        aten.mm.default on weight, which makes 64 B
+        """
+        touched = f" on {', '.join(name or 'something new' for name in self.storages)}" if self.storages else ""
+        return f"{self.name}{touched}" + (f", which makes {format_bytes(self.makes_bytes)}" if self.makes_bytes else "")
 
 
 class PassageReader:

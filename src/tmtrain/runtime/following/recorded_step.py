@@ -111,13 +111,17 @@ def _fingerprints(passages: Mapping[int, Passage]) -> dict[int, int]:
 
 
 def _strangers(recording: Recording, log: StepLog) -> dict[OperatorItem, int]:
-    """Return what existed before the step and is nobody's: the next step may bring another one."""
+    """Return what no operator of the step makes and is nobody's: the next step may bring another one.
+
+    It was there before, as a batch is, or is made past operators, as ``copy.deepcopy`` makes the memory of tensors.
+    """
+    storages, owners = recording.storages, recording.owners
     seen: set[int] = set()
     numbers: dict[OperatorItem, int] = {}
     for use in log.uses:
         new = [number for number in use.numbers if number not in seen]
         seen.update(new)
-        strangers = [n for n in new if recording.storages[n].existed and n not in recording.owners]
+        strangers = [n for n in new if (storages[n].existed or not storages[n].maker) and n not in owners]
         numbers |= {(use.op, index): number for index, number in enumerate(strangers)}
     return numbers
 

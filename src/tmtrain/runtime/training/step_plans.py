@@ -59,13 +59,23 @@ class StepPlans:
         self._tier, self._residency = tier, residency
         self._planning_again_s = 0.0
         self._tries = 0
+        self._in_vain = 0
+        """Steps in a row that were recorded and turned out to be known."""
+        self._told_of_divergence = False
         self._settled: set[RecordedStep] = set()
         """Those that take the time that was planned for; the monitor has them from then on."""
 
     def records_next(self, steps: Sequence[StepMeasure]) -> bool:
-        """Whether the step after these is to be recorded: where none is known yet, or the last one diverged."""
-        diverged = bool(steps) and steps[-1].how == "diverged"
-        return self._may_record and (diverged or not self.executor.planned_steps)
+        """Whether the step after these is to be recorded: where none is known yet, or it may be one that diverged before.
+
+        That is the one after it, for a shape that stays. For shapes that take turns it is the one that comes as much later
+        as the last two that diverged were apart.
+        """
+        diverged = [number for number, step in enumerate(steps) if step.how == "diverged"]
+        returns = {number + 1 for number in diverged[-1:]}
+        if len(diverged) > 1:
+            returns.add(2 * diverged[-1] - diverged[-2])
+        return self._may_record and (len(steps) in returns or not self.executor.planned_steps)
 
     @contextmanager
     def recording(self) -> Generator[None]:
@@ -101,11 +111,9 @@ class StepPlans:
         self._residency.begin_step(executor)
         executor.begin_step(first_operator=self._residency.operators)
         yield
-        if executor.how == "diverged" and not self._may_record:
-            self.notes.tell(
-                f"this step is none of the {len(executor.planned_steps)} that are known: it ran on demand; steps of fewer "
-                "different shapes would all be planned"
-            )
+        executor.conclude()
+        if executor.how == "diverged":
+            self._tell_of_divergence()
 
     def followed(
         self, planned_step: PlannedStep, *, slowness: float | None, steps: Sequence[StepMeasure]
@@ -155,6 +163,18 @@ class StepPlans:
                 f"the timing monitor found no plan for what has drifted, the one that there is stays: {error}"
             )
 
+    def _tell_of_divergence(self) -> None:
+        """Say once why steps run on demand, where that is not going to change by itself."""
+        known = len(self.executor.planned_steps)
+        if self._told_of_divergence or (self._may_record and self._in_vain < MOST_TRIES):
+            return
+        self._told_of_divergence = True
+        why = f" ({self.executor.divergence})" if self.executor.divergence else ""
+        self.notes.tell(
+            f"this step is none of the {known} that are known{why}: it ran on demand; steps of fewer different shapes would "
+            "all be planned"
+        )
+
     def forget(self) -> None:
         """Plan everything again: the budget has changed."""
         self.executor.forget_planned_steps()
@@ -169,6 +189,12 @@ class StepPlans:
 
     def _learn(self, session: CaptureSession, log: StepLog) -> None:
         recorded, living = recorded_step_of(session, log)
+        known = self.executor.known(recorded)
+        if known is not None:  # the step that had diverged was another one
+            self.executor.learn(known, living=living)
+            self._in_vain += 1
+            return
+        self._in_vain = 0
         began = time.perf_counter()
         try:
             planned_step = make_planned_step(
