@@ -27,6 +27,7 @@ from tmtrain.runtime.tier.mover import NUM_THREADS, Mover
 from tmtrain.runtime.tier.pages import keep_large_blocks_apart
 from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
+from tmtrain.runtime.training.collector import CycleCollector
 from tmtrain.runtime.training.meter import StepMeter
 from tmtrain.runtime.training.settings import TrainingSettings
 from tmtrain.runtime.training.step_plans import StepPlans
@@ -59,6 +60,7 @@ class TrainingSession:
         """What was measured of them."""
         self._restores = settings.restores
         self._energy = EnergyMeter()
+        self._collector = CycleCollector()
         self._is_in_step = False
         with ExitStack() as exits:
             exits.callback(self._let_go)
@@ -110,7 +112,7 @@ class TrainingSession:
         if how == "planned" and planned_step is not None:
             slowness = meter.slowness_of(planned_step.machine)
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
-        gc.collect(1)
+        self._collector.step_ended()
 
     def change_budget(self, budget_bytes: int) -> None:
         """Keep to another budget from the next operator on."""
