@@ -84,6 +84,24 @@ def storage_key(storage: torch.UntypedStorage) -> int:
     return storage._cdata
 
 
+def dense_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the dense tensors that a tensor is made of: itself, or the indices and values of a sparse one.
+
+    >>> [tuple(part.shape) for part in dense_parts(torch.eye(3).to_sparse())]
+    [(2, 3), (3,)]
+    """
+    if tensor.layout is torch.strided:
+        return (tensor,)
+    with without_modes():
+        if tensor.layout is torch.sparse_coo:
+            return tensor._indices(), tensor._values()
+        if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+            return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+            return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
+
+
 def schema_of(func: OpOverload) -> torch.FunctionSchema:
     """Return arguments and results with their alias information."""
     return func._schema

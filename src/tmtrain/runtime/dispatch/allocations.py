@@ -13,7 +13,8 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from tmtrain.capturing.internals import short_name_of, storage_key
+from tmtrain.capturing.internals import short_name_of
+from tmtrain.runtime.dispatch.operands import storages_in
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES
 
 MARGIN = 9 / 8
@@ -45,6 +46,8 @@ class AllocationBook:
     """What calls will allocate, by their shapes and by what they made before."""
 
     def __init__(self) -> None:
+        self.sparse: str | None = None
+        """An operator that takes or makes a sparse tensor, if there was one."""
         self._known: dict[Hashable, Allocation] = {}
         self._growth: dict[OpOverload, float] = {}
         """The most that an operator made whose shapes do not tell, by byte of its operands."""
@@ -75,6 +78,8 @@ class AllocationBook:
         self, call: Hashable, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Allocation:
         told, name = _told_bytes(func, args, kwargs), short_name_of(func)
+        if "sparse" in name or any(tensor.is_sparse for tensor in _tensors((args, kwargs))):
+            self.sparse = self.sparse or str(func)
         room = None if name in _MAKES_MORE else told
         if told is None and func in self._growth:
             operands = sum(_sizes_of((args, kwargs)).values())
@@ -109,15 +114,20 @@ def _told_bytes(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any])
             out = func(*meta_args, **meta_kwargs)
     except Exception:  # whatever is wrong with the call itself, it says so in its own words when it runs
         return None
+        if any(tensor.layout is not torch.strided for tensor in _tensors((args, kwargs, out))):
+            return None  # how much of it is there depends on values
     operands = _sizes_of((meta_args, meta_kwargs)).keys()
     results = _sizes_of(out)
     return sum(size for key, size in results.items() if key not in operands and size >= SMALLEST_BYTES)
 
 
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
 def _sizes_of(tree: Any) -> dict[int, int]:
     """Return the bytes of the storages in a tree, each once, by its key."""
-    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-    return {storage_key(storage): storage.nbytes() for storage in storages}
+    return {key: storage.nbytes() for key, storage in storages_in(tree_leaves(tree)).items()}
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -125,4 +135,6 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _shape(leaf: Any) -> Any:
-    return (leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    return leaf.shape, leaf.stride() if leaf.layout is torch.strided else leaf.layout, leaf.dtype

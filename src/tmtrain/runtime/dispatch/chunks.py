@@ -8,6 +8,7 @@ from tmtrain.runtime.dispatch.chunked_gathers import ChunkedGathers
 from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
 from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
 from tmtrain.runtime.dispatch.composites import run_parts
+from tmtrain.runtime.dispatch.operands import has_sparse
 
 
 class Chunks(TorchDispatchMode):
@@ -28,10 +29,10 @@ class Chunks(TorchDispatchMode):
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator in chunks, under the modes that there are; NotImplemented where it is to run whole."""
-        for kind in self._kinds:
-            if kind.knows(func):
-                return kind.run(func, args, kwargs)
-        return NotImplemented
+        kind = next((kind for kind in self._kinds if kind.knows(func)), None)
+        if kind is None or has_sparse(args):  # which has no rows to cut
+            return NotImplemented
+        return kind.run(func, args, kwargs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tmtrain.capturing.internals import storage_key
+from tmtrain.capturing.internals import dense_parts, storage_key
 from tmtrain.capturing.signature import Signature
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.runtime.tier.pages import Range
@@ -43,6 +43,15 @@ def ranges_in(values: Iterable[Any]) -> dict[int, list[Range]]:
     return {key: touched for key, touched in united.items() if touched != [(0, sizes[key])]}
 
 
+def has_sparse(values: Iterable[Any]) -> bool:
+    """Return whether there is a sparse tensor among arguments, or in lists among them."""
+    return any(
+        isinstance(tensor, torch.Tensor) and tensor.layout is not torch.strided
+        for value in values
+        for tensor in (value if isinstance(value, (list, tuple)) else (value,))
+    )
+
+
 def results_in(out: Any) -> list[torch.UntypedStorage]:
     """Return the storages of the tensors that an operator returned, in order; one that comes twice stands there twice."""
     return [
@@ -64,7 +73,10 @@ def _tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
     for value in values:
         for tensor in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(tensor, torch.Tensor):
-                yield tensor
+                if tensor.layout is torch.strided:
+                    yield tensor
+                else:
+                    yield from dense_parts(tensor)
 
 
 def _ranges_of(tensor: torch.Tensor) -> list[Range]:

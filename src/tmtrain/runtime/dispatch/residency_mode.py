@@ -86,6 +86,11 @@ class ResidencyMode(TorchDispatchMode):
         if self._watch:
             _OUTLIVED.add(self)
 
+    @property
+    def sparse_operator(self) -> str | None:
+        """An operator that takes or makes a sparse tensor, if there was one: its steps cannot be recorded."""
+        return self._allocations.sparse
+
     def take_overruns(self) -> dict[str, int]:
         """Return by how many bytes operators exceeded the budget since the last time, each once in a run; see `allocations`."""
         new = {name: over for name, over in self._overruns.items() if over}

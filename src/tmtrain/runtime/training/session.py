@@ -15,6 +15,7 @@ from tmtrain.capturing.owned import owned_tensors
 from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.materialise import materialise
+from tmtrain.runtime.dispatch.operands import storages_in
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.host.counters import available_bytes, resident_bytes
@@ -52,7 +53,7 @@ class TrainingSession:
         model, optimizer = settings.model, settings.optimizer
         owned = {tensor: owner.name for tensor, owner in owned_tensors(model, optimizer)}
         machine = settings.machine or host_machine(measure_drive(settings.flash))
-        size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
+        size = sum(storage.nbytes() for storage in storages_in(owned).values())
         self.tier = _open_tier(settings, managed_bytes=size)
         self.residency = ResidencyMode(self.tier)
         self.plans = _plans(settings, machine=machine, tier=self.tier, residency=self.residency)

@@ -68,9 +68,18 @@ class StepPlans:
     def records_next(self, steps: Sequence[StepMeasure]) -> bool:
         """Whether the step after these is to be recorded: where none is known yet, or it may be one that diverged before.
 
+        Not the first one: it makes the optimizer's state, and shows whether there are sparse tensors, which are not recorded.
         That is the one after it, for a shape that stays. For shapes that take turns it is the one that comes as much later
         as the last two that diverged were apart.
         """
+        sparse = self._residency.sparse_operator
+        if sparse is not None:
+            self.notes.tell(
+                f"steps run on demand, no plan could be made: operator {sparse} works with a sparse tensor, and only dense ones "
+                "can be planned (e.g. torch.nn.Embedding with sparse=False)"
+            )
+        if sparse is not None or not steps:
+            return False
         diverged = [number for number, step in enumerate(steps) if step.how == "diverged"]
         returns = {number + 1 for number in diverged[-1:]}
         if len(diverged) > 1:
