@@ -54,7 +54,10 @@ class AllocationBook:
 
     def expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Allocation:
         """Return what this call will allocate, of storages that count."""
-        call = (func, *map(_shape, tree_leaves((args, kwargs))))
+        if torch.Tag.pointwise in func.tags:  # its numbers, which may be others in each step, say nothing of sizes
+            call = (func, *(_shape(arg) for arg in args if isinstance(arg, (torch.Tensor, list, tuple))))
+        else:
+            call = (func, *map(_shape, args), *kwargs, *map(_shape, kwargs.values()))
         try:
             known = self._known.get(call)
         except TypeError:  # an argument that cannot be a key
@@ -135,6 +138,6 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _shape(leaf: Any) -> Any:
-    if not isinstance(leaf, torch.Tensor):
-        return leaf
-    return leaf.shape, leaf.stride() if leaf.layout is torch.strided else leaf.layout, leaf.dtype
+    if isinstance(leaf, torch.Tensor):
+        return leaf.shape, leaf.stride() if leaf.layout is torch.strided else leaf.layout, leaf.dtype
+    return tuple(map(_shape, leaf)) if isinstance(leaf, (list, tuple)) else leaf

@@ -29,13 +29,14 @@ class ChunkedGathers:
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
 
-    def knows(self, func: Any) -> bool:
+    @staticmethod
+    def knows(func: Any) -> bool:
         """Whether it is one of those."""
         return func in _LISTS or func in _ROWS
 
     def run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one in parts, under the modes that there are; NotImplemented where it can run as it is, or not otherwise."""
-        if kwargs or self._fits(args):
+        if kwargs or not self.is_large(args):
             return NotImplemented
         if func in _LISTS:
             dim = args[1] if len(args) > 1 else 0
@@ -43,13 +44,14 @@ class ChunkedGathers:
         data, indices = (args[0], _rows_of(args)) if args[0].dim() and args[0].is_contiguous() else (None, None)
         return NotImplemented if indices is None else _selected(data, indices)
 
-    def _fits(self, args: tuple[Any, ...]) -> bool:
+    def is_large(self, args: tuple[Any, ...]) -> bool:
+        """Whether it touches more blocks than should be in memory at once."""
         storages, most = storages_in(args), LARGE * self._budget_bytes
         if sum(storage.nbytes() for storage in storages.values()) <= most:
-            return True
+            return False
         ranges = ranges_in(args)
         touched = (_blocks_of(ranges.get(key, [(0, storage.nbytes())])) for key, storage in storages.items())
-        return sum(touched) * BLOCK_BYTES <= most
+        return sum(touched) * BLOCK_BYTES > most
 
 
 def _blocks_of(ranges: Sequence[Range]) -> int:

@@ -26,9 +26,14 @@ class ChunkedOptimizers(TorchDispatchMode):
         super().__init__()
         self._limit_bytes = limit_bytes
 
-    def knows(self, func: Any) -> bool:
+    @staticmethod
+    def knows(func: Any) -> bool:
         """Whether it is one over lists."""
         return isinstance(func, OpOverload) and _is_chunkable(func)
+
+    def is_large(self, args: tuple[Any, ...]) -> bool:  # noqa: ARG002
+        """Whether it may be; there are few of these, so nothing is saved by knowing."""
+        return True
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator over lists in chunks; NotImplemented where one chunk is all."""

@@ -55,9 +55,18 @@ class ChunkedRows(TorchDispatchMode):
         super().__init__()
         self._budget_bytes = budget_bytes
 
-    def knows(self, func: Any) -> bool:
+    @staticmethod
+    def knows(func: Any) -> bool:
         """Whether it is one of those."""
         return func in _SOFTMAX or func in _ARITHMETIC
+
+    def is_large(self, args: tuple[Any, ...]) -> bool:
+        """Whether it may be: asked of every such operator, so it is a bound."""
+        size = 0
+        for arg in args:
+            if isinstance(arg, torch.Tensor):
+                size += arg.numel() * arg.itemsize
+        return 2 * size > LARGE * self._budget_bytes
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator in chunks; NotImplemented where it is small, or its chunks would not make the same."""

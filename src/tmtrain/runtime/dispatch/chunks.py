@@ -1,5 +1,6 @@
 """All chunked operators together: what is large for the budget runs in chunks, with the same bits."""
 
+import functools
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -9,6 +10,9 @@ from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
 from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
 from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.operands import has_sparse
+
+
+_KINDS = (ChunkedRows, ChunkedOptimizers, ChunkedGathers)
 
 
 class Chunks(TorchDispatchMode):
@@ -23,16 +27,17 @@ class Chunks(TorchDispatchMode):
             ChunkedGathers(budget_bytes),
         )
 
-    def knows(self, func: Any) -> bool:
-        """Whether it may run in chunks, with some arguments or others."""
-        return any(kind.knows(func) for kind in self._kinds)
+    def may_cut(self, func: Any, args: tuple[Any, ...]) -> bool:
+        """Whether it may run in chunks with these arguments."""
+        kind = _kind_of(func)
+        return kind is not None and self._kinds[kind].is_large(args)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator in chunks, under the modes that there are; NotImplemented where it is to run whole."""
-        kind = next((kind for kind in self._kinds if kind.knows(func)), None)
+        kind = _kind_of(func)
         if kind is None or has_sparse(args):  # which has no rows to cut
             return NotImplemented
-        return kind.run(func, args, kwargs)
+        return self._kinds[kind].run(func, args, kwargs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -43,3 +48,9 @@ class Chunks(TorchDispatchMode):
             return out  # the first mode to see it: those below see the same parts
         out = self.run(func, args, kwargs)
         return func(*args, **kwargs) if out is NotImplemented else out
+
+
+@functools.cache
+def _kind_of(func: Any) -> int | None:
+    """Return which of the kinds an operator is of."""
+    return next((number for number, kind in enumerate(_KINDS) if kind.knows(func)), None)

@@ -1,9 +1,10 @@
 """What an operator touches of storages: which ones, and the range of each."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tmtrain.capturing.internals import dense_parts, storage_key
 from tmtrain.capturing.signature import Signature
@@ -12,16 +13,25 @@ from tmtrain.runtime.tier.pages import Range
 from tmtrain.trace.rows import span_elements
 
 
+STRIDED = torch.strided
+
+
 def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
     """Return the storages of the tensors among arguments or results, and in lists among them: each once, in order."""
     storages: dict[int, torch.UntypedStorage] = {}
-    for tensor in _tensors_in(values):
-        storage = tensor.untyped_storage()
-        storages[storage_key(storage)] = storage
+    for value in values:  # in line: this runs for every operator
+        if isinstance(value, Tensor):
+            if value.layout is STRIDED:
+                storage = value.untyped_storage()
+                storages[storage._cdata] = storage
+            else:
+                storages |= storages_in(dense_parts(value))
+        elif isinstance(value, (list, tuple)):
+            storages |= storages_in(value)
     return storages
 
 
-def ranges_in(values: Iterable[Any]) -> dict[int, list[Range]]:
+def ranges_in(values: Collection[Any]) -> dict[int, list[Range]]:
     """Return what the tensors touch of those storages that they do not touch from end to end, in order and apart.
 
     >>> whole = torch.zeros(4, 6)
@@ -32,6 +42,8 @@ def ranges_in(values: Iterable[Any]) -> dict[int, list[Range]]:
     >>> ranges_in([whole[1:3], whole])
     {}
     """
+    if all(isinstance(value, Tensor) and value.layout is STRIDED and value.nbytes == value.untyped_storage().nbytes() for value in values):
+        return {}  # most operators
     ranges: dict[int, list[Range]] = {}
     sizes: dict[int, int] = {}
     for tensor in _tensors_in(values):

@@ -6,12 +6,10 @@ allocates is counted before it runs: its shapes are worked out on the meta devic
 An observer may watch (`StepObserver`), to record the step or to act ahead of it. Whatever it does, law 1 holds.
 """
 
-import functools
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
@@ -19,23 +17,19 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
-from tmtrain.capturing.signature import Signature, signature_of
+from tmtrain.capturing.internals import storage_key
+from tmtrain.capturing.signature import Signature
 from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, AllocationBook
 from tmtrain.runtime.dispatch.chunks import Chunks
 from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
+from tmtrain.runtime.dispatch.facts import OperatorFacts, facts_of
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
-from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
+from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Ranges, Span, interior
 from tmtrain.runtime.tier.tier import NOWHERE, Tier
-
-_RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
-
-_COMMUNICATORS = frozenset(("c10d",))
-"""Namespaces of operators whose threads go on with the operands after the operator has returned."""
 
 _OUTLIVED: set["ResidencyMode"] = set()
 """Modes that are over while storages of theirs live. Only they know which pages to open before such memory is freed."""
@@ -66,6 +60,11 @@ class ResidencyMode(TorchDispatchMode):
         self._allocations = AllocationBook()
         self._overruns: dict[str, int] = {}
         """The most by which the budget was exceeded, by the operator that did it, unforeseen."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and not to be asked so saves as much time as the rest takes."""
+        return False
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is in memory already under the budget; others may leave for it."""
@@ -122,35 +121,45 @@ class ResidencyMode(TorchDispatchMode):
     ) -> Any:
         """Bring in the operands, make room for the results, run."""
         kwargs = kwargs or {}
-        if (out := run_parts(self, func, args, kwargs)) is not NotImplemented:
-            return out
-        if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
-            return func(*args, **kwargs)
-        facts = _facts_of(func)
+        facts = facts_of(func)
+        if facts is None:
+            parts = run_parts(self, func, args, kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
         if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
-        if (out := self._in_chunks(func, args, kwargs)) is not NotImplemented:
-            return out
-        if func.namespace in _COMMUNICATORS:
-            return self._communicate(func, signature, args, kwargs)
+        if self._has_chunks and self._chunks.may_cut(func, args):
+            chunks = self._in_chunks(func, args, kwargs)
+            if chunks is not NotImplemented:
+                return chunks
+        if facts.communicates:
+            return self._communicate(func, facts.signature, args, kwargs)
+        return self._run(func, facts, args, kwargs)
+
+    def _run(self, func: OpOverload, facts: OperatorFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         op = self.operators - self._step_began
-        into = list(written_arguments(signature, args, kwargs))
-        written = storages_in(into)
-        expected = self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
+        into, written = (), {}
+        if facts.signature.writes_argument:
+            into = tuple(written_arguments(facts.signature, args, kwargs))
+            written = storages_in(into)
+        expected = self._prepare(op, func, facts, args, kwargs, written=written)
         call: ProducerCall | None = None
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
-            call = self.recomputer.record(func, args, kwargs, writes=written, draws=signature.random)
+            call = self.recomputer.record(func, args, kwargs, writes=written, draws=facts.signature.random)
         # A storage that is resized gives its memory back to the allocator, which must not get closed pages.
         resized = written if facts.may_resize else {}
         for key in resized:
             self._tier.dismiss(key)
         out = func(*args, **kwargs)
         self.operators += 1
-        self._admit_again(resized)
+        if resized:
+            self._admit_again(resized)
         made = self._admit_results(op, out) if facts.makes_tensors else 0
-        self._tier.end(written, ranges=ranges_in(into))
+        if written:
+            self._tier.end(written, ranges=ranges_in(into))
+        else:
+            self._tier.end(())
         if not expected.is_sure or made != expected.told_bytes:
             self._unforeseen(expected, made, func=func, args=args)
         if not self._is_quiet:
@@ -171,8 +180,6 @@ class ResidencyMode(TorchDispatchMode):
 
     def _in_chunks(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that is large for the budget in chunks; NotImplemented where it is not, or is a chunk."""
-        if not self._has_chunks or not self._chunks.knows(func):
-            return NotImplemented
         if self._chunks.budget_bytes != self._tier.budget_bytes:
             self._chunks = Chunks(self._tier.budget_bytes)
         self._has_chunks = False
@@ -204,35 +211,50 @@ class ResidencyMode(TorchDispatchMode):
         self,
         op: int,
         func: OpOverload,
-        signature: Signature,
+        facts: OperatorFacts,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
         written: dict[int, torch.UntypedStorage],
-        facts: "_Facts",
     ) -> Allocation:
-        arguments = (*args, *kwargs.values())
+        """Have all that it touches in memory, and room for what it makes."""
+        arguments, name = (*args, *kwargs.values()) if kwargs else args, facts.signature.name
         operands = storages_in(arguments)
         new = self._new_among(operands)
         keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
         makes = self._allocations.expected(func, args, kwargs) if facts.makes_tensors else NOTHING
-        ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
         if not self._is_quiet:
             # The plan's recomputations share producer calls; what it has not asked for comes one operator at a time.
-            self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes.told_bytes)
+            self.observer.comes(op, name=name, keys=keys, makes_bytes=makes.told_bytes)
             self.recomputer.before(keys, writes=written)
-        bring_in, make_room = self._tier.begin, self._tier.reserve
-        if is_profiled():  # asked once for both: this runs for every operator
-            bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
-        bring_in(self.operators, keys, ranges=ranges, what=signature.name)
-        for key, storage in new.items():
-            self._tier.take_over(key, _memory(storage), ranges=ranges)
-            self._watch_over(key, storage)
-        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
+        is_easy = makes.is_sure and not new
+        if not is_easy or not self._tier.begin_at_once(
+            self.operators, keys, what=name, makes_bytes=makes.told_bytes or 0
+        ):
+            ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
+            self._bring_in(keys, new, makes, ranges=ranges, what=name)
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
         return makes
+
+    def _bring_in(
+        self,
+        keys: Sequence[int],
+        new: dict[int, torch.UntypedStorage],
+        makes: Allocation,
+        *,
+        ranges: Ranges,
+        what: str,
+    ) -> None:
+        bring_in, make_room = self._tier.begin, self._tier.reserve
+        if is_profiled():  # asked once for both
+            bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
+        bring_in(self.operators, keys, ranges=ranges, what=what)
+        for key, storage in new.items():
+            self._tier.take_over(key, _memory(storage), ranges=ranges)
+            self._watch_over(key, storage)
+        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
 
     def _room_for(self, makes: Allocation) -> int:
         """Return the room to make for what shapes do not tell: for all that is remembered, as far as it can be had."""
@@ -268,9 +290,8 @@ class ResidencyMode(TorchDispatchMode):
 
     def _admit_results(self, op: int, out: Any) -> int:
         """Take in what an operator has made; return its bytes."""
-        results = {storage_key(storage): storage for storage in results_in(out)}
         made = 0
-        for index, (key, storage) in enumerate(results.items()):
+        for index, (key, storage) in enumerate(storages_in((out,)).items()):
             if key in self._watch or not _is_movable(storage):
                 continue
             self._admit(storage)
@@ -307,40 +328,9 @@ class ResidencyMode(TorchDispatchMode):
             _OUTLIVED.discard(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """What the schema of an operator says, worked out at its first call."""
-
-    is_view: bool
-    """All results share memory with arguments, and nothing is written."""
-    makes_tensors: bool
-    """Some result is new."""
-    may_resize: bool
-    """An argument's storage may be at another address afterwards."""
-    goes_beyond: bool
-    """It may touch of an argument's storage what lies outside of the argument."""
-
-
-@functools.cache
-def _facts_of(func: OpOverload) -> _Facts:
-    schema, is_torchs = schema_of(func), func.namespace == "aten"
-    infos = [result.alias_info for result in schema.returns]
-    may_resize = short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments)
-    return _Facts(
-        # Torch's own views are views. What others say of theirs is judged by what comes out.
-        is_view=is_torchs and bool(infos) and all(info is not None and not info.is_write for info in infos),
-        makes_tensors=any(
-            "Tensor" in str(result.type) and (result.alias_info is None or not is_torchs)
-            for result in schema.returns
-        ),
-        may_resize=may_resize,
-        goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),
-    )
-
-
 def _is_movable(storage: torch.UntypedStorage) -> bool:
     """Whether it is large enough and torch's alone: what is shared may be touched past torch's operators."""
-    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES and storage.resizable()
+    return storage.nbytes() >= SMALLEST_BYTES and storage.device.type == "cpu" and storage.resizable()
 
 
 def _memory(storage: torch.UntypedStorage) -> Span:

@@ -18,7 +18,7 @@ from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.following.fingerprint import START, Passage, PassageReader, mixed
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.following.recorded_step import RecordedStep
-from tmtrain.runtime.following.schedule import ScheduledMove
+from tmtrain.runtime.following.schedule import OperatorSchedule, ScheduledMove
 from tmtrain.runtime.result import How
 from tmtrain.runtime.tier.eviction import least_recently_used
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES, ManagedStorage, TierBlock
@@ -129,13 +129,17 @@ class PlanExecutor(StepObserver):
         if self.planned_step is None:
             return
         recorded = self.planned_step.recorded
-        for index, key in enumerate([key for key in keys if key not in self._name_of]):
-            self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
-        passage = self._reader.read(name, tuple(self._name_of[key] for key in keys), makes_bytes)
+        name_of = self._name_of
+        storages = tuple([name_of.get(key) for key in keys])
+        if None in storages:
+            for index, key in enumerate([key for key in keys if key not in name_of]):
+                self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
+        passage = self._reader.read(name, tuple([name_of[key] for key in keys]), makes_bytes)
         if recorded.passages.get(op) != passage:
             self._diverge(recorded, passage)
         self._before = op
-        self._act()
+        if self.planned_step is not None and op in self.planned_step.schedule.busy:
+            self._act(self.planned_step.schedule)
 
     def ready(self, op: int) -> None:  # noqa: ARG002
         """Fetch what waits for room, while there is some."""
@@ -165,7 +169,9 @@ class PlanExecutor(StepObserver):
                     # kept the storage, for an heir that has other sources now: then it has died of it.
                     was_discarded = self._recomputer.discard(key)
                     assert not was_discarded or self._recomputer.is_discarded(key) or key not in self._tier
-        self._dead.update(self._key_of[name] for name in self._dead_at.get(op, ()) if name in self._key_of)
+        dead = self._dead_at.get(op)
+        if dead:
+            self._dead.update(self._key_of[name] for name in dead if name in self._key_of)
 
     def died(self, key: int) -> None:
         """Forget it."""
@@ -217,11 +223,9 @@ class PlanExecutor(StepObserver):
         self._planned_steps.remove(planned_step)
         self._planned_steps.insert(0, planned_step)
 
-    def _act(self) -> None:
+    def _act(self, schedule: OperatorSchedule) -> None:
         """Do what the plan says before this operator."""
-        if self.planned_step is None:
-            return
-        schedule, op, now = self.planned_step.schedule, self._op, self._first + self._op
+        op, now = self._op, self._first + self._op
         # What leaves first: it makes the room that the rest needs.
         for move in schedule.leaves.get(op, ()):
             for _, block in self._blocks(move):

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ Names = Mapping[int, Sequence[str]]
 """Of storages, by operator."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class OperatorSchedule:
     """What happens in each step; what is due in the next one runs on."""
 
@@ -48,6 +49,11 @@ class OperatorSchedule:
     """What is discarded after an operator."""
     recomputes: Names
     """What is recomputed before an operator."""
+
+    @cached_property
+    def busy(self) -> frozenset[int]:
+        """Operators before which something is to be done: few, so that all others need to ask once only."""
+        return frozenset((*self.leaves, *self.saves, *self.fetches, *self.recomputes))
 
 
 def schedule_of(

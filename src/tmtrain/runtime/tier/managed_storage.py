@@ -59,6 +59,8 @@ class ManagedStorage:
     """Operator that touched it last, for LRU."""
     stays: bool = False
     """In memory until it dies: something touches it that the tier does not see."""
+    elsewhere: int = 0
+    """Of its blocks, how many are not HERE; the lock of the tier guards it."""
     is_discarded: bool = False
     """Its content is nowhere: to be recomputed before anybody reads it."""
 

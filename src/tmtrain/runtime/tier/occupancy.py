@@ -95,6 +95,8 @@ class Occupancy:
         if (before in OPEN) is not (after in OPEN):
             (page_in if after in OPEN else page_out)(block.span)
         block.state = after
+        if (before is HERE) is not (after is HERE):
+            self.storages[block.owner].elsewhere += 1 if before is HERE else -1
         if before is LEAVING:
             del self._leaving[block.offset]
             self.leaving_bytes -= block.span.length

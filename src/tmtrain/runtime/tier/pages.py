@@ -12,7 +12,7 @@ import errno
 import mmap
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PAGE_BYTES = mmap.PAGESIZE
 
@@ -33,9 +33,8 @@ Ranges = Mapping[int, Sequence[Range]]
 """By the number of the storage; at least one each, in order and apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A run of bytes in this process's memory."""
+class Span(NamedTuple):
+    """A run of bytes in this process's memory; a tuple, as many are made."""
 
     address: int
     length: int

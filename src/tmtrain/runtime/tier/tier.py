@@ -8,7 +8,7 @@ where room is short) and `BlockTransfers` (traffic with the drive). Note [Tier b
 block, Note [Lock protocol] what threads may do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import MappingProxyType
 
 from tmtrain.runtime.tier.block_state import AWAY, CALL_BACK, COMING, DISCARD, FREE, HERE, LEAVING, REOPEN
@@ -145,9 +145,29 @@ class Tier:
         else:
             self._eviction.make_room(0)  # the budget may be lower than it was
 
-    def end(self, changed: Iterable[int], *, ranges: Ranges = NOWHERE) -> None:
+    def begin_at_once(self, now: int, numbers: Iterable[int], *, what: str, makes_bytes: int) -> bool:
+        """Let operator `now` run if all that it touches is in memory, and there is room for what it makes; else do nothing.
+
+        What most operators need, in the time that small ones have: the same as `begin` and `reserve`.
+        """
+        storages, pinned = self._occupancy.storages, {}
+        for number in numbers:
+            managed = storages.get(number)
+            # No lock: what is HERE stays so, since only this thread sends blocks away.
+            if managed is None or managed.elsewhere:
+                return False
+            pinned[number] = range(len(managed.blocks))
+            managed.last_use = now
+        if self._occupancy.used_bytes + makes_bytes > self._occupancy.budget_bytes:
+            return False
+        self._running.begin(now, what, pinned)
+        self._running.reserve(makes_bytes)
+        return True
+
+    def end(self, changed: Collection[int], *, ranges: Ranges = NOWHERE) -> None:
         """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
-        self.wrote(changed, ranges=ranges)
+        if changed:
+            self.wrote(changed, ranges=ranges)
         self._running.end()
 
     def wrote(self, numbers: Iterable[int], *, ranges: Ranges = NOWHERE) -> None:
