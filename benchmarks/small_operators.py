@@ -1,7 +1,7 @@
 """What a budget costs where operators are small: CPU time of this process in it, over that without one.
 
-Run ``python benchmarks/small_operators.py FOLDER`` on a quiet computer (2 minutes). Steps with and without take turns in one
-process, so that both see the same computer. ``user`` is what computation and Python take, ``all`` has the kernel's
+Run ``python benchmarks/small_operators.py FOLDER`` on a quiet computer (2 minutes). Steps with and without take turns in
+one process, so both see the same computer. ``user`` is what computation and Python take, ``all`` has the kernel's
 share of moving pages as well.
 """
 
@@ -86,7 +86,10 @@ def main() -> None:
     for name in arguments.jobs:
         footprint = _footprint(JOBS[name](), flash=arguments.flash)
         for share in arguments.shares:
-            print(f"| {name} | {share:.0%} {_compared(name, int(share * footprint), flash=arguments.flash)} |", flush=True)
+            print(
+                f"| {name} | {share:.0%} {_compared(name, int(share * footprint), flash=arguments.flash)} |",
+                flush=True,
+            )
 
 
 def _footprint(job: Job, *, flash: str) -> int:

@@ -89,6 +89,8 @@ def test_each_kind_of_step_is_planned_once(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_step_that_is_never_the_same_is_said_to_be_so_with_the_operator_that_differs(tmp_path: Path) -> None:
+def test_a_step_that_is_never_the_same_is_said_to_be_so_with_the_operator_that_differs(
+    tmp_path: Path,
+) -> None:
     with pytest.warns(UserWarning, match=r"none of the 8 that are known \(its operator \d+ is aten\."):
         _run(lambda loop, number: loop.train(256 + 8 * number), steps=19, flash=tmp_path)

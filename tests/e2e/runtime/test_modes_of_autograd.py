@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def _values(mode: Callable[[], AbstractContextManager[object]]) -> list[list[flo
     tensors = [torch.randn(SIDE, SIDE) for _ in range(12)]
     with mode():
         return [
-            [expression(x, w).double().sum().item() for x, w in zip(tensors, tensors[1:], strict=False)]
+            [expression(x, w).double().sum().item() for x, w in pairwise(tensors)]
             for expression in EXPRESSIONS.values()
         ]
 

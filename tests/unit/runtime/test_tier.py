@@ -134,12 +134,12 @@ def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
     for step in range(24):
         at = step % 6 * MIB
         part = (at + 7, at + 5000)  # of one or two blocks
-        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, [part]))
+        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, (part,)))
         for n, array in arrays.items():
             assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
             array[slice(*part)] += 1
             copies[n][slice(*part)] += 1
-        tier.end(arrays, ranges=dict.fromkeys(arrays, [part]))
+        tier.end(arrays, ranges=dict.fromkeys(arrays, (part,)))
         assert tier.used_bytes <= tier.budget_bytes
     for n in arrays:
         tier.begin(30, [n])
@@ -343,7 +343,9 @@ def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
             tier.leave(block, deadline=now)
             assert block.state is BlockState.HERE
     tier.begin(20, [1, 2, 3])
-    held = sum(b.span.length for n in range(4) for b in tier.blocks_of(n))  # whole pages: what the allocator aligned
+    held = sum(
+        b.span.length for n in range(4) for b in tier.blocks_of(n)
+    )  # whole pages: what the allocator aligned
     needs = re.escape(format_bytes(held + 2 * MIB))
     with pytest.raises(InfeasibleError, match=f"needs {needs} of"):  # what is kept is part of it
         tier.make_room(2 * MIB)

@@ -1,7 +1,8 @@
 """Chunked operators: those that gather a batch out of data that is large for the budget, a row at a time.
 
-``torch.stack`` over rows of a data set, or ``data[indices]``, touches a little of many blocks. Together they may be more than
-the budget, one by one they are not. Rows are copied in the order in which they lie in memory, so that no block comes twice.
+``torch.stack`` over rows of a data set, or ``data[indices]``, touches a little of many blocks. Together these may be more
+than the budget, one by one they are not. Rows are copied in the order in which they lie in
+memory, so that no block comes twice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,9 @@ class ChunkedGathers:
         if func in _LISTS:
             dim = args[1] if len(args) > 1 else 0
             return _joined(args[0], dim=dim, is_stack=func is _aten.stack.default)
-        data, indices = (args[0], _rows_of(args)) if args[0].dim() and args[0].is_contiguous() else (None, None)
+        data, indices = (
+            (args[0], _rows_of(args)) if args[0].dim() and args[0].is_contiguous() else (None, None)
+        )
         return NotImplemented if indices is None else _selected(data, indices)
 
     def is_large(self, args: tuple[Any, ...]) -> bool:
@@ -56,7 +59,9 @@ class ChunkedGathers:
 
 def _blocks_of(ranges: Sequence[Range]) -> int:
     """Return how many blocks there are in these parts of one storage."""
-    return len({block for first, end in ranges for block in range(first // BLOCK_BYTES, -(-end // BLOCK_BYTES))})
+    return len(
+        {block for first, end in ranges for block in range(first // BLOCK_BYTES, -(-end // BLOCK_BYTES))}
+    )
 
 
 def _joined(tensors: Sequence[torch.Tensor], *, dim: int, is_stack: bool) -> Any:

@@ -1,6 +1,8 @@
 """All chunked operators together: what is large for the budget runs in chunks, with the same bits."""
 
 import functools
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -10,7 +12,7 @@ from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
 from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
 from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.operands import has_sparse
-
+from tmtrain.runtime.tier.tier import Tier
 
 _KINDS = (ChunkedRows, ChunkedOptimizers, ChunkedGathers)
 
@@ -48,6 +50,42 @@ class Chunks(TorchDispatchMode):
             return out  # the first mode to see it: those below see the same parts
         out = self.run(func, args, kwargs)
         return func(*args, **kwargs) if out is NotImplemented else out
+
+
+class ChunkSwitch:
+    """Runs chunked operators for the residency mode, unless a mode above it does, or this is a chunk already."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+        self._chunks = Chunks(tier.budget_bytes)
+        self._is_on = True
+
+    @contextmanager
+    def above(self) -> Generator[None]:
+        """Let a mode above whatever else is entered run chunked operators: a recorder is to see their chunks."""
+        before, self._is_on = self._is_on, False
+        try:
+            with Chunks(self._tier.budget_bytes):
+                yield
+        finally:
+            self._is_on = before
+
+    def may_cut(self, func: Any, args: tuple[Any, ...]) -> bool:
+        """Whether it may run in chunks with these arguments."""
+        if self._chunks.budget_bytes != self._tier.budget_bytes:
+            self._chunks = Chunks(self._tier.budget_bytes)
+        return self._is_on and self._chunks.may_cut(func, args)
+
+    def run(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, mode: TorchDispatchMode
+    ) -> Any:
+        """Run the operator in chunks under `mode`; NotImplemented where it is to run whole."""
+        self._is_on = False
+        try:
+            with mode:
+                return self._chunks.run(func, args, kwargs)
+        finally:
+            self._is_on = True
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Composite operators that reach a dispatch mode whole, as they do under `torch.inference_mode`.
 
 With autograd above, an operator that is nothing but other operators is taken apart before a mode sees it. Under inference
-mode nobody does so. Such an operator may say that it returns a view and copy all the same (``contiguous``, ``reshape``), and
+mode nobody does. Such an operator may say that it returns a view and copy all the same (``contiguous``, ``reshape``), and
 makes temporaries that nobody sees. So it is taken apart here: law 1 and the budget hold for what it is made of.
 """
 

@@ -12,7 +12,6 @@ from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.runtime.tier.pages import Range
 from tmtrain.trace.rows import span_elements
 
-
 STRIDED = torch.strided
 
 
@@ -42,7 +41,12 @@ def ranges_in(values: Collection[Any]) -> dict[int, list[Range]]:
     >>> ranges_in([whole[1:3], whole])
     {}
     """
-    if all(isinstance(value, Tensor) and value.layout is STRIDED and value.nbytes == value.untyped_storage().nbytes() for value in values):
+    if all(
+        isinstance(value, Tensor)
+        and value.layout is STRIDED
+        and value.nbytes == value.untyped_storage().nbytes()
+        for value in values
+    ):
         return {}  # most operators
     ranges: dict[int, list[Range]] = {}
     sizes: dict[int, int] = {}

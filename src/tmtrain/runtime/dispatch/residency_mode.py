@@ -19,13 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmtrain.capturing.internals import storage_key
 from tmtrain.capturing.signature import Signature
-from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, AllocationBook
-from tmtrain.runtime.dispatch.chunks import Chunks
+from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, ResultRoom
+from tmtrain.runtime.dispatch.chunks import ChunkSwitch
 from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.facts import OperatorFacts, facts_of
 from tmtrain.runtime.dispatch.observer import StepObserver
-from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
+from tmtrain.runtime.dispatch.operands import ranges_in, storages_in, written_arguments
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Ranges, Span, interior
@@ -54,12 +54,8 @@ class ResidencyMode(TorchDispatchMode):
         self.recomputer = Recomputer(tier, quietly=self._quietly)
         self._is_quiet = False
         """Operators that run now belong to no step: they recompute what was discarded."""
-        self._chunks = Chunks(tier.budget_bytes)
-        self._has_chunks = True
-        """Unless another mode runs them, or this is one of them."""
-        self._allocations = AllocationBook()
-        self._overruns: dict[str, int] = {}
-        """The most by which the budget was exceeded, by the operator that did it, unforeseen."""
+        self.chunks = ChunkSwitch(tier)
+        self.results = ResultRoom(tier)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -84,17 +80,6 @@ class ResidencyMode(TorchDispatchMode):
         """Stay until the last storage has died: memory that is freed with closed pages kills whoever gets it next."""
         if self._watch:
             _OUTLIVED.add(self)
-
-    @property
-    def sparse_operator(self) -> str | None:
-        """An operator that takes or makes a sparse tensor, if there was one: its steps cannot be recorded."""
-        return self._allocations.sparse
-
-    def take_overruns(self) -> dict[str, int]:
-        """Return by how many bytes operators exceeded the budget since the last time, each once in a run; see `allocations`."""
-        new = {name: over for name, over in self._overruns.items() if over}
-        self._overruns.update(dict.fromkeys(new, 0))
-        return new
 
     def begin_step(self, observer: StepObserver) -> None:
         """Count operators from 0 again, and let `observer` see them."""
@@ -128,15 +113,17 @@ class ResidencyMode(TorchDispatchMode):
         if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
-        if self._has_chunks and self._chunks.may_cut(func, args):
-            chunks = self._in_chunks(func, args, kwargs)
+        if self.chunks.may_cut(func, args):
+            chunks = self.chunks.run(func, args, kwargs, mode=self)
             if chunks is not NotImplemented:
                 return chunks
         if facts.communicates:
             return self._communicate(func, facts.signature, args, kwargs)
         return self._run(func, facts, args, kwargs)
 
-    def _run(self, func: OpOverload, facts: OperatorFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(
+        self, func: OpOverload, facts: OperatorFacts, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         op = self.operators - self._step_began
         into, written = (), {}
         if facts.signature.writes_argument:
@@ -155,39 +142,18 @@ class ResidencyMode(TorchDispatchMode):
         self.operators += 1
         if resized:
             self._admit_again(resized)
-        made = self._admit_results(op, out) if facts.makes_tensors else 0
+        made_bytes = self._admit_results(op, out) if facts.makes_tensors else 0
         if written:
             self._tier.end(written, ranges=ranges_in(into))
         else:
             self._tier.end(())
-        if not expected.is_sure or made != expected.told_bytes:
-            self._unforeseen(expected, made, func=func, args=args)
+        if not expected.is_sure or made_bytes != expected.told_bytes:
+            self.results.taken(expected, made_bytes, func=func, operands=storages_in(args).values())
         if not self._is_quiet:
             # The recomputer first: the observer may discard at once what has just been produced.
             self.recomputer.ran(call, out, writes=written)
             self.observer.ran(op, seconds=self._seconds_since())
         return out
-
-    @contextmanager
-    def chunks_above(self) -> Generator[None]:
-        """Let chunked operators be run by a mode above whatever else is entered: a recorder is to see their chunks."""
-        had, self._has_chunks = self._has_chunks, False
-        try:
-            with Chunks(self._tier.budget_bytes):
-                yield
-        finally:
-            self._has_chunks = had
-
-    def _in_chunks(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operator that is large for the budget in chunks; NotImplemented where it is not, or is a chunk."""
-        if self._chunks.budget_bytes != self._tier.budget_bytes:
-            self._chunks = Chunks(self._tier.budget_bytes)
-        self._has_chunks = False
-        try:
-            with self:
-                return self._chunks.run(func, args, kwargs)
-        finally:
-            self._has_chunks = True
 
     def _communicate(
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -222,13 +188,13 @@ class ResidencyMode(TorchDispatchMode):
         operands = storages_in(arguments)
         new = self._new_among(operands)
         keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
-        makes = self._allocations.expected(func, args, kwargs) if facts.makes_tensors else NOTHING
+        makes = self.results.book.expected(func, args, kwargs) if facts.makes_tensors else NOTHING
         if not self._is_quiet:
             # The plan's recomputations share producer calls; what it has not asked for comes one operator at a time.
             self.observer.comes(op, name=name, keys=keys, makes_bytes=makes.told_bytes)
             self.recomputer.before(keys, writes=written)
         is_easy = makes.is_sure and not new
-        if not is_easy or not self._tier.begin_at_once(
+        if not is_easy or not self._tier.readiness.begin_at_once(
             self.operators, keys, what=name, makes_bytes=makes.told_bytes or 0
         ):
             ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
@@ -252,24 +218,9 @@ class ResidencyMode(TorchDispatchMode):
             bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
         bring_in(self.operators, keys, ranges=ranges, what=what)
         for key, storage in new.items():
-            self._tier.take_over(key, _memory(storage), ranges=ranges)
             self._watch_over(key, storage)
-        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
-
-    def _room_for(self, makes: Allocation) -> int:
-        """Return the room to make for what shapes do not tell: for all that is remembered, as far as it can be had."""
-        most = self._tier.most_room_bytes
-        return max(makes.told_bytes or 0, most if makes.room_bytes is None else min(makes.room_bytes, most))
-
-    def _unforeseen(self, expected: Allocation, made: int, *, func: OpOverload, args: tuple[Any, ...]) -> None:
-        """Remember what an operator made that nobody could tell, and get back into the budget at once."""
-        self._allocations.made(expected, made, func, storages_in(args).values())
-        over = self._tier.used_bytes - self._tier.budget_bytes
-        if over > 0:
-            self._tier.make_room(0)
-            name = str(func)
-            if name not in self._overruns:
-                self._overruns[name] = over
+            self._tier.take_over(key, _memory(storage), ranges=ranges)
+        make_room(self.results.wanted(makes))
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what came to be outside of operators: a batch, a tensor from a file."""
@@ -290,15 +241,15 @@ class ResidencyMode(TorchDispatchMode):
 
     def _admit_results(self, op: int, out: Any) -> int:
         """Take in what an operator has made; return its bytes."""
-        made = 0
+        made_bytes = 0
         for index, (key, storage) in enumerate(storages_in((out,)).items()):
             if key in self._watch or not _is_movable(storage):
                 continue
             self._admit(storage)
-            made += storage.nbytes()
+            made_bytes += storage.nbytes()
             if not self._is_quiet:
                 self.observer.allocated(op, index=index, key=key)
-        return made
+        return made_bytes
 
     def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""

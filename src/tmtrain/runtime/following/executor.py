@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.recomputer import Recomputer
-from tmtrain.runtime.following.fingerprint import START, Passage, PassageReader, mixed
+from tmtrain.runtime.following.fingerprint import Passage, PassageReader
+from tmtrain.runtime.following.known_steps import KnownSteps
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.following.recorded_step import RecordedStep
 from tmtrain.runtime.following.schedule import OperatorSchedule, ScheduledMove
@@ -47,7 +48,7 @@ class PlanExecutor(StepObserver):
         """Of the operators of this step, as far as it is planned; not of those between steps."""
         self.divergence = ""
         """Where the last step that diverged did so, in words."""
-        self._planned_steps: list[PlannedStep] = []
+        self._known = KnownSteps()
         self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
         """In the recorded step, by key of the storage."""
@@ -64,43 +65,40 @@ class PlanExecutor(StepObserver):
     @property
     def planned_steps(self) -> Sequence[PlannedStep]:
         """All that are known; the one that was followed last comes first."""
-        return self._planned_steps
+        return self._known.all
 
     @property
     def how(self) -> How:
         """How the step has run, now that it is over; one that stops before the end of its plan has diverged."""
-        if not self._planned_steps:
+        if not self.planned_steps:
             return "on demand"
         is_through = self.planned_step is not None and self._op == self.planned_step.recorded.last_operator
         return "planned" if is_through else "diverged"
 
     def learn(self, planned_step: PlannedStep, *, living: dict[int, str]) -> None:
         """Follow `planned_step` from the next step on; `living` names the storages that are alive now."""
-        if planned_step not in self._planned_steps:
-            self._planned_steps.append(planned_step)
-        self._prefer(planned_step)
+        self._known.prefer(planned_step)
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
 
     def known(self, recorded: RecordedStep) -> PlannedStep | None:
         """Return the planned step of the same operators, if there is one."""
-        return next((known for known in self._planned_steps if known.recorded.passages == recorded.passages), None)
+        return self._known.of(recorded)
 
     def replace(self, planned_step: PlannedStep, replacement: PlannedStep) -> None:
         """Follow `replacement` where `planned_step` was followed; it is another plan for the same operators."""
-        assert replacement.recorded.fingerprints is planned_step.recorded.fingerprints
-        self._planned_steps[self._planned_steps.index(planned_step)] = replacement
+        self._known.replace(planned_step, replacement)
 
     def forget_planned_steps(self) -> None:
         """Know no planned step any more: those that there were planned for another budget."""
-        self._planned_steps.clear()
+        self._known.clear()
         self._tier.evict_by(least_recently_used)
 
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the plan of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
         self._reader, self._before, self.seconds, self._dead = PassageReader(), None, {}, set()
-        planned_step = self._planned_steps[0]
+        planned_step = self.planned_steps[0]
         for name, later in planned_step.recorded.outlived.items():
             if name in self._key_of:
                 self._call(self._key_of.pop(name), later)
@@ -110,13 +108,10 @@ class PlanExecutor(StepObserver):
         """All operators of the step have run: one that stops where another planned step ends was that one."""
         if self.planned_step is None or self._before is None:
             return
-        fingerprint = self.planned_step.recorded.fingerprints[self._before]
-        for planned_step in self._planned_steps:
-            recorded = planned_step.recorded
-            if recorded.last_operator == self._op and recorded.fingerprints[self._op] == fingerprint:
-                self.planned_step = planned_step
-                self._prefer(planned_step)
-                return
+        planned_step = self._known.that_ends(self.planned_step.recorded, op=self._before)
+        if planned_step is not None:
+            self.planned_step = planned_step
+            self._known.prefer(planned_step)
 
     def end_step(self) -> None:
         """Watch nothing but deaths until the next step begins."""
@@ -202,26 +197,13 @@ class PlanExecutor(StepObserver):
 
     def _diverge(self, recorded: RecordedStep, passage: Passage) -> None:
         """Go on by another planned step that is like this one so far, or by none."""
-        planned_step = self._alike_so_far(recorded, passage)
-        if planned_step is None:
+        planned_step = self._known.that_goes_on(recorded, before=self._before, op=self._op, passage=passage)
+        if planned_step is not None:
+            self._known.prefer(planned_step)
+        else:
             expected = recorded.passages.get(self._op)
             self.divergence = f"its operator {self._op} is {passage}, not {expected or 'a view, or none'}"
         self._follow(planned_step)
-
-    def _alike_so_far(self, recorded: RecordedStep, passage: Passage) -> PlannedStep | None:
-        """Find a planned step like `recorded` so far, and then like this; the next step is taken to be that one, too."""
-        before = START if self._before is None else recorded.fingerprints[self._before]
-        fingerprint = mixed(before, passage)
-        for planned_step in self._planned_steps:
-            if planned_step.recorded.fingerprints.get(self._op) == fingerprint:
-                self._prefer(planned_step)
-                return planned_step
-        return None
-
-    def _prefer(self, planned_step: PlannedStep) -> None:
-        """Take the next step to be this one."""
-        self._planned_steps.remove(planned_step)
-        self._planned_steps.insert(0, planned_step)
 
     def _act(self, schedule: OperatorSchedule) -> None:
         """Do what the plan says before this operator."""

@@ -1,7 +1,7 @@
 """The fingerprint of the operators of a step: equal so far means the same operators on the same storages so far.
 
-Where the results of an operator depend on values (``x[mask]``), sizes behind it differ from step to step, and so does what is
-large enough to move. From there on a step is told by its operators alone.
+Where the results of an operator depend on values (``x[mask]``), sizes behind it differ from step to step, and so does what
+is large enough to move. From there on a step is told by its operators alone.
 """
 
 from typing import NamedTuple
@@ -25,8 +25,12 @@ class Passage(NamedTuple):
         >>> print(Passage("aten.mm.default", ("weight",), 64))
         aten.mm.default on weight, which makes 64 B
         """
-        touched = f" on {', '.join(name or 'something new' for name in self.storages)}" if self.storages else ""
-        return f"{self.name}{touched}" + (f", which makes {format_bytes(self.makes_bytes)}" if self.makes_bytes else "")
+        touched = (
+            f" on {', '.join(name or 'something new' for name in self.storages)}" if self.storages else ""
+        )
+        return f"{self.name}{touched}" + (
+            f", which makes {format_bytes(self.makes_bytes)}" if self.makes_bytes else ""
+        )
 
 
 class PassageReader:
@@ -41,8 +45,10 @@ class PassageReader:
         >>> reader = PassageReader()
         >>> reader.read("aten.mm.default", ("weight",), 64)
         Passage(name='aten.mm.default', storages=('weight',), makes_bytes=64)
-        >>> reader.read("aten.nonzero.default", ("mask",), None), reader.read("aten.mul.Tensor", ("x",), 64)
-        (Passage(name='aten.nonzero.default', storages=(), makes_bytes=None), Passage(name='aten.mul.Tensor', storages=(), makes_bytes=None))
+        >>> reader.read("aten.nonzero.default", ("mask",), None)
+        Passage(name='aten.nonzero.default', storages=(), makes_bytes=None)
+        >>> reader.read("aten.mul.Tensor", ("x",), 64)
+        Passage(name='aten.mul.Tensor', storages=(), makes_bytes=None)
         """
         if makes_bytes is None:
             self._is_vague = True

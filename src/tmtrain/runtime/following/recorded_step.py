@@ -90,9 +90,7 @@ def recorded_step_of(session: CaptureSession, log: StepLog) -> tuple[RecordedSte
     return recorded, {key: name_of[number] for key, number in session.living.items() if number in name_of}
 
 
-def _walk(
-    log: StepLog, name_of: Mapping[int, str]
-) -> tuple[dict[int, Passage], dict[str, list[int]]]:
+def _walk(log: StepLog, name_of: Mapping[int, str]) -> tuple[dict[int, Passage], dict[str, list[int]]]:
     """Return what each operator is, and the operators that touch each storage."""
     passages: dict[int, Passage] = {}
     uses: dict[str, list[int]] = defaultdict(list)

@@ -18,7 +18,8 @@ Two kinds of threads meet here. The training thread calls everything. The thread
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from tmtrain.runtime.tier.block_state import (
     COUNTED,
@@ -123,6 +124,14 @@ class Occupancy:
     def blocks(self) -> Iterator[TierBlock]:
         """Yield the blocks of all managed storages."""
         return (block for managed in self.storages.values() for block in managed.blocks)
+
+    @contextmanager
+    def gradual(self) -> Generator[None]:
+        """Take what is admitted inside as coming under the budget block by block: the peak is what is used in the end."""
+        peak_bytes = self._counts.peak_bytes
+        yield
+        with self.lock:
+            self._counts.peak_bytes = max(peak_bytes, self.used_bytes)
 
     def forget_peak(self) -> None:
         """Let the peak begin anew at what is used now."""

@@ -20,6 +20,7 @@ from tmtrain.runtime.tier.managed_storage import TierBlock, cut_into_blocks
 from tmtrain.runtime.tier.mover import Mover
 from tmtrain.runtime.tier.occupancy import Occupancy
 from tmtrain.runtime.tier.pages import Ranges, Span
+from tmtrain.runtime.tier.readiness import Readiness
 from tmtrain.runtime.tier.running_operator import RunningOperator
 from tmtrain.runtime.tier.transfers import BlockTransfers
 
@@ -50,6 +51,7 @@ class Tier:
             occupancy=self._occupancy, transfers=self._transfers, running=self._running, counts=self.counts
         )
         self._flash_room = FlashRoom(flash)
+        self.readiness = Readiness(occupancy=self._occupancy, running=self._running)
 
     def __contains__(self, number: int) -> bool:
         return number in self._occupancy.storages
@@ -87,26 +89,9 @@ class Tier:
         return self._occupancy.budget_bytes - self._occupancy.staying_bytes
 
     @property
-    def most_room_bytes(self) -> int:
-        """That can be made now: the budget without what the running operator touches and what stays for good."""
-        occupancy = self._occupancy
-        touched = sum(
-            block.span.length
-            for number in self._running.pinned
-            for block in occupancy.storages[number].blocks
-            if not occupancy.storages[number].stays and occupancy.must_stay(block)
-        )
-        return max(0, self.free_bytes - touched)
-
-    @property
     def now(self) -> int:
         """Operator that runs now."""
         return self._running.now
-
-    @property
-    def what(self) -> str:
-        """Its name, for messages."""
-        return self._running.what
 
     def evict_by(self, rank: EvictionRank) -> None:
         """Let the storages of the highest `rank` leave first from now on, where room is short."""
@@ -145,25 +130,6 @@ class Tier:
         else:
             self._eviction.make_room(0)  # the budget may be lower than it was
 
-    def begin_at_once(self, now: int, numbers: Iterable[int], *, what: str, makes_bytes: int) -> bool:
-        """Let operator `now` run if all that it touches is in memory, and there is room for what it makes; else do nothing.
-
-        What most operators need, in the time that small ones have: the same as `begin` and `reserve`.
-        """
-        storages, pinned = self._occupancy.storages, {}
-        for number in numbers:
-            managed = storages.get(number)
-            # No lock: what is HERE stays so, since only this thread sends blocks away.
-            if managed is None or managed.elsewhere:
-                return False
-            pinned[number] = range(len(managed.blocks))
-            managed.last_use = now
-        if self._occupancy.used_bytes + makes_bytes > self._occupancy.budget_bytes:
-            return False
-        self._running.begin(now, what, pinned)
-        self._running.reserve(makes_bytes)
-        return True
-
     def end(self, changed: Collection[int], *, ranges: Ranges = NOWHERE) -> None:
         """The operator is over and has changed these: their copies on flash are stale. Anything may leave now."""
         if changed:
@@ -195,24 +161,11 @@ class Tier:
         self._running.makes(number, num_blocks=len(managed.blocks), memory_bytes=memory.length)
 
     def take_over(self, number: int, memory: Span, *, ranges: Ranges = NOWHERE) -> None:
-        """Take in a storage of the current operator that was there before it came under the budget, and may be larger.
-
-        It comes under the budget block by block: what the operator does not touch of it may leave at once.
-
-        Raises:
-            InfeasibleError: what the operator touches exceeds the budget.
-            FlashError: the drive failed, or is full.
-        """
-        peak_bytes = self.counts.peak_bytes
-        self.admit(number, memory)
-        self._running.pinned[number] = self._occupancy.storages[number].positions_in(ranges)
-        try:
-            self._eviction.make_room(0)
-        except BaseException:
-            self.dismiss(number)
-            raise
-        with self._occupancy.lock:
-            self.counts.peak_bytes = max(peak_bytes, self.used_bytes)
+        """As `admit`, of an operand that was there before and may be larger than the budget; errors as `make_room`."""
+        with self._occupancy.gradual():  # what is not in `ranges` may leave at once
+            self.admit(number, memory)
+            self._running.pinned[number] = self._occupancy.storages[number].positions_in(ranges)
+            self.make_room(0)
 
     def dismiss(self, number: int) -> None:
         """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""

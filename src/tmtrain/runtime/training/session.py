@@ -151,7 +151,7 @@ class TrainingSession:
         )
 
     def _tell_overruns(self) -> None:
-        for name, over in self.residency.take_overruns().items():
+        for name, over in self.residency.results.take_overruns().items():
             self.plans.notes.tell(
                 f"operator {name} made more than could be known before it ran, so the budget was exceeded by "
                 f"{format_bytes(over)} for a moment: from now on there is room for it beforehand"

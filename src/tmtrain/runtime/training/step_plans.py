@@ -68,15 +68,15 @@ class StepPlans:
     def records_next(self, steps: Sequence[StepMeasure]) -> bool:
         """Whether the step after these is to be recorded: where none is known yet, or it may be one that diverged before.
 
-        Not the first one: it makes the optimizer's state, and shows whether there are sparse tensors, which are not recorded.
-        That is the one after it, for a shape that stays. For shapes that take turns it is the one that comes as much later
+        Not the first one: it makes the optimizer's state, and shows whether there are sparse tensors, which cannot be.
+        A shape that stays comes right after. Where shapes take turns, it is the step that comes as much later
         as the last two that diverged were apart.
         """
-        sparse = self._residency.sparse_operator
+        sparse = self._residency.results.book.sparse
         if sparse is not None:
             self.notes.tell(
-                f"steps run on demand, no plan could be made: operator {sparse} works with a sparse tensor, and only dense ones "
-                "can be planned (e.g. torch.nn.Embedding with sparse=False)"
+                f"steps run on demand, no plan could be made: operator {sparse} works with a sparse tensor, and only "
+                "dense ones can be planned (e.g. torch.nn.Embedding with sparse=False)"
             )
         if sparse is not None or not steps:
             return False
@@ -95,7 +95,7 @@ class StepPlans:
         self._residency.begin_step(log)
         is_over = False
         try:
-            with scope(RECORD), session, self._residency.chunks_above():
+            with scope(RECORD), session, self._residency.chunks.above():
                 yield
                 is_over = True
                 log.close()
@@ -180,8 +180,8 @@ class StepPlans:
         self._told_of_divergence = True
         why = f" ({self.executor.divergence})" if self.executor.divergence else ""
         self.notes.tell(
-            f"this step is none of the {known} that are known{why}: it ran on demand; steps of fewer different shapes would "
-            "all be planned"
+            f"this step is none of the {known} that are known{why}: it ran on demand; steps of fewer different shapes "
+            "would all be planned"
         )
 
     def forget(self) -> None:
