@@ -126,7 +126,7 @@ def _cut_nests(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> lis
     operands = trace.operands
     bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
     touches = operands.reads | operands.writes
-    found: list[_CutNest] = []
+    cut_nests: list[_CutNest] = []
     for op in range(len(trace.operators)):
         rows = range(int(bounds[op]), int(bounds[op + 1]))
         if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
@@ -136,8 +136,8 @@ def _cut_nests(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> lis
         nests = [_touching(nest, touches) for nest in whole_nests]
         for nest, weight in zip(nests, _weights(nests, operands.span_bytes), strict=True):
             cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit_pages or 0)
-            found.append(_CutNest(op=op, nest=nest, weight=weight, cuts=cuts))
-    return found
+            cut_nests.append(_CutNest(op=op, nest=nest, weight=weight, cuts=cuts))
+    return cut_nests
 
 
 @dataclass(slots=True)

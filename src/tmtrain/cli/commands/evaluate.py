@@ -105,10 +105,14 @@ def evaluate(
         )
         tell("report")
         page = write_report(out)
+    _emit(results, out=out, page=page, is_suite=suite is not None, as_json=json)
+
+
+def _emit(results: Results, *, out: Path, page: Path, is_suite: bool, as_json: bool) -> None:
     record = Evaluation.of(results, file=out / "results.json", page=page)
     # Of a suite the page, and `tmtrain report`, have the tables of every model.
-    each = () if suite else (results_table(results), costs_table(results))
-    emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=json)
+    each = () if is_suite else (results_table(results), costs_table(results))
+    emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=as_json)
 
 
 def _changed(study: Study, changes: Mapping[str, Any]) -> Study:
