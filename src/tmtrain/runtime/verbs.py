@@ -111,7 +111,8 @@ def load_checkpoint(path: str | Path) -> Any:
 
     Returns:
         ``{"model": ..., "optimizer": ..., "rng": ..., "extra": ...}``: two state dicts for ``load_state_dict``, the state
-        of torch's generator for ``torch.set_rng_state``, and what the caller had saved besides.
+        of torch's generator for ``torch.set_rng_state``, and what the caller had saved besides. ``"buffers"`` are those
+        that are not persistent, ``"optimizer_class"`` is a name.
 
     Raises:
         FileFormatError: no checkpoint, or a damaged one.
@@ -127,7 +128,7 @@ def load_checkpoint(path: str | Path) -> Any:
         >>> saved["extra"], model.load_state_dict(saved["model"])
         ({'step': 7}, <All keys matched successfully>)
     """
-    from tmtrain.runtime.checkpoints.checkpoint import Checkpoint, restored
+    from tmtrain.runtime.checkpoints.checkpoint import Checkpoint
 
     with Checkpoint(Path(path)) as checkpoint:
-        return restored(checkpoint, checkpoint.tree, hold=lambda tensor, _: tensor)
+        return checkpoint.restored(checkpoint.tree, hold=lambda tensor, _: tensor)

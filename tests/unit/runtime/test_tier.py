@@ -343,7 +343,9 @@ def test_what_is_kept_stays_until_it_dies(tier: Tier) -> None:
             tier.leave(block, deadline=now)
             assert block.state is BlockState.HERE
     tier.begin(20, [1, 2, 3])
-    held = sum(b.span.length for n in range(4) for b in tier.blocks_of(n))  # whole pages: what the allocator aligned
+    held = sum(
+        b.span.length for n in range(4) for b in tier.blocks_of(n)
+    )  # whole pages: what the allocator aligned
     needs = re.escape(format_bytes(held + 2 * MIB))
     with pytest.raises(InfeasibleError, match=f"needs {needs} of"):  # what is kept is part of it
         tier.make_room(2 * MIB)

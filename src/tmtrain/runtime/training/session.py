@@ -118,7 +118,8 @@ class TrainingSession:
 
     def to_read(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor contiguous and in memory, for a checkpoint that reads its bytes."""
-        whole = tensor.detach().contiguous()
+        # What is conjugated or negated by a flag is so in the memory that is read here.
+        whole = tensor.detach().resolve_conj().resolve_neg().contiguous()
         self.residency.hold(whole, what=f"saving {name}")
         return whole
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-import torch
-
 from tmtrain.errors import FlashError, InfeasibleError, InputError
 from tmtrain.runtime.checkpoints.checkpoint import Checkpoint, write_checkpoint
-from tmtrain.runtime.checkpoints.resume import resume
+from tmtrain.runtime.checkpoints.resume import resume, training_state
 from tmtrain.runtime.dispatch.scopes import LOAD, SAVE, scope
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.result import RunResult
@@ -86,24 +84,20 @@ class Training(Generic[P, R]):
             extra: What else belongs to it, such as the state of a scheduler or the number of the step.
 
         Raises:
-            InputError: `extra` holds something else than tensors, numbers, strings and None, in dicts, lists and tuples;
-                or the disk refuses.
+            InputError: `extra`, or the state of model or optimizer, holds something else than tensors, arrays, numbers,
+                strings, bytes and None, in dicts, lists, tuples and sets; or the disk refuses.
         """
         session = self._entered
         with scope(SAVE):
-            tree = {
-                "model": self._settings.model.state_dict(),
-                "optimizer": self._settings.optimizer.state_dict(),
-                "rng": torch.get_rng_state(),
-                "extra": extra,
-            }
+            tree = training_state(self._settings.model, self._settings.optimizer, extra)
             write_checkpoint(Path(path), tree, fetch=session.to_read)
 
     def load(self, path: str | Path) -> Any:
         """Go on from a checkpoint, bit for bit as if nothing had come between; return its `extra`.
 
         Raises:
-            InputError: it was saved from another model or optimizer; nothing is changed then.
+            InputError: it was saved from another model or optimizer; nothing is changed then, unless only code of their own
+                noticed.
             FileFormatError: no checkpoint, or a damaged one; what came before the damage is restored already.
         """
         session = self._entered
