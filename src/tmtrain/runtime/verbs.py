@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from tmtrain.units import parse_bytes
+from tmtrain.units import parse_budget
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def train(
         model=model,
         optimizer=optimizer,
         step=step,
-        budget_bytes=parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes,
+        budget_bytes=parse_budget(budget_bytes),
         flash=tuple(map(Path, folders)),
         init=init,
         restores=restores,

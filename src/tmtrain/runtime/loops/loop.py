@@ -7,13 +7,14 @@ import torch
 from tmtrain.errors import InputError
 from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders, train
+from tmtrain.units import parse_budget
 
 
 class Loop:
     """Begins and ends a training and its steps; what is ended twice is ended once."""
 
     def __init__(self, *, budget_bytes: int | str, flash: Folders) -> None:
-        self._budget_bytes, self._flash = budget_bytes, flash
+        self._budget_bytes, self._flash = parse_budget(budget_bytes), flash
         self._training: Training[[], None] | None = None
         self._whole, self._step = ExitStack(), ExitStack()
 

@@ -14,6 +14,7 @@ from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.result import RunResult
 from tmtrain.runtime.training.session import TrainingSession
 from tmtrain.runtime.training.settings import TrainingSettings, check_budget, check_settings
+from tmtrain.units import parse_budget
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,8 +87,10 @@ class Training(Generic[P, R]):
         Raises:
             InputError: `extra`, or the state of model or optimizer, holds something else than tensors, arrays, numbers,
                 strings, bytes and None, in dicts, lists, tuples and sets; or the disk refuses.
+            FlashError: the drive failed in a step, which is not finished.
         """
         session = self._entered
+        session.check_finished()
         with scope(SAVE):
             tree = training_state(self._settings.model, self._settings.optimizer, extra)
             write_checkpoint(Path(path), tree, fetch=session.to_read)
@@ -110,7 +113,8 @@ class Training(Generic[P, R]):
         return self._settings.budget_bytes
 
     @budget_bytes.setter
-    def budget_bytes(self, budget_bytes: int) -> None:
+    def budget_bytes(self, budget: int | str) -> None:
+        budget_bytes = parse_budget(budget)
         check_budget(budget_bytes)
         self._settings = replace(self._settings, budget_bytes=budget_bytes)
         if self._session is not None:
