@@ -19,6 +19,8 @@ from torch.utils._python_dispatch import (
 
 CROSS_ENTROPY_LOSS: Callable[..., torch.Tensor] = torch._C._nn.cross_entropy_loss  # pyright: ignore[reportAttributeAccessIssue]
 """What `torch.nn.functional.cross_entropy` calls."""
+_COMPILER_OF_CALL = "_callback_from_stance"
+"""The function of torch's that every call of compiled code asks for its compiler."""
 _NO_BACKWARD = -1
 _ACCUMULATE_GRAD = 2**64 - 1
 """The sequence number of every AccumulateGrad node."""
@@ -95,13 +97,15 @@ class CompiledCalls:
 
         self._asked.append(before)
         if self._plainly is None:
-            self._plainly, eval_frame._callback_from_stance = eval_frame._callback_from_stance, self._ask
+            self._plainly = getattr(eval_frame, _COMPILER_OF_CALL)
+            setattr(eval_frame, _COMPILER_OF_CALL, self._ask)
         try:
             yield
         finally:
             self._asked.remove(before)
             if not self._asked:
-                eval_frame._callback_from_stance, self._plainly = self._plainly, None
+                setattr(eval_frame, _COMPILER_OF_CALL, self._plainly)
+                self._plainly = None
 
     def _ask(self, callback: Any) -> Any:
         assert self._plainly is not None
