@@ -37,6 +37,8 @@ _SPELT: dict[type, tuple[str, Callable[[Any], str]]] = {
 """Kinds that are written as one string."""
 _KEYS = (*_PLAIN, *_SPELT)
 """Types of keys, beside tuples of them."""
+MODEL = "model"
+"""Part of a tree whose tensors have in the file the names that they have in the model, so that any loader knows them."""
 METADATA = "_metadata"
 """What `Module.state_dict()` hangs on its result: the version of each module, which decides how it loads."""
 
@@ -96,7 +98,7 @@ class Packed:
     def _mapping(self, value: dict[Any, Any], path: str) -> Any:
         for key in value:
             _check_key(key, path)
-        items = [[self.take(key, path), self.take(part, f"{path}.{key}")] for key, part in value.items()]
+        items = [[self.take(key, path), self.take(part, _below(path, key))] for key, part in value.items()]
         packed = {_MAPPINGS[type(value)]: items}
         if hasattr(value, METADATA):
             packed["metadata"] = self.take(getattr(value, METADATA), f"{path}.{METADATA}")
@@ -214,6 +216,11 @@ def _check_key(key: Any, path: str) -> None:
             f"{_shown(path)} has the key {key!r}, a {type(key).__name__}: a checkpoint holds dicts by numbers, strings, "
             "and tuples of them"
         )
+
+
+def _below(path: str, key: Any) -> str:
+    """Return the path of a part; tensors of the model have no word before the names that the model gives them."""
+    return "" if not path and key == MODEL else f"{path}.{key}"
 
 
 def _shown(path: str) -> str:
