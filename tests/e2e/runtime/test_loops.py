@@ -241,7 +241,45 @@ def test_the_trainer_of_lightning_computes_the_same(tmp_path: Path) -> None:
     assert max(step.peak_bytes for step in steps) <= BUDGET_BYTES
 
 
-def test_checkpoints_of_lightning_are_refused(tmp_path: Path) -> None:
-    callback = lightning_callback.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
-    with pytest.raises(InputError, match="enable_checkpointing"):
-        fit(small_training("gpt2"), [callback], enable_checkpointing=True, default_root_dir=tmp_path)
+class Stops(lightning.Callback):
+    """Ends a training as somebody would, when the second epoch begins."""
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            raise ZeroDivisionError
+
+
+def fit_two_epochs(
+    small: SmallTraining, folder: Path, *callbacks: lightning.Callback, ckpt_path: Any = None
+) -> None:
+    data: Any = rows(small, of=EPOCH)
+    keeps = lightning.callbacks.ModelCheckpoint(folder, every_n_epochs=1, save_top_k=-1, filename="{epoch}")
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        callbacks=[*callbacks, keeps],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    torch.manual_seed(7 if ckpt_path is None else 8)
+    trainer.fit(
+        Module(small), torch.utils.data.DataLoader(data, batch_size=2, shuffle=True), ckpt_path=ckpt_path
+    )
+
+
+def test_lightning_resumes_from_its_checkpoints_with_the_same_bits(tmp_path: Path) -> None:
+    def budget() -> lightning_callback.BudgetCallback:
+        return lightning_callback.BudgetCallback(budget_bytes=BUDGET_BYTES, flash=tmp_path)
+
+    plain = small_training("gpt2")
+    fit_two_epochs(plain, tmp_path / "plain")
+    with pytest.raises(ZeroDivisionError):
+        fit_two_epochs(small_training("gpt2"), tmp_path / "kept", budget(), Stops())
+    resumed = small_training("gpt2")
+    fit_two_epochs(resumed, tmp_path / "kept", budget(), ckpt_path=tmp_path / "kept" / "epoch=0.ckpt")
+    assert equal(parameters_of(resumed), parameters_of(plain))
+    saved = tmtrain.load_checkpoint(tmp_path / "kept" / "epoch=1.ckpt")["lightning"]
+    assert saved["global_step"] == 2 * EPOCH
+    again = small_training("gpt2")  # a checkpoint that was written without a budget
+    fit_two_epochs(again, tmp_path / "more", budget(), ckpt_path=tmp_path / "plain" / "epoch=0.ckpt")

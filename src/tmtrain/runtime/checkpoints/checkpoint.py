@@ -1,9 +1,9 @@
 """A checkpoint: one safetensors file, written and read tensor by tensor, so that memory need not hold what it holds.
 
 The tensors of a tree (`values.py`), as `state_dict()` returns it, are the tensors of the file, under their paths
-("optimizer.state.0.exp_avg"), those of the model under its own names; any reader of safetensors opens them. The rest of the
-tree and an xxh3 of each tensor are JSON in the file's head (`head.py`), which has a checksum too. Nothing in it is executable.
-It is written under a temporary name and renamed, so a half-written one never carries the final name.
+("optimizer.state.0.exp_avg"), those of the model under its own names; any reader of safetensors opens them. The rest of
+the tree and an xxh3 of each tensor are JSON in the file's head (`head.py`), which has a checksum too. Nothing in it is
+executable. It is written under a temporary name and renamed, so a half-written one never carries the final name.
 """
 
 import os

@@ -8,8 +8,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import SaveStrategy
 
 from tmtrain.errors import InputError
+from tmtrain.runtime.loops.generators import set_random_states
+from tmtrain.runtime.loops.huggingface_checkpoint import load_trainer, save_trainer
 from tmtrain.runtime.loops.loop import Loop
-from tmtrain.runtime.loops.trainer_checkpoint import load_trainer, save_trainer, set_random_states
 from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders
 
@@ -143,7 +144,9 @@ class BudgetTrainerCallback(TrainerCallback):
         if not control.should_save:
             return
         control.should_save = False  # it would read memory past torch
-        has_logged = any("loss" in entry and entry["step"] == state.global_step for entry in state.log_history)
+        has_logged = any(
+            "loss" in entry and entry["step"] == state.global_step for entry in state.log_history
+        )
         awaited = {"log": control.should_log and not has_logged, "evaluate": control.should_evaluate}
         self._awaited = {what for what, comes in awaited.items() if comes}
         if not self._awaited:

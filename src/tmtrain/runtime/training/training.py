@@ -89,11 +89,18 @@ class Training(Generic[P, R]):
                 strings, bytes and None, in dicts, lists, tuples and sets; or the disk refuses.
             FlashError: the drive failed in a step, which is not finished.
         """
+        with scope(SAVE):
+            self._entered.check_finished()
+            self.write(path, training_state(self._settings.model, self._settings.optimizer, extra))
+
+    def write(self, path: str | Path, tree: Any) -> None:
+        """Write anything that `save` takes as extra, and nothing else, within the budget; errors as `save`.
+
+        For loops that have checkpoints of their own.
+        """
         session = self._entered
         session.check_finished()
-        with scope(SAVE):
-            tree = training_state(self._settings.model, self._settings.optimizer, extra)
-            write_checkpoint(Path(path), tree, fetch=session.to_read)
+        write_checkpoint(Path(path), tree, fetch=session.to_read)
 
     def load(self, path: str | Path) -> Any:
         """Go on from a checkpoint, bit for bit as if nothing had come between; return its `extra`.

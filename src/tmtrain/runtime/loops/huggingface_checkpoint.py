@@ -1,38 +1,24 @@
 """A checkpoint of a `transformers.Trainer` in a budget: a folder that its ``resume_from_checkpoint`` takes.
 
-``model.safetensors`` is a checkpoint of ours, whole; the trainer finds the model's weights in it under their names, and its own
-place in the data in ``trainer_state.json``. The rest is put back by the callback, once the trainer has begun.
+``model.safetensors`` is a checkpoint of ours, whole; the trainer finds the model's weights in it under their names, and its
+own place in the data in ``trainer_state.json``. The rest is put back by the callback, once the trainer has begun.
 """
 
-import random
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-import torch
 from transformers import TrainerState, TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from tmtrain.errors import InputError
+from tmtrain.runtime.loops.generators import random_states
 from tmtrain.runtime.training.training import Training
 
 STATE = "trainer_state.json"
 _MARK = "tmtrain checkpoint"
 """Under which the trainer's state says which checkpoint it belongs to."""
-
-
-def random_states() -> dict[str, Any]:
-    """Return where the generators are that a trainer keeps."""
-    return {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Put them where they were."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.set_rng_state(states["torch"])
 
 
 def save_trainer(
@@ -47,9 +33,8 @@ def save_trainer(
         "random": random_states(),
         "mark": mark,
     }
-    folder.mkdir(parents=True, exist_ok=True)
     training.save(folder / SAFE_WEIGHTS_NAME, extra=extra)
-    state.stateful_callbacks[_MARK] = {"attributes": {"mark": mark}}
+    _marks_in(state)[_MARK] = {"attributes": {"mark": mark}}
     state.save_to_json(str(folder / STATE))  # last: without it the trainer does not take the folder
     rotate_checkpoints(str(folder.parent), args.save_total_limit, use_mtime=True)
 
@@ -70,13 +55,15 @@ def load_trainer(
     """
     number = state.global_step
     folder = Path(args.output_dir or ".") / f"checkpoint-{number}" if folder is None else Path(folder)
-    mark = state.stateful_callbacks.get(_MARK)
+    mark = _marks_in(state).get(_MARK)
     if not isinstance(mark, dict):
         raise InputError(
             f"the trainer goes on from step {number} of a checkpoint that was not written in a budget: load model and "
             "optimizer from it yourself, and train anew, without resume_from_checkpoint"
         )
-    remedy = "say BudgetTrainerCallback(..., resume_from=FOLDER) with the folder that resume_from_checkpoint has"
+    remedy = (
+        "say BudgetTrainerCallback(..., resume_from=FOLDER) with the folder that resume_from_checkpoint has"
+    )
     if not (folder / SAFE_WEIGHTS_NAME).is_file():
         raise InputError(f"the trainer goes on from step {number}, and {folder} has no checkpoint: {remedy}")
     extra = training.load(folder / SAFE_WEIGHTS_NAME)
@@ -84,3 +71,8 @@ def load_trainer(
         raise InputError(f"{folder} is not the checkpoint whose state the trainer has loaded: {remedy}")
     scheduler.load_state_dict(extra["lr_scheduler"])
     return extra["random"]
+
+
+def _marks_in(state: TrainerState) -> dict[str, Any]:
+    """Return the part of a trainer's state that is a dictionary of whatever callbacks put into it."""
+    return cast(dict[str, Any], state.stateful_callbacks)
