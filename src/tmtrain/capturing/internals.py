@@ -160,6 +160,24 @@ def storage_key(storage: torch.UntypedStorage) -> int:
     return storage._cdata
 
 
+def dense_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return the dense tensors that a tensor is made of: itself, or the indices and values of a sparse one.
+
+    >>> [tuple(part.shape) for part in dense_parts(torch.eye(3).to_sparse())]
+    [(2, 3), (3,)]
+    """
+    if tensor.layout is torch.strided:
+        return (tensor,)
+    with without_modes():
+        if tensor.layout is torch.sparse_coo:
+            return tensor._indices(), tensor._values()
+        if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+            return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+            return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
+
+
 def schema_of(func: OpOverload) -> torch.FunctionSchema:
     """Return arguments and results with their alias information."""
     return func._schema
@@ -172,10 +190,18 @@ def is_composite(func: OpOverload) -> bool:
     >>> is_composite(torch.ops.aten.linear.default)
     True
     """
+    return has_kernel(func, "CompositeImplicitAutograd")
+
+
+def has_kernel(func: OpOverload, dispatch_key: str) -> bool:
+    """Return whether somebody has written a kernel of the operator for this dispatch key itself.
+
+    >>> has_kernel(torch.ops.aten.mm.default, "CPU"), has_kernel(torch.ops.aten.linear.default, "CPU")
+    (True, False)
+    """
     if func.namespace == "prim":  # of the interpreter, not of the dispatcher
         return False
-    key = "CompositeImplicitAutograd"
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), dispatch_key)
 
 
 def short_name_of(func: OpOverload) -> str:

@@ -134,12 +134,12 @@ def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
     for step in range(24):
         at = step % 6 * MIB
         part = (at + 7, at + 5000)  # of one or two blocks
-        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, part))
+        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, [part]))
         for n, array in arrays.items():
             assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
             array[slice(*part)] += 1
             copies[n][slice(*part)] += 1
-        tier.end(arrays, ranges=dict.fromkeys(arrays, part))
+        tier.end(arrays, ranges=dict.fromkeys(arrays, [part]))
         assert tier.used_bytes <= tier.budget_bytes
     for n in arrays:
         tier.begin(30, [n])
@@ -153,7 +153,7 @@ def test_what_was_not_written_in_a_part_is_still_clean(tier: Tier) -> None:
         _admit(tier, n, array)
     tier.begin(3, [1])
     written = tier.mover.moved.bytes_out
-    tier.end([1], ranges={1: (0, 4096)})
+    tier.end([1], ranges={1: [(0, 4096)]})
     tier.begin(4, [2])
     tier.begin(5, [1])
     # Of one, a block or two; the rest of two.

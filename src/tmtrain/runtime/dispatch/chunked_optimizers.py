@@ -26,13 +26,12 @@ class ChunkedOptimizers(TorchDispatchMode):
         super().__init__()
         self._limit_bytes = limit_bytes
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operator, in chunks if it is one over lists."""
-        kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or not _is_chunkable(func):
-            return func(*args, **kwargs)
+    def knows(self, func: Any) -> bool:
+        """Whether it is one over lists."""
+        return isinstance(func, OpOverload) and _is_chunkable(func)
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator over lists in chunks; NotImplemented where one chunk is all."""
         values = [*args, *kwargs.values()]
         lists = [value for value in values if isinstance(value, (list, tuple)) and value]
         length = max(map(len, lists), default=0)
@@ -40,7 +39,7 @@ class ChunkedOptimizers(TorchDispatchMode):
         results: list[Any] = []
         for first, end in _cuts(lists, limit_bytes=self._limit_bytes):
             if end - first == length:
-                return func(*args, **kwargs)
+                return NotImplemented
 
             def chunk(value: Any, first: int = first, end: int = end) -> Any:
                 is_long = isinstance(value, (list, tuple)) and len(value) == length
@@ -49,6 +48,13 @@ class ChunkedOptimizers(TorchDispatchMode):
             out = func(*map(chunk, args), **{name: chunk(value) for name, value in kwargs.items()})
             results += out or ()
         return results or None
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operator, in chunks if it is one over lists."""
+        out = self.run(func, args, kwargs or {}) if self.knows(func) else NotImplemented
+        return func(*args, **(kwargs or {})) if out is NotImplemented else out
 
 
 def _cuts(lists: Sequence[Sequence[torch.Tensor]], *, limit_bytes: int) -> Iterator[tuple[int, int]]:

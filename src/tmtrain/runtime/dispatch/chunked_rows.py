@@ -55,29 +55,35 @@ class ChunkedRows(TorchDispatchMode):
         super().__init__()
         self._budget_bytes = budget_bytes
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operator, in chunks if it is large and they make the same."""
-        kwargs = kwargs or {}
-        if func not in _SOFTMAX and func not in _ARITHMETIC:
-            return func(*args, **kwargs)
+    def knows(self, func: Any) -> bool:
+        """Whether it is one of those."""
+        return func in _SOFTMAX or func in _ARITHMETIC
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator in chunks; NotImplemented where it is small, or its chunks would not make the same."""
         tensors = [arg for arg in args if _is_chunked(arg)]
         if not tensors:
-            return func(*args, **kwargs)
+            return NotImplemented
         is_in_place = schema_of(func).is_mutable
         needs = sum(tensor.nbytes for tensor in tensors) + (0 if is_in_place else tensors[0].nbytes)
         if needs <= LARGE * self._budget_bytes or not _are_alike(tensors):
-            return func(*args, **kwargs)
+            return NotImplemented
         most = -(-needs // max(1, int(SHARE * self._budget_bytes)))
         chunks = _chunks_of(func, args, tensors[0], most=most)
         if len(chunks) == 1:
-            return func(*args, **kwargs)
+            return NotImplemented
         if is_in_place:
             for chunk in chunks:
                 func(*chunk, **kwargs)
             return args[0]
         return _gathered((func(*chunk, **kwargs) for chunk in chunks), shape=tensors[0].shape)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operator, in chunks if it is large and they make the same."""
+        out = self.run(func, args, kwargs or {}) if self.knows(func) else NotImplemented
+        return func(*args, **(kwargs or {})) if out is NotImplemented else out
 
 
 def _chunks_of(func: Any, args: tuple[Any, ...], tensor: torch.Tensor, *, most: int) -> list[tuple[Any, ...]]:

@@ -10,14 +10,17 @@ class StepObserver:
     from the start of the step, views included. Views touch no byte, so they are counted without being told of.
     """
 
-    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
-        """Operator `op` is next; it touches `keys`, in order, which may be on flash yet, and allocates so many bytes."""
+    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int | None) -> None:
+        """Operator `op` is next; it touches `keys`, in order, which may be on flash yet.
+
+        Shapes say that it allocates so many bytes; None where that depends on values, as sizes do from there on.
+        """
 
     def ready(self, op: int) -> None:
         """All that it touches is in memory, and it has room for its results: what is free now is free for others."""
 
     def allocated(self, op: int, *, index: int, key: int) -> None:
-        """It has allocated a storage, the `index`-th of its own."""
+        """It has allocated a storage, the `index`-th among those of its results."""
 
     def ran(self, op: int, *, seconds: float) -> None:
         """It has run, so many seconds after the one before it; waiting for the drive does not count."""

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from tmtrain.capturing.internals import storage_key
+from tmtrain.capturing.internals import dense_parts, storage_key
 from tmtrain.capturing.signature import Signature
+from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.runtime.tier.pages import Range
 from tmtrain.trace.rows import span_elements
 
@@ -20,25 +21,35 @@ def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
     return storages
 
 
-def ranges_in(values: Iterable[Any]) -> dict[int, Range]:
-    """Return what the tensors touch of those storages that they do not touch from end to end.
+def ranges_in(values: Iterable[Any]) -> dict[int, list[Range]]:
+    """Return what the tensors touch of those storages that they do not touch from end to end, in order and apart.
 
     >>> whole = torch.zeros(4, 6)
     >>> list(ranges_in([whole[1:3, 2]]).values())  # 4 bytes an element
-    [(32, 60)]
+    [[(32, 60)]]
+    >>> list(ranges_in([whole[0], [whole[3], whole[2]]]).values())
+    [[(0, 24), (48, 96)]]
     >>> ranges_in([whole[1:3], whole])
     {}
     """
-    ranges: dict[int, Range] = {}
+    ranges: dict[int, list[Range]] = {}
     sizes: dict[int, int] = {}
     for tensor in _tensors_in(values):
         storage = tensor.untyped_storage()
-        size = storage.nbytes()
-        first, end = (0, size) if tensor.nbytes == size else _range_of(tensor)
-        key = storage_key(storage)
-        before = ranges.get(key, (first, end))
-        ranges[key], sizes[key] = (min(first, before[0]), max(end, before[1])), size
-    return {key: touched for key, touched in ranges.items() if touched != (0, sizes[key])}
+        key, size = storage_key(storage), storage.nbytes()
+        touched = [(0, size)] if tensor.nbytes == size else _ranges_of(tensor)
+        ranges[key], sizes[key] = [*ranges[key], *touched] if key in ranges else touched, size
+    united = {key: touched if len(touched) == 1 else _united(touched) for key, touched in ranges.items()}
+    return {key: touched for key, touched in united.items() if touched != [(0, sizes[key])]}
+
+
+def has_sparse(values: Iterable[Any]) -> bool:
+    """Return whether there is a sparse tensor among arguments, or in lists among them."""
+    return any(
+        isinstance(tensor, torch.Tensor) and tensor.layout is not torch.strided
+        for value in values
+        for tensor in (value if isinstance(value, (list, tuple)) else (value,))
+    )
 
 
 def results_in(out: Any) -> list[torch.UntypedStorage]:
@@ -62,10 +73,32 @@ def _tensors_in(values: Iterable[Any]) -> Iterator[torch.Tensor]:
     for value in values:
         for tensor in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(tensor, torch.Tensor):
-                yield tensor
+                if tensor.layout is torch.strided:
+                    yield tensor
+                else:
+                    yield from dense_parts(tensor)
 
 
-def _range_of(tensor: torch.Tensor) -> Range:
-    first = int(tensor.storage_offset())
-    end = first + span_elements(tensor.shape, tensor.stride())
-    return first * tensor.itemsize, end * tensor.itemsize
+def _ranges_of(tensor: torch.Tensor) -> list[Range]:
+    """Return what lies between its first byte and its last, without holes that hold a block."""
+    shape, stride, itemsize = tensor.shape, tensor.stride(), tensor.itemsize
+    first, length = int(tensor.storage_offset()) * itemsize, span_elements(shape, stride) * itemsize
+    if length > BLOCK_BYTES:
+        outermost = max(range(len(shape)), key=lambda dim: (stride[dim], shape[dim]))
+        step, inner = stride[outermost] * itemsize, (1, *shape[:outermost], *shape[outermost + 1 :])
+        inner_stride = (1, *stride[:outermost], *stride[outermost + 1 :])
+        inner_length = span_elements(inner, inner_stride) * itemsize
+        if step - inner_length >= BLOCK_BYTES:
+            return [(at, at + inner_length) for at in range(first, first + length, step)]
+    return [(first, first + length)]
+
+
+def _united(ranges: list[Range]) -> list[Range]:
+    """Return the same bytes in order and apart."""
+    united: list[Range] = []
+    for first, end in sorted(ranges):
+        if united and first <= united[-1][1]:
+            united[-1] = (united[-1][0], max(end, united[-1][1]))
+        else:
+            united.append((first, end))
+    return united

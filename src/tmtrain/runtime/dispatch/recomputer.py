@@ -21,6 +21,7 @@ import torch
 
 from tmtrain.capturing.internals import without_modes
 from tmtrain.runtime.dispatch.contents import Content, ContentTable, ProducerCall, view_of
+from tmtrain.runtime.dispatch.operands import has_sparse
 from tmtrain.runtime.dispatch.recompute_run import RecomputeRun
 from tmtrain.runtime.dispatch.scopes import RECOMPUTE, scope
 from tmtrain.runtime.tier.tier import Tier
@@ -62,6 +63,8 @@ class Recomputer:
         """Record the call that is about to run; None where it could not run again."""
         if any(isinstance(value, torch.Generator) for value in (*args, *kwargs.values())):
             return None  # whose state is not torch's own
+        if has_sparse(args):
+            return None  # a sparse one is no view of one storage
         reads: dict[int, Content] = {}
 
         def recorded(value: Any) -> Any:

@@ -18,10 +18,12 @@ from typing import Any, Self
 import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
 from tmtrain.capturing.signature import Signature, signature_of
+from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, AllocationBook
+from tmtrain.runtime.dispatch.chunks import Chunks
+from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
@@ -34,8 +36,6 @@ _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 
 _COMMUNICATORS = frozenset(("c10d",))
 """Namespaces of operators whose threads go on with the operands after the operator has returned."""
-
-_Key = tuple[Any, ...]
 
 _OUTLIVED: set["ResidencyMode"] = set()
 """Modes that are over while storages of theirs live. Only they know which pages to open before such memory is freed."""
@@ -60,8 +60,12 @@ class ResidencyMode(TorchDispatchMode):
         self.recomputer = Recomputer(tier, quietly=self._quietly)
         self._is_quiet = False
         """Operators that run now belong to no step: they recompute what was discarded."""
-        self._new_bytes: dict[_Key, int] = {}
-        """What operators allocate, by operator and shapes."""
+        self._chunks = Chunks(tier.budget_bytes)
+        self._has_chunks = True
+        """Unless another mode runs them, or this is one of them."""
+        self._allocations = AllocationBook()
+        self._overruns: dict[str, int] = {}
+        """The most by which the budget was exceeded, by the operator that did it, unforeseen."""
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is in memory already under the budget; others may leave for it."""
@@ -81,6 +85,17 @@ class ResidencyMode(TorchDispatchMode):
         """Stay until the last storage has died: memory that is freed with closed pages kills whoever gets it next."""
         if self._watch:
             _OUTLIVED.add(self)
+
+    @property
+    def sparse_operator(self) -> str | None:
+        """An operator that takes or makes a sparse tensor, if there was one: its steps cannot be recorded."""
+        return self._allocations.sparse
+
+    def take_overruns(self) -> dict[str, int]:
+        """Return by how many bytes operators exceeded the budget since the last time, each once in a run; see `allocations`."""
+        new = {name: over for name, over in self._overruns.items() if over}
+        self._overruns.update(dict.fromkeys(new, 0))
+        return new
 
     def begin_step(self, observer: StepObserver) -> None:
         """Count operators from 0 again, and let `observer` see them."""
@@ -107,18 +122,22 @@ class ResidencyMode(TorchDispatchMode):
     ) -> Any:
         """Bring in the operands, make room for the results, run."""
         kwargs = kwargs or {}
+        if (out := run_parts(self, func, args, kwargs)) is not NotImplemented:
+            return out
         if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
             return func(*args, **kwargs)
         facts = _facts_of(func)
         if facts.is_view:
             self.operators += 1
             return func(*args, **kwargs)  # touches no byte
+        if (out := self._in_chunks(func, args, kwargs)) is not NotImplemented:
+            return out
         if func.namespace in _COMMUNICATORS:
             return self._communicate(func, signature, args, kwargs)
         op = self.operators - self._step_began
         into = list(written_arguments(signature, args, kwargs))
         written = storages_in(into)
-        self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
+        expected = self._prepare(op, func, signature, args, kwargs, written=written, facts=facts)
         call: ProducerCall | None = None
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
@@ -130,14 +149,38 @@ class ResidencyMode(TorchDispatchMode):
         out = func(*args, **kwargs)
         self.operators += 1
         self._admit_again(resized)
-        if facts.makes_tensors:
-            self._admit_results(op, out)
+        made = self._admit_results(op, out) if facts.makes_tensors else 0
         self._tier.end(written, ranges=ranges_in(into))
+        if not expected.is_sure or made != expected.told_bytes:
+            self._unforeseen(expected, made, func=func, args=args)
         if not self._is_quiet:
             # The recomputer first: the observer may discard at once what has just been produced.
             self.recomputer.ran(call, out, writes=written)
             self.observer.ran(op, seconds=self._seconds_since())
         return out
+
+    @contextmanager
+    def chunks_above(self) -> Generator[None]:
+        """Let chunked operators be run by a mode above whatever else is entered: a recorder is to see their chunks."""
+        had, self._has_chunks = self._has_chunks, False
+        try:
+            with Chunks(self._tier.budget_bytes):
+                yield
+        finally:
+            self._has_chunks = had
+
+    def _in_chunks(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operator that is large for the budget in chunks; NotImplemented where it is not, or is a chunk."""
+        if not self._has_chunks or not self._chunks.knows(func):
+            return NotImplemented
+        if self._chunks.budget_bytes != self._tier.budget_bytes:
+            self._chunks = Chunks(self._tier.budget_bytes)
+        self._has_chunks = False
+        try:
+            with self:
+                return self._chunks.run(func, args, kwargs)
+        finally:
+            self._has_chunks = True
 
     def _communicate(
         self, func: OpOverload, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -167,26 +210,44 @@ class ResidencyMode(TorchDispatchMode):
         *,
         written: dict[int, torch.UntypedStorage],
         facts: "_Facts",
-    ) -> None:
+    ) -> Allocation:
         arguments = (*args, *kwargs.values())
         operands = storages_in(arguments)
         new = self._new_among(operands)
         keys = [key for key in operands if key in new or (key in self._watch and key not in self._staying)]
-        makes = self._expected(func, args, kwargs) if facts.makes_tensors else 0
+        makes = self._allocations.expected(func, args, kwargs) if facts.makes_tensors else NOTHING
         ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
         if not self._is_quiet:
             # The plan's recomputations share producer calls; what it has not asked for comes one operator at a time.
-            self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes)
+            self.observer.comes(op, name=signature.name, keys=keys, makes_bytes=makes.told_bytes)
             self.recomputer.before(keys, writes=written)
         bring_in, make_room = self._tier.begin, self._tier.reserve
         if is_profiled():  # asked once for both: this runs for every operator
             bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
         bring_in(self.operators, keys, ranges=ranges, what=signature.name)
-        self._adopt_all(new)
-        make_room(makes)
+        for key, storage in new.items():
+            self._tier.take_over(key, _memory(storage), ranges=ranges)
+            self._watch_over(key, storage)
+        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
+        return makes
+
+    def _room_for(self, makes: Allocation) -> int:
+        """Return the room to make for what shapes do not tell: for all that is remembered, as far as it can be had."""
+        most = self._tier.most_room_bytes
+        return max(makes.told_bytes or 0, most if makes.room_bytes is None else min(makes.room_bytes, most))
+
+    def _unforeseen(self, expected: Allocation, made: int, *, func: OpOverload, args: tuple[Any, ...]) -> None:
+        """Remember what an operator made that nobody could tell, and get back into the budget at once."""
+        self._allocations.made(expected, made, func, storages_in(args).values())
+        over = self._tier.used_bytes - self._tier.budget_bytes
+        if over > 0:
+            self._tier.make_room(0)
+            name = str(func)
+            if name not in self._overruns:
+                self._overruns[name] = over
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what came to be outside of operators: a batch, a tensor from a file."""
@@ -205,12 +266,18 @@ class ResidencyMode(TorchDispatchMode):
         before, self._clock = self._clock, self._now_s()
         return self._clock - before
 
-    def _admit_results(self, op: int, out: Any) -> None:
+    def _admit_results(self, op: int, out: Any) -> int:
+        """Take in what an operator has made; return its bytes."""
         results = {storage_key(storage): storage for storage in results_in(out)}
-        for index, storage in enumerate(self._new_among(results).values()):
-            key = self._admit(storage)
+        made = 0
+        for index, (key, storage) in enumerate(results.items()):
+            if key in self._watch or not _is_movable(storage):
+                continue
+            self._admit(storage)
+            made += storage.nbytes()
             if not self._is_quiet:
                 self.observer.allocated(op, index=index, key=key)
+        return made
 
     def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Take in what an operator may have put elsewhere."""
@@ -224,8 +291,11 @@ class ResidencyMode(TorchDispatchMode):
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
         self._tier.admit(key, _memory(storage))
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        self._watch_over(key, storage)
         return key
+
+    def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
         del self._watch[key]
@@ -235,42 +305,6 @@ class ResidencyMode(TorchDispatchMode):
         self.observer.died(key)
         if not self._watch:
             _OUTLIVED.discard(self)
-
-    def _expected(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """Return the bytes that the operator will allocate and that count."""
-        key = (func, *map(_shape, tree_leaves((args, kwargs))))
-        try:
-            expected = self._new_bytes.get(key)
-        except TypeError:  # an argument that cannot be a key
-            return _allocated_bytes(func, args, kwargs)
-        if expected is None:
-            expected = self._new_bytes[key] = _allocated_bytes(func, args, kwargs)
-        return expected
-
-
-def _allocated_bytes(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    with torch.no_grad():
-        meta_args, meta_kwargs = tree_map_only(torch.Tensor, _on_meta, (args, kwargs))
-        if "device" in meta_kwargs:
-            meta_kwargs["device"] = torch.device("meta")
-        out = func(*meta_args, **meta_kwargs)
-    operands = _sizes_of((meta_args, meta_kwargs)).keys()
-    results = _sizes_of(out)
-    return sum(size for key, size in results.items() if key not in operands and size >= SMALLEST_BYTES)
-
-
-def _sizes_of(tree: Any) -> dict[int, int]:
-    """Return the bytes of the storages in a tree, each once, by its key."""
-    storages = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-    return {storage_key(storage): storage.nbytes() for storage in storages}
-
-
-def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def _shape(leaf: Any) -> Any:
-    return (leaf.shape, leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,13 +323,15 @@ class _Facts:
 
 @functools.cache
 def _facts_of(func: OpOverload) -> _Facts:
-    schema = schema_of(func)
+    schema, is_torchs = schema_of(func), func.namespace == "aten"
     infos = [result.alias_info for result in schema.returns]
     may_resize = short_name_of(func) in _RESIZERS or any(argument.is_out for argument in schema.arguments)
     return _Facts(
-        is_view=bool(infos) and all(info is not None and not info.is_write for info in infos),
+        # Torch's own views are views. What others say of theirs is judged by what comes out.
+        is_view=is_torchs and bool(infos) and all(info is not None and not info.is_write for info in infos),
         makes_tensors=any(
-            "Tensor" in str(result.type) and result.alias_info is None for result in schema.returns
+            "Tensor" in str(result.type) and (result.alias_info is None or not is_torchs)
+            for result in schema.returns
         ),
         may_resize=may_resize,
         goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.recomputer import Recomputer
-from tmtrain.runtime.following.fingerprint import START, mixed
+from tmtrain.runtime.following.fingerprint import START, Passage, PassageReader, mixed
 from tmtrain.runtime.following.planned_step import PlannedStep
+from tmtrain.runtime.following.recorded_step import RecordedStep
 from tmtrain.runtime.following.schedule import ScheduledMove
 from tmtrain.runtime.result import How
 from tmtrain.runtime.tier.eviction import least_recently_used
@@ -43,7 +44,9 @@ class PlanExecutor(StepObserver):
         self.planned_step: PlannedStep | None = None
         """The one that this step follows; None where it is none of the known ones."""
         self.seconds: dict[int, float] = {}
-        """Of the operators of this step."""
+        """Of the operators of this step, as far as it is planned; not of those between steps."""
+        self.divergence = ""
+        """Where the last step that diverged did so, in words."""
         self._planned_steps: list[PlannedStep] = []
         self._tier, self._recomputer = tier, recomputer
         self._name_of: dict[int, str] = {}
@@ -53,7 +56,9 @@ class PlanExecutor(StepObserver):
         self._dead: set[int] = set()
         """Keys of content that nobody needs again, in memory that the program still holds."""
         self._waiting: deque[_WaitingFetch] = deque()
-        self._fingerprint = START
+        self._reader = PassageReader()
+        self._before: int | None = None
+        """The last operator that was as expected."""
         self._first = self._op = 0
 
     @property
@@ -71,9 +76,15 @@ class PlanExecutor(StepObserver):
 
     def learn(self, planned_step: PlannedStep, *, living: dict[int, str]) -> None:
         """Follow `planned_step` from the next step on; `living` names the storages that are alive now."""
-        self._planned_steps.insert(0, planned_step)
+        if planned_step not in self._planned_steps:
+            self._planned_steps.append(planned_step)
+        self._prefer(planned_step)
         self._name_of = dict(living)
         self._key_of = {name: key for key, name in living.items()}
+
+    def known(self, recorded: RecordedStep) -> PlannedStep | None:
+        """Return the planned step of the same operators, if there is one."""
+        return next((known for known in self._planned_steps if known.recorded.passages == recorded.passages), None)
 
     def replace(self, planned_step: PlannedStep, replacement: PlannedStep) -> None:
         """Follow `replacement` where `planned_step` was followed; it is another plan for the same operators."""
@@ -88,29 +99,42 @@ class PlanExecutor(StepObserver):
     def begin_step(self, *, first_operator: int) -> None:
         """Begin a step, by the plan of the last one; the tier counts its operators from `first_operator` on."""
         self._first, self._op = first_operator, 0
-        self._fingerprint, self.seconds, self._dead = START, {}, set()
+        self._reader, self._before, self.seconds, self._dead = PassageReader(), None, {}, set()
         planned_step = self._planned_steps[0]
         for name, later in planned_step.recorded.outlived.items():
             if name in self._key_of:
                 self._call(self._key_of.pop(name), later)
         self._follow(planned_step)
 
+    def conclude(self) -> None:
+        """All operators of the step have run: one that stops where another planned step ends was that one."""
+        if self.planned_step is None or self._before is None:
+            return
+        fingerprint = self.planned_step.recorded.fingerprints[self._before]
+        for planned_step in self._planned_steps:
+            recorded = planned_step.recorded
+            if recorded.last_operator == self._op and recorded.fingerprints[self._op] == fingerprint:
+                self.planned_step = planned_step
+                self._prefer(planned_step)
+                return
+
     def end_step(self) -> None:
         """Watch nothing but deaths until the next step begins."""
         self.planned_step = None
         self._recomputer.end_step()
 
-    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
+    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int | None) -> None:
         """See whether it is the expected one, and do what the plan says."""
         self._op = op
         if self.planned_step is None:
             return
+        recorded = self.planned_step.recorded
         for index, key in enumerate([key for key in keys if key not in self._name_of]):
-            self._call(key, self.planned_step.recorded.strangers.get((op, index), _UNKNOWN))
-        storages = frozenset(self._name_of[key] for key in keys)
-        self._fingerprint = mixed(self._fingerprint, name=name, storages=storages, makes_bytes=makes_bytes)
-        if self.planned_step.recorded.fingerprints.get(op) != self._fingerprint:
-            self._follow(self._alike_so_far())
+            self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
+        passage = self._reader.read(name, tuple(self._name_of[key] for key in keys), makes_bytes)
+        if recorded.passages.get(op) != passage:
+            self._diverge(recorded, passage)
+        self._before = op
         self._act()
 
     def ready(self, op: int) -> None:  # noqa: ARG002
@@ -132,8 +156,8 @@ class PlanExecutor(StepObserver):
 
     def ran(self, op: int, *, seconds: float) -> None:
         """Enter the time, discard what the plan says, and enter what is of no use any more."""
-        self.seconds[op] = seconds
         if self.planned_step is not None:
+            self.seconds[op] = seconds
             for name in self.planned_step.schedule.discards.get(op, ()):
                 if name in self._key_of:
                     key = self._key_of[name]
@@ -170,14 +194,28 @@ class PlanExecutor(StepObserver):
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
-    def _alike_so_far(self) -> PlannedStep | None:
-        """Find a planned step that begins like this one; the next step is taken to be that one, too."""
+    def _diverge(self, recorded: RecordedStep, passage: Passage) -> None:
+        """Go on by another planned step that is like this one so far, or by none."""
+        planned_step = self._alike_so_far(recorded, passage)
+        if planned_step is None:
+            expected = recorded.passages.get(self._op)
+            self.divergence = f"its operator {self._op} is {passage}, not {expected or 'a view, or none'}"
+        self._follow(planned_step)
+
+    def _alike_so_far(self, recorded: RecordedStep, passage: Passage) -> PlannedStep | None:
+        """Find a planned step like `recorded` so far, and then like this; the next step is taken to be that one, too."""
+        before = START if self._before is None else recorded.fingerprints[self._before]
+        fingerprint = mixed(before, passage)
         for planned_step in self._planned_steps:
-            if planned_step.recorded.fingerprints.get(self._op) == self._fingerprint:
-                self._planned_steps.remove(planned_step)
-                self._planned_steps.insert(0, planned_step)
+            if planned_step.recorded.fingerprints.get(self._op) == fingerprint:
+                self._prefer(planned_step)
                 return planned_step
         return None
+
+    def _prefer(self, planned_step: PlannedStep) -> None:
+        """Take the next step to be this one."""
+        self._planned_steps.remove(planned_step)
+        self._planned_steps.insert(0, planned_step)
 
     def _act(self) -> None:
         """Do what the plan says before this operator."""

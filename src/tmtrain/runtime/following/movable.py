@@ -1,7 +1,7 @@
 """The part of a captured step that a real run can steer: the storages that can move.
 
-The tier brings in the range of a storage that an operator touches, from its first byte to its last, holes included. What is
-overwritten in part needs what was there before. Memory counts from when it is allocated, touched or not. Times are
+The tier brings in the ranges of a storage that an operator touches, each from its first byte to its last. What is overwritten
+in part needs what was there before. Memory counts from when it is allocated, touched or not. Times are
 measured, so dimensions of products are left out: nobody computes times from them.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.trace import Operands, Storages, Trace
 
 
@@ -55,8 +56,14 @@ def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
     storage = operands.storage[at]
     # Blocks move whole: what a partial write leaves alone has to be read before.
     in_part = operands.writes[at] & ~operands.allocates[at] & (operands.span_bytes[at] < sizes[storage])
-    # One operand for each storage that an operator touches, however often.
-    key, group = np.unique(operands.op[at].astype(np.int64) * len(sizes) + storage, return_inverse=True)
+    # One operand for each range of a storage that an operator touches, however often.
+    begin, until = operands.offset_bytes[at], operands.offset_bytes[at] + operands.span_bytes[at]
+    touched, whose = np.unique(operands.op[at].astype(np.int64) * len(sizes) + storage, return_inverse=True)
+    allocated = np.zeros(len(touched), np.bool_)
+    np.logical_or.at(allocated, whose, operands.allocates[at])
+    group = _ranges(whose, np.where(allocated[whose], 0, begin), np.where(allocated[whose], sizes[storage], until))
+    key = np.zeros(group.max(initial=-1) + 1, np.int64)
+    key[group] = touched[whose]
 
     def any_of(flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
         merged = np.zeros(len(key), np.bool_)
@@ -66,8 +73,8 @@ def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
     allocates = any_of(operands.allocates[at])
     op, owner = (key // len(sizes)).astype(np.int32), key % len(sizes)
     first, end = np.where(allocates, 0, sizes[owner]), np.where(allocates, sizes[owner], 0)
-    np.minimum.at(first, group, operands.offset_bytes[at])
-    np.maximum.at(end, group, operands.offset_bytes[at] + operands.span_bytes[at])
+    np.minimum.at(first, group, begin)
+    np.maximum.at(end, group, until)
     length = end - first
     return Operands(
         op=op,
@@ -83,6 +90,22 @@ def _operands(trace: Trace, rows: NDArray[np.int64]) -> Operands:
         shape=tuple((size,) for size in length.tolist()),
         stride=((1,),) * len(key),
     )
+
+
+def _ranges(
+    whose: NDArray[np.int64], first: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the number of the range that each stretch belongs to: those of one owner that touch are one range."""
+    order = np.lexsort((first, whose))
+    # So large that no stretch of one owner reaches into the next owner's.
+    apart = int(end.max(initial=0)) + BLOCK_BYTES + 1
+    begins, reached = first[order] + whose[order] * apart, np.maximum.accumulate(end[order] + whose[order] * apart)
+    is_new = np.ones(len(order), np.bool_)
+    # The tier moves blocks: a hole that holds none is no hole.
+    is_new[1:] = begins[1:] > reached[:-1] + BLOCK_BYTES
+    numbers = np.zeros(len(order), np.int64)
+    numbers[order] = np.cumsum(is_new) - 1
+    return numbers
 
 
 def _storages(storages: Storages, rows: Sequence[int]) -> Storages:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tmtrain.capturing.cycle import close_cycle
 from tmtrain.capturing.recorder import Recording
 from tmtrain.capturing.session import CaptureSession
-from tmtrain.runtime.following.fingerprint import START, mixed
+from tmtrain.runtime.following.fingerprint import START, Passage, PassageReader, mixed
 from tmtrain.runtime.following.movable import movable_part
 from tmtrain.runtime.following.step_log import StepLog
 from tmtrain.trace import Trace
@@ -28,8 +28,10 @@ class RecordedStep:
 
     trace: Trace
     """Of what can move, with the seconds that operators took."""
+    passages: Mapping[int, Passage]
+    """What each operator is; views are none."""
     fingerprints: Mapping[int, int]
-    """When each operator comes; views have none."""
+    """When each of them comes."""
     uses: Mapping[str, Sequence[int]]
     """Operators that touch a storage, in order."""
     deaths: Mapping[str, int]
@@ -70,13 +72,14 @@ def recorded_step_of(session: CaptureSession, log: StepLog) -> tuple[RecordedSte
     names = session.trace.storages.name
     name_of = {number: names[row] for number, row in row_of.items() if row in movable}
     trace = movable_part(session.trace, rows=rows, seconds=log.seconds)
-    fingerprints, uses = _walk(log, name_of)
+    passages, uses = _walk(log, name_of)
     storages = trace.storages
     # What dies before it is born lives on into the next step.
     remains = storages.persistent | (storages.death_op <= storages.birth_op)
     recorded = RecordedStep(
         trace=trace,
-        fingerprints=fingerprints,
+        passages=passages,
+        fingerprints=_fingerprints(passages),
         uses=uses,
         deaths=dict(zip(storages.name, storages.death_op.tolist(), strict=True)),
         allocated=_named(log.allocations, name_of),
@@ -87,28 +90,38 @@ def recorded_step_of(session: CaptureSession, log: StepLog) -> tuple[RecordedSte
     return recorded, {key: name_of[number] for key, number in session.living.items() if number in name_of}
 
 
-def _walk(log: StepLog, name_of: Mapping[int, str]) -> tuple[dict[int, int], dict[str, list[int]]]:
-    """Return the fingerprint of the step when each operator comes, and the operators that touch each storage."""
-    fingerprints: dict[int, int] = {}
+def _walk(
+    log: StepLog, name_of: Mapping[int, str]
+) -> tuple[dict[int, Passage], dict[str, list[int]]]:
+    """Return what each operator is, and the operators that touch each storage."""
+    passages: dict[int, Passage] = {}
     uses: dict[str, list[int]] = defaultdict(list)
-    before = START
+    reader = PassageReader()
     for use in log.uses:
-        touched = frozenset(name_of[number] for number in use.numbers if number in name_of)
-        before = mixed(before, name=use.name, storages=touched, makes_bytes=use.makes_bytes)
-        fingerprints[use.op] = before
+        touched = tuple(name_of[number] for number in use.numbers if number in name_of)
+        passages[use.op] = reader.read(use.name, touched, use.makes_bytes)
         for name in touched:
             uses[name].append(use.op)
-    return fingerprints, uses
+    return passages, uses
+
+
+def _fingerprints(passages: Mapping[int, Passage]) -> dict[int, int]:
+    before = START
+    return {op: (before := mixed(before, passage)) for op, passage in passages.items()}
 
 
 def _strangers(recording: Recording, log: StepLog) -> dict[OperatorItem, int]:
-    """Return what existed before the step and is nobody's: the next step may bring another one."""
+    """Return what no operator of the step makes and is nobody's: the next step may bring another one.
+
+    It was there before, as a batch is, or is made past operators, as ``copy.deepcopy`` makes the memory of tensors.
+    """
+    storages, owners = recording.storages, recording.owners
     seen: set[int] = set()
     numbers: dict[OperatorItem, int] = {}
     for use in log.uses:
         new = [number for number in use.numbers if number not in seen]
         seen.update(new)
-        strangers = [n for n in new if recording.storages[n].existed and n not in recording.owners]
+        strangers = [n for n in new if (storages[n].existed or not storages[n].maker) and n not in owners]
         numbers |= {(use.op, index): number for index, number in enumerate(strangers)}
     return numbers
 

@@ -14,7 +14,8 @@ class LoggedUse:
     name: str
     numbers: tuple[int, ...]
     """Storages of the recording that it touches, in order."""
-    makes_bytes: int
+    makes_bytes: int | None
+    """As its shapes say; None where they do not tell."""
 
 
 class StepLog(StepObserver):
@@ -39,7 +40,7 @@ class StepLog(StepObserver):
         """All storages that were seen here."""
         return frozenset(self.allocations.values()).union(*(use.numbers for use in self.uses))
 
-    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int) -> None:
+    def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int | None) -> None:
         """Note what it touches."""
         self._name_new()
         numbers = tuple(number for key in keys if (number := self._number_of(key)) is not None)

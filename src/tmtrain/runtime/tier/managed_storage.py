@@ -4,11 +4,12 @@ A tier block is the unit that moves: BLOCK_BYTES of a storage, counted from its 
 between them are in Note [Tier block states] (block_state.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tmtrain.runtime.tier.block_state import BlockState
 from tmtrain.runtime.tier.mover import Job
-from tmtrain.runtime.tier.pages import PAGE_BYTES, Ranges, Span, interior
+from tmtrain.runtime.tier.pages import PAGE_BYTES, Range, Ranges, Span, interior
 
 BLOCK_BYTES = 1 << 20
 """The smallest size at which two Python threads reach the drive's rate.
@@ -61,19 +62,24 @@ class ManagedStorage:
     is_discarded: bool = False
     """Its content is nowhere: to be recomputed before anybody reads it."""
 
-    def positions_in(self, ranges: Ranges) -> range:
-        """Return the positions of the blocks that lie in the managed storage's range among these; without one, of all."""
+    def positions_in(self, ranges: Ranges) -> Sequence[int]:
+        """Return the positions of the blocks that lie in the managed storage's ranges among these; without one, of all."""
         if self.number not in ranges:
             return range(len(self.blocks))
-        first, end = ranges[self.number]
-        # What lies before the first block or behind the last one stays in memory anyhow.
-        begin = max(0, (first - self.lead_bytes) // BLOCK_BYTES)
-        return range(begin, min(len(self.blocks), -(-(end - self.lead_bytes) // BLOCK_BYTES)))
+        parts = [self._positions_of(touched) for touched in ranges[self.number]]
+        return parts[0] if len(parts) == 1 else sorted({position for part in parts for position in part})
 
     def blocks_in(self, ranges: Ranges) -> list[TierBlock]:
         """Return those blocks."""
-        positions = self.positions_in(ranges)
-        return self.blocks[positions.start : positions.stop]
+        if self.number not in ranges:
+            return self.blocks
+        return [self.blocks[position] for position in self.positions_in(ranges)]
+
+    def _positions_of(self, touched: Range) -> range:
+        first, end = touched
+        # What lies before the first block or behind the last one stays in memory anyhow.
+        begin = max(0, (first - self.lead_bytes) // BLOCK_BYTES)
+        return range(begin, min(len(self.blocks), -(-(end - self.lead_bytes) // BLOCK_BYTES)))
 
     def position_of(self, block: TierBlock) -> int:
         """Return the position of one of its blocks; its flash address says it, so no block needs to store it."""

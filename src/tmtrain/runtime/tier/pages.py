@@ -11,7 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PAGE_BYTES = mmap.PAGESIZE
@@ -29,8 +29,8 @@ for _name in ("madvise", "mprotect"):
 
 Range = tuple[int, int]
 """First byte of a storage, and the one behind the last."""
-Ranges = Mapping[int, Range]
-"""By the number of the storage."""
+Ranges = Mapping[int, Sequence[Range]]
+"""By the number of the storage; at least one each, in order and apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The operator that runs now: what it touches must not leave for it, and what it makes has its room kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -11,12 +12,12 @@ class RunningOperator:
     """Its number. Deadlines of transfers are counted in it."""
     what: str = ""
     """Its name, for messages."""
-    pinned: dict[int, range] = field(default_factory=dict)
+    pinned: dict[int, Sequence[int]] = field(default_factory=dict[int, Sequence[int]])
     """What it touches: positions of blocks by managed storage (law 1)."""
     reserved_bytes: int = 0
     """For what it makes, and has not made yet: no prefetch may take them."""
 
-    def begin(self, now: int, what: str, pinned: dict[int, range]) -> None:
+    def begin(self, now: int, what: str, pinned: dict[int, Sequence[int]]) -> None:
         """The next operator runs. What the last one had reserved and did not use is free again."""
         self.now, self.what, self.pinned, self.reserved_bytes = now, what, pinned, 0
 

@@ -87,6 +87,18 @@ class Tier:
         return self._occupancy.budget_bytes - self._occupancy.staying_bytes
 
     @property
+    def most_room_bytes(self) -> int:
+        """That can be made now: the budget without what the running operator touches and what stays for good."""
+        occupancy = self._occupancy
+        touched = sum(
+            block.span.length
+            for number in self._running.pinned
+            for block in occupancy.storages[number].blocks
+            if not occupancy.storages[number].stays and occupancy.must_stay(block)
+        )
+        return max(0, self.free_bytes - touched)
+
+    @property
     def now(self) -> int:
         """Operator that runs now."""
         return self._running.now
@@ -161,6 +173,26 @@ class Tier:
         managed = cut_into_blocks(number, memory, flash_page=self._flash_room.take(memory), now=self.now)
         self._occupancy.admit(managed)
         self._running.makes(number, num_blocks=len(managed.blocks), memory_bytes=memory.length)
+
+    def take_over(self, number: int, memory: Span, *, ranges: Ranges = NOWHERE) -> None:
+        """Take in a storage of the current operator that was there before it came under the budget, and may be larger.
+
+        It comes under the budget block by block: what the operator does not touch of it may leave at once.
+
+        Raises:
+            InfeasibleError: what the operator touches exceeds the budget.
+            FlashError: the drive failed, or is full.
+        """
+        peak_bytes = self.counts.peak_bytes
+        self.admit(number, memory)
+        self._running.pinned[number] = self._occupancy.storages[number].positions_in(ranges)
+        try:
+            self._eviction.make_room(0)
+        except BaseException:
+            self.dismiss(number)
+            raise
+        with self._occupancy.lock:
+            self.counts.peak_bytes = max(peak_bytes, self.used_bytes)
 
     def dismiss(self, number: int) -> None:
         """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""

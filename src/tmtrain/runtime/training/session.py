@@ -15,6 +15,7 @@ from tmtrain.capturing.owned import owned_tensors
 from tmtrain.errors import FlashError, InfeasibleError, InputError
 from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.materialise import materialise
+from tmtrain.runtime.dispatch.operands import storages_in
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.host.counters import available_bytes, resident_bytes
@@ -28,6 +29,7 @@ from tmtrain.runtime.tier.pages import keep_large_blocks_apart
 from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
 from tmtrain.runtime.training.compiled import refusing_compiled
+from tmtrain.runtime.training.collector import CycleCollector
 from tmtrain.runtime.training.meter import StepMeter
 from tmtrain.runtime.training.settings import TrainingSettings
 from tmtrain.runtime.training.step_plans import StepPlans
@@ -52,7 +54,7 @@ class TrainingSession:
         model, optimizer = settings.model, settings.optimizer
         owned = {tensor: owner.name for tensor, owner in owned_tensors(model, optimizer)}
         machine = settings.machine or host_machine(measure_drive(settings.flash))
-        size = sum(tensor.untyped_storage().nbytes() for tensor in owned)
+        size = sum(storage.nbytes() for storage in storages_in(owned).values())
         self.tier = _open_tier(settings, managed_bytes=size)
         self.residency = ResidencyMode(self.tier)
         self.plans = _plans(settings, machine=machine, tier=self.tier, residency=self.residency)
@@ -60,6 +62,7 @@ class TrainingSession:
         """What was measured of them."""
         self._restores = settings.restores
         self._energy = EnergyMeter()
+        self._collector = CycleCollector()
         self._is_in_step = False
         self._unfinished: FlashError | None = None
         """What ended a step half way through."""
@@ -114,10 +117,11 @@ class TrainingSession:
             # Between steps the executor must hear of deaths: keys are used again.
             self.residency.begin_step(executor)
         self.steps.append(meter.measure(how))
+        self._tell_overruns()
         if how == "planned" and planned_step is not None:
             slowness = meter.slowness_of(planned_step.machine)
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
-        gc.collect(1)
+        self._collector.step_ended()
 
     def check_finished(self) -> None:
         """Refuse to go on, or to save, from the middle of a step that the drive ended.
@@ -172,6 +176,13 @@ class TrainingSession:
             plans_adopted=self.plans.monitors.plans_adopted if self.plans.monitors else 0,
             notes=self.plans.notes.all,
         )
+
+    def _tell_overruns(self) -> None:
+        for name, over in self.residency.take_overruns().items():
+            self.plans.notes.tell(
+                f"operator {name} made more than could be known before it ran, so the budget was exceeded by "
+                f"{format_bytes(over)} for a moment: from now on there is room for it beforehand"
+            )
 
     def _adopt(self, owned: dict[torch.Tensor, str]) -> None:
         for tensor, name in owned.items():

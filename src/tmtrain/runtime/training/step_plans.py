@@ -9,8 +9,6 @@ import torch
 from tmtrain.capturing.session import CaptureSession
 from tmtrain.errors import CaptureError, InfeasibleError, InputError, SolverError
 from tmtrain.machine import Machine
-from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
-from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.dispatch.scopes import PLAN, RECORD, scope
@@ -61,13 +59,32 @@ class StepPlans:
         self._tier, self._residency = tier, residency
         self._planning_again_s = 0.0
         self._tries = 0
+        self._in_vain = 0
+        """Steps in a row that were recorded and turned out to be known."""
+        self._told_of_divergence = False
         self._settled: set[RecordedStep] = set()
         """Those that take the time that was planned for; the monitor has them from then on."""
 
     def records_next(self, steps: Sequence[StepMeasure]) -> bool:
-        """Whether the step after these is to be recorded: where none is known yet, or the last one diverged."""
-        diverged = bool(steps) and steps[-1].how == "diverged"
-        return self._may_record and (diverged or not self.executor.planned_steps)
+        """Whether the step after these is to be recorded: where none is known yet, or it may be one that diverged before.
+
+        Not the first one: it makes the optimizer's state, and shows whether there are sparse tensors, which are not recorded.
+        That is the one after it, for a shape that stays. For shapes that take turns it is the one that comes as much later
+        as the last two that diverged were apart.
+        """
+        sparse = self._residency.sparse_operator
+        if sparse is not None:
+            self.notes.tell(
+                f"steps run on demand, no plan could be made: operator {sparse} works with a sparse tensor, and only dense ones "
+                "can be planned (e.g. torch.nn.Embedding with sparse=False)"
+            )
+        if sparse is not None or not steps:
+            return False
+        diverged = [number for number, step in enumerate(steps) if step.how == "diverged"]
+        returns = {number + 1 for number in diverged[-1:]}
+        if len(diverged) > 1:
+            returns.add(2 * diverged[-1] - diverged[-2])
+        return self._may_record and (len(steps) in returns or not self.executor.planned_steps)
 
     @contextmanager
     def recording(self) -> Generator[None]:
@@ -78,7 +95,7 @@ class StepPlans:
         self._residency.begin_step(log)
         is_over = False
         try:
-            with scope(RECORD), session, self._chunked():
+            with scope(RECORD), session, self._residency.chunks_above():
                 yield
                 is_over = True
                 log.close()
@@ -98,18 +115,14 @@ class StepPlans:
         executor = self.executor
         if not executor.planned_steps:
             self._residency.begin_step(StepObserver())
-            with self._chunked():
-                yield
+            yield
             return
         self._residency.begin_step(executor)
         executor.begin_step(first_operator=self._residency.operators)
-        with self._chunked():
-            yield
-        if executor.how == "diverged" and not self._may_record:
-            self.notes.tell(
-                f"this step is none of the {len(executor.planned_steps)} that are known: it ran on demand; steps of fewer "
-                "different shapes would all be planned"
-            )
+        yield
+        executor.conclude()
+        if executor.how == "diverged":
+            self._tell_of_divergence()
 
     def followed(
         self, planned_step: PlannedStep, *, slowness: float | None, steps: Sequence[StepMeasure]
@@ -159,6 +172,18 @@ class StepPlans:
                 f"the timing monitor found no plan for what has drifted, the one that there is stays: {error}"
             )
 
+    def _tell_of_divergence(self) -> None:
+        """Say once why steps run on demand, where that is not going to change by itself."""
+        known = len(self.executor.planned_steps)
+        if self._told_of_divergence or (self._may_record and self._in_vain < MOST_TRIES):
+            return
+        self._told_of_divergence = True
+        why = f" ({self.executor.divergence})" if self.executor.divergence else ""
+        self.notes.tell(
+            f"this step is none of the {known} that are known{why}: it ran on demand; steps of fewer different shapes would "
+            "all be planned"
+        )
+
     def forget(self) -> None:
         """Plan everything again: the budget has changed."""
         self.executor.forget_planned_steps()
@@ -173,6 +198,12 @@ class StepPlans:
 
     def _learn(self, session: CaptureSession, log: StepLog) -> None:
         recorded, living = recorded_step_of(session, log)
+        known = self.executor.known(recorded)
+        if known is not None:  # the step that had diverged was another one
+            self.executor.learn(known, living=living)
+            self._in_vain += 1
+            return
+        self._in_vain = 0
         began = time.perf_counter()
         try:
             planned_step = make_planned_step(
@@ -189,10 +220,3 @@ class StepPlans:
             self._tries = 0
             self.executor.learn(planned_step, living=living)
         self.planning_s += time.perf_counter() - began
-
-    @contextmanager
-    def _chunked(self) -> Generator[None]:
-        """Let operators that are large for the budget run in chunks."""
-        budget_bytes = self._tier.budget_bytes
-        with ChunkedRows(budget_bytes), ChunkedOptimizers(int(budget_bytes * SHARE)):
-            yield
