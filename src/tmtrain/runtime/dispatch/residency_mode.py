@@ -37,6 +37,11 @@ _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 _COMMUNICATORS = frozenset(("c10d",))
 """Namespaces of operators whose threads go on with the operands after the operator has returned."""
 
+_MOST_ATTEMPTS = 3
+"""To do what is interrupted."""
+
+_Key = tuple[Any, ...]
+
 _OUTLIVED: set["ResidencyMode"] = set()
 """Modes that are over while storages of theirs live. Only they know which pages to open before such memory is freed."""
 
@@ -58,6 +63,10 @@ class ResidencyMode(TorchDispatchMode):
         self._staying: set[int] = set()
         """Of those, what cannot move any more: the observer is not told of it."""
         self.recomputer = Recomputer(tier, quietly=self._quietly)
+        self._lent: dict[int, torch.UntypedStorage] = {}
+        """What the operator that runs may put elsewhere."""
+        self._interrupted: BaseException | None = None
+        """Raised while a storage died, where nobody would have heard of it."""
         self._is_quiet = False
         """Operators that run now belong to no step: they recompute what was discarded."""
         self._chunks = Chunks(tier.budget_bytes)
@@ -74,6 +83,7 @@ class ResidencyMode(TorchDispatchMode):
 
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+        self._settle()
         key = storage_key(tensor.untyped_storage())
         self.recomputer.before([key], writes=[key] if fills else ())
         self._tier.begin(self.operators, [key], what=what)
@@ -113,6 +123,14 @@ class ResidencyMode(TorchDispatchMode):
             self._is_quiet = False
             self.operators, self._clock = operators, clock + self._now_s() - began
 
+    def _settle(self) -> None:
+        """Do what exceptions have left undone since the last operator."""
+        if self._lent:
+            self._take_back()
+        if self._interrupted is not None:
+            error, self._interrupted = self._interrupted, None
+            raise error
+
     def _now_s(self) -> float:
         """Return the time, as if there had been no waiting."""
         return time.perf_counter() - self._tier.counts.stall_s
@@ -142,14 +160,12 @@ class ResidencyMode(TorchDispatchMode):
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
             call = self.recomputer.record(func, args, kwargs, writes=written, draws=signature.random)
-        # A storage that is resized gives its memory back to the allocator, which must not get closed pages.
-        resized = written if facts.may_resize else {}
-        for key in resized:
-            self._tier.dismiss(key)
-        out = func(*args, **kwargs)
+        out = self._run_on_loan(func, args, kwargs, written) if facts.may_resize else func(*args, **kwargs)
         self.operators += 1
         self._admit_again(resized)
         made = self._admit_results(op, out) if facts.makes_tensors else 0
+        if facts.makes_tensors:
+            self._admit_results(op, out)
         self._tier.end(written, ranges=ranges_in(into))
         if not expected.is_sure or made != expected.told_bytes:
             self._unforeseen(expected, made, func=func, args=args)
@@ -189,7 +205,7 @@ class ResidencyMode(TorchDispatchMode):
         operands = storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
         self.recomputer.before(operands, writes=operands)
-        self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
+        self._tier.begin(self.operators, operands, what=signature.name)
         self._adopt_all(new)
         for key in operands:
             if key in self._watch:
@@ -211,6 +227,8 @@ class ResidencyMode(TorchDispatchMode):
         written: dict[int, torch.UntypedStorage],
         facts: "_Facts",
     ) -> Allocation:
+    ) -> None:
+        self._settle()
         arguments = (*args, *kwargs.values())
         operands = storages_in(arguments)
         new = self._new_among(operands)
@@ -229,6 +247,9 @@ class ResidencyMode(TorchDispatchMode):
             self._tier.take_over(key, _memory(storage), ranges=ranges)
             self._watch_over(key, storage)
         make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
+        bring_in(self.operators, operands, ranges=ranges, what=signature.name)
+        self._adopt_all(new)
+        make_room(makes)
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
@@ -279,26 +300,61 @@ class ResidencyMode(TorchDispatchMode):
                 self.observer.allocated(op, index=index, key=key)
         return made
 
-    def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
+    def _run_on_loan(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        written: dict[int, torch.UntypedStorage],
+    ) -> Any:
+        """Run an operator that may give the memory of what it writes to the allocator, which must not get closed pages."""
+        self._lent = {key: storage for key, storage in written.items() if key in self._tier}
+        for key in self._lent:
+            self._tier.lend(key)
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self._take_back()
+
+    def _take_back(self) -> None:
         """Take in what an operator may have put elsewhere."""
-        for key, storage in storages.items():
-            if key in self._watch and _is_movable(storage):
-                self._tier.make_room(interior(_memory(storage)).length)
-                self._tier.admit(key, _memory(storage))
-            elif key in self._watch:
-                del self._watch[key]
+        for key, storage in list(self._lent.items()):
+            try:
+                self._tier.take_back(key, _memory(storage) if _is_movable(storage) else None)
+            finally:
+                if key not in self._tier:
+                    self._watch.pop(key, None)
+                    self._staying.discard(key)
+        self._lent = {}
 
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
         self._tier.admit(key, _memory(storage))
         self._watch_over(key, storage)
+        # Watched first: whatever comes between, nothing is managed whose death nobody would tell.
+        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        self._tier.admit(key, _memory(storage))
         return key
 
     def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
         self._watch[key] = weakref.ref(storage, partial(self._died, key))
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
-        del self._watch[key]
+        """Forget a storage that is about to be freed.
+
+        Nobody hears of an exception in here, such as that of Ctrl-C, and what is not done now never will be. So the rest is
+        done, and it is raised before the next operator.
+        """
+        for _ in range(_MOST_ATTEMPTS):
+            try:
+                self._forget(key)
+                break
+            except BaseException as error:
+                self._interrupted = error
+
+    def _forget(self, key: int) -> None:
+        """Forget a storage; a second call does what an exception has left undone."""
+        self._watch.pop(key, None)
         self._tier.dismiss(key)
         self._staying.discard(key)
         self.recomputer.died(key)
