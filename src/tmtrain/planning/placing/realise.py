@@ -73,7 +73,7 @@ def realise(
     if pace is not None:
         useful = np.minimum(useful, _paced_starts(pieces, pace))
     slack = problem.absent_pages(moved) - problem.over_pages
-    slack -= _still_there(problem, pieces, timeline=timeline, machine=machine)
+    slack -= _still_there(problem, pieces, pace, timeline=timeline, machine=machine)
     fetch = earliest_with_slack(useful, pieces.back, pieces.pages, pieces.gap, slack)
     written = pieces.leave if pace is None else _paced_writes(problem, pieces, pace)
     return to_transfers(problem, pieces, fetch=fetch, written=written)
@@ -108,11 +108,11 @@ def to_transfers(
 
 
 def _still_there(
-    problem: Problem, pieces: FetchPieces, *, timeline: Timeline, machine: Machine
+    problem: Problem, pieces: FetchPieces, pace: Pace | None, *, timeline: Timeline, machine: Machine
 ) -> NDArray[np.int64]:
     """Return the pages that are counted as absent at each slice and are being written all the same, shape (slices,)."""
     T, final = problem.num_slices, _final_slices(problem, pieces)
-    clock = np.concatenate([[0.0], np.cumsum(np.tile(timeline.slices.duration_s, 4))])
+    clock = np.concatenate([[0.0], np.cumsum(np.tile(_lasting(timeline, pace), 4))])
     written_s = clock[final + T] + machine.slow.write_latency_s
     written_s += pieces.pages * (timeline.page_bytes / machine.write_bytes_per_s)
     gone = np.clip(np.searchsorted(clock, written_s) - T, pieces.leave, pieces.back)
@@ -245,12 +245,8 @@ def _latest_starts(
     # The channel may have fallen idle: then the device's latency comes first.
     per_page_s = HASTE * timeline.page_bytes / machine.read_bytes_per_s
     seconds = machine.slow.read_latency_s + pieces.pages.astype(np.float64) * per_page_s
-    T, lasts = len(timeline.slices), timeline.slices.duration_s
-    if pace is not None:
-        # The step will last longer than its computation: spread the waiting of a bin over the slices in it.
-        computing = np.maximum(np.add.reduceat(lasts, pace.edges[:-1]), 1e-300)
-        lasts = lasts * np.repeat(1 + pace.stall_s / computing, np.diff(pace.edges))
-    clock = np.concatenate([[0.0], np.cumsum(np.tile(lasts, 2))])  # start of each slice over two steps
+    T = len(timeline.slices)
+    clock = np.concatenate([[0.0], np.cumsum(np.tile(_lasting(timeline, pace), 2))])  # start of each slice over two steps
     order = np.argsort(-pieces.back, kind="stable")
     # The channel, seen backwards: a fetch ends when it is due or when the next one starts, whichever is earlier.
     due, need = clock[pieces.back[order]], seconds[order]
@@ -260,6 +256,15 @@ def _latest_starts(
     useful = np.empty(len(due), np.int64)
     useful[order] = np.searchsorted(clock, starts, side="right") - 1
     return np.clip(useful, pieces.leave, np.minimum(pieces.back, 2 * T))
+
+
+def _lasting(timeline: Timeline, pace: Pace | None) -> NDArray[np.float64]:
+    """Return how long each slice lasts where the waiting of a bin is spread over the slices in it, shape (slices,)."""
+    computing_s = timeline.slices.duration_s
+    if pace is None:
+        return computing_s
+    of_bin = np.maximum(np.add.reduceat(computing_s, pace.edges[:-1]), 1e-300)
+    return computing_s * np.repeat(1 + pace.stall_s / of_bin, np.diff(pace.edges))
 
 
 @njit(cache=True)
