@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tmtrain.runtime.tier.block_state import BlockState
-from tmtrain.runtime.tier.pages import Range, Span
+from tmtrain.runtime.tier.pages import Range, Ranges, Span
 from tmtrain.runtime.tier.tier import Tier
 
 Bytes = NDArray[np.uint8]
@@ -45,7 +45,7 @@ class TierCaller:
     def operate(self, numbers: Sequence[int], *, value: int | None = None, part: Range | None = None) -> None:
         """Compare what an operator finds with plain memory; then write, if `value` is given."""
         numbers = [number for number in numbers if number in self.storages]
-        ranges = {} if part is None else dict.fromkeys(numbers, part)
+        ranges = {} if part is None else {number: [part] for number in numbers}
         self._begin(numbers, ranges=ranges)
         touched = slice(*part) if part is not None else slice(None)
         for number in numbers:
@@ -149,7 +149,7 @@ class TierCaller:
             self.operate([number])
         self.check_books()
 
-    def _begin(self, numbers: Sequence[int], *, ranges: dict[int, Range] | None = None) -> None:
+    def _begin(self, numbers: Sequence[int], *, ranges: Ranges | None = None) -> None:
         self._now += 1
         self._settle()
         self._recompute(numbers)

@@ -136,12 +136,12 @@ def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
     for step in range(24):
         at = step % 6 * MIB
         part = (at + 7, at + 5000)  # of one or two blocks
-        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, [part]))
+        tier.begin(3 + step, arrays, ranges={n: [part] for n in arrays})
         for n, array in arrays.items():
             assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
             array[slice(*part)] += 1
             copies[n][slice(*part)] += 1
-        tier.end(arrays, ranges=dict.fromkeys(arrays, [part]))
+        tier.end(arrays, ranges={n: [part] for n in arrays})
         assert tier.used_bytes <= tier.budget_bytes
     for n in arrays:
         tier.begin(30, [n])

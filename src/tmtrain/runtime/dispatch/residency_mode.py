@@ -30,7 +30,7 @@ from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
 from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
-from tmtrain.runtime.tier.tier import NOWHERE, Tier
+from tmtrain.runtime.tier.tier import NOWHERE, Ranges, Tier
 
 _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
 
@@ -162,10 +162,7 @@ class ResidencyMode(TorchDispatchMode):
             call = self.recomputer.record(func, args, kwargs, writes=written, draws=signature.random)
         out = self._run_on_loan(func, args, kwargs, written) if facts.may_resize else func(*args, **kwargs)
         self.operators += 1
-        self._admit_again(resized)
         made = self._admit_results(op, out) if facts.makes_tensors else 0
-        if facts.makes_tensors:
-            self._admit_results(op, out)
         self._tier.end(written, ranges=ranges_in(into))
         if not expected.is_sure or made != expected.told_bytes:
             self._unforeseen(expected, made, func=func, args=args)
@@ -227,7 +224,6 @@ class ResidencyMode(TorchDispatchMode):
         written: dict[int, torch.UntypedStorage],
         facts: "_Facts",
     ) -> Allocation:
-    ) -> None:
         self._settle()
         arguments = (*args, *kwargs.values())
         operands = storages_in(arguments)
@@ -242,14 +238,10 @@ class ResidencyMode(TorchDispatchMode):
         bring_in, make_room = self._tier.begin, self._tier.reserve
         if is_profiled():  # asked once for both: this runs for every operator
             bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
-        bring_in(self.operators, keys, ranges=ranges, what=signature.name)
-        for key, storage in new.items():
-            self._tier.take_over(key, _memory(storage), ranges=ranges)
-            self._watch_over(key, storage)
-        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
         bring_in(self.operators, operands, ranges=ranges, what=signature.name)
-        self._adopt_all(new)
-        make_room(makes)
+        for key, storage in new.items():
+            self._take_over(key, storage, ranges=ranges)
+        make_room(makes.told_bytes if makes.is_sure else self._room_for(makes))
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
@@ -329,12 +321,18 @@ class ResidencyMode(TorchDispatchMode):
 
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
-        self._tier.admit(key, _memory(storage))
-        self._watch_over(key, storage)
         # Watched first: whatever comes between, nothing is managed whose death nobody would tell.
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        self._watch_over(key, storage)
         self._tier.admit(key, _memory(storage))
         return key
+
+    def _take_over(self, key: int, storage: torch.UntypedStorage, *, ranges: Ranges) -> None:
+        self._watch_over(key, storage)
+        try:
+            self._tier.take_over(key, _memory(storage), ranges=ranges)
+        except BaseException:
+            del self._watch[key]
+            raise
 
     def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
         self._watch[key] = weakref.ref(storage, partial(self._died, key))

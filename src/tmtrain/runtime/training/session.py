@@ -28,8 +28,8 @@ from tmtrain.runtime.tier.mover import NUM_THREADS, Mover
 from tmtrain.runtime.tier.pages import keep_large_blocks_apart
 from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
-from tmtrain.runtime.training.compiled import refusing_compiled
 from tmtrain.runtime.training.collector import CycleCollector
+from tmtrain.runtime.training.compiled import refusing_compiled
 from tmtrain.runtime.training.meter import StepMeter
 from tmtrain.runtime.training.settings import TrainingSettings
 from tmtrain.runtime.training.step_plans import StepPlans
