@@ -16,7 +16,7 @@ help:  ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(INSTALLED)  ## Evaluate MODELS at 12.5 % fast memory into OUT: a table and report.html.
-	$(BIN)/tmtrain evaluate $(MODELS) --machine v4-slc --fast 12.5% --objective energy --out $(OUT)
+	$(BIN)/tmtrain evaluate $(MODELS) --machine v4-slc --fast 12.5% --objective energy --out $(OUT) --force
 
 test: lint  ## Linters, types and tests: the same each time (no GPU, no network).
 	$(PYTEST)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SolverError,
         TimeLimitError,
         TmtrainError,
+        WorkerDiedError,
     )
     from tmtrain.evaluation import Results, Row, Study, evaluate, trace_of
     from tmtrain.exports import Exported, export, load_checkpoint_policy, load_offload_map
@@ -85,6 +86,7 @@ __all__ = [
     "TmtrainError",
     "Trace",
     "Violation",
+    "WorkerDiedError",
     "__version__",
     "capture",
     "capture_function",
@@ -126,8 +128,7 @@ _NAMES_BY_HOME = {
     "checking": "CheckReport Violation check_plan",
     "errors": (
         "CaptureError FileFormatError FlashError InfeasibleError InputError InternalError MachineError PlanRefutedError "
-        "PolicyError SolverError TimeLimitError "
-        "TmtrainError"
+        "PolicyError SolverError TimeLimitError TmtrainError WorkerDiedError"
     ),
     "deciding": "Decision Policy",
     "evaluation": "Results Row Study evaluate trace_of",

@@ -11,6 +11,7 @@
     ├── PolicyError           a rival cannot manage this step (no layer of its kind, too large for its solver, never steady)
     ├── FlashError            the drive of a real run refused, or returned what was not written
     ├── PlanRefutedError      the simulator found that a plan breaks a rule: a bug in whoever planned
+    ├── WorkerDiedError       a process that computed a part of a study was killed
     ├── SolverError           the linear programme was not solved
     │   └── TimeLimitError    ... in the time that it was given
     └── InternalError         a law of tmtrain itself does not hold: a bug of ours, please report it
@@ -246,6 +247,10 @@ class SolverError(TmtrainError):
         super().__init__(message)
         self.num_columns = num_columns
         self.num_integers = num_integers
+
+
+class WorkerDiedError(TmtrainError):
+    """A process that computed a part of a study was killed, and so was the one that tried the same part alone."""
 
 
 class TimeLimitError(SolverError):

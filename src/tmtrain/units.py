@@ -2,6 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from operator import index
+from typing import SupportsIndex, cast
 
 from tmtrain.errors import InputError
 
@@ -55,11 +58,37 @@ def parse_bytes(text: str) -> int:
     8589934592
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].upper() not in _BYTES or float(match[1]) <= 0:
+    # A fraction, not a float: that would round large numbers of bytes.
+    size = 0 if match is None else int(Fraction(match[1]) * _BYTES.get(match[2].upper(), 0))
+    if size < 1:
         raise InputError(
             f"{text!r} is not a size: write a positive number with B, KB, MB, GB, TB or KiB, MiB, GiB, TiB"
         )
-    return int(float(match[1]) * _BYTES[match[2].upper()])
+    return size
+
+
+def parse_budget(budget: object) -> int:
+    """Read a budget that somebody gave as a whole number of bytes or as a text such as "3 GiB".
+
+    Raises:
+        InputError: neither of the two, or a share: of what, nobody knows yet.
+
+    >>> parse_budget("3 GiB"), parse_budget(5000000)
+    (3221225472, 5000000)
+    """
+    if isinstance(budget, str):
+        if budget.strip().endswith("%"):
+            raise InputError(
+                f"a budget of {budget!r} is a share of what a step needs, which is not known before it ran: give bytes, "
+                'such as "3 GiB" (`tmtrain train --budget` takes shares, where it can capture the step)'
+            )
+        return parse_bytes(budget)
+    if isinstance(budget, bool) or not hasattr(budget, "__index__"):
+        raise InputError(
+            f"a budget of {budget!r} is a {type(budget).__name__}: give a whole number of bytes, or text such as "
+            '"3 GiB"'
+        )
+    return index(cast(SupportsIndex, budget))
 
 
 def parse_fast(text: str) -> FastCapacity:

@@ -21,7 +21,7 @@ TYPES = (
 )
 ERRORS = (
     "CaptureError FileFormatError FlashError InfeasibleError InputError InternalError MachineError "
-    "PlanRefutedError PolicyError SolverError TimeLimitError TmtrainError"
+    "PlanRefutedError PolicyError SolverError TimeLimitError TmtrainError WorkerDiedError"
 )
 
 

@@ -2,18 +2,25 @@
 
 # pyright: reportPrivateUsage=false
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _device
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+    _get_current_dispatch_mode_stack,
+)
 
 CROSS_ENTROPY_LOSS: Callable[..., torch.Tensor] = torch._C._nn.cross_entropy_loss  # pyright: ignore[reportAttributeAccessIssue]
 """What `torch.nn.functional.cross_entropy` calls."""
+_COMPILER_OF_CALL = "_callback_from_stance"
+"""The function of torch's that every call of compiled code asks for its compiler."""
 _NO_BACKWARD = -1
 _ACCUMULATE_GRAD = 2**64 - 1
 """The sequence number of every AccumulateGrad node."""
@@ -41,6 +48,75 @@ def running_node() -> int | torch.Tensor | None:
 def without_modes() -> AbstractContextManager[Any]:
     """Leave all dispatch modes for a while."""
     return _disable_current_modes()
+
+
+def runs_under(mode: type[TorchDispatchMode]) -> bool:
+    """Return whether this thread is inside of a dispatch mode of this kind."""
+    return any(isinstance(entered, mode) for entered in _get_current_dispatch_mode_stack())
+
+
+def wrapped_by_compile(function: object) -> Callable[..., Any] | None:
+    """Return what `torch.compile` was given, if it has made this, and None otherwise.
+
+    >>> wrapped_by_compile(print) is None
+    True
+    """
+    # What `torch.compiler.disable` has made has the one, and not the other.
+    if not hasattr(function, "get_compiler_config"):
+        return None
+    return getattr(function, "_torchdynamo_orig_callable", None)
+
+
+def runs_uncompiled() -> bool:
+    """Return whether the user has asked torch to run compiled code uncompiled (`torch.compiler.set_stance`)."""
+    eval_frame = sys.modules.get("torch._dynamo.eval_frame")  # where nobody has imported it, nobody has asked
+    return eval_frame is not None and eval_frame._stance.stance == "force_eager"
+
+
+def is_compiled_in_place(module: torch.nn.Module) -> bool:
+    """Return whether `module.compile()` was called."""
+    return module._compiled_call_impl is not None
+
+
+class CompiledCalls:
+    """Asks before anything that `torch.compile` has made is called, in any thread, while somebody is there to be asked.
+
+    Inside of a dispatch mode, torch runs such a function uncompiled and says nothing, or runs what it had compiled before,
+    past the mode.
+    """
+
+    def __init__(self) -> None:
+        self._asked: list[Callable[[], None]] = []
+        self._plainly: Callable[[Any], Any] | None = None
+        """How torch looks for the compiler, once it is replaced."""
+
+    @contextmanager
+    def asking(self, before: Callable[[], None]) -> Generator[None]:
+        """Call `before` whenever compiled code is about to run; it may raise."""
+        from torch._dynamo import eval_frame  # seconds to import; whoever runs an optimizer has it
+
+        self._asked.append(before)
+        if self._plainly is None:
+            self._plainly = getattr(eval_frame, _COMPILER_OF_CALL)
+            setattr(eval_frame, _COMPILER_OF_CALL, self._ask)
+        try:
+            yield
+        finally:
+            self._asked.remove(before)
+            if not self._asked:
+                setattr(eval_frame, _COMPILER_OF_CALL, self._plainly)
+                self._plainly = None
+
+    def _ask(self, callback: Any) -> Any:
+        assert self._plainly is not None
+        compiler = self._plainly(callback)
+        if callable(compiler):  # not where the user asked for eager execution (`torch.compiler.set_stance`)
+            for before in self._asked:
+                before()
+        return compiler
+
+
+COMPILED_CALLS = CompiledCalls()
 
 
 def take_content(mine: torch.Tensor, other: torch.Tensor) -> None:

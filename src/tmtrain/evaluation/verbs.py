@@ -4,13 +4,11 @@ Parts run side by side in processes of their own. Each leaves a file when it is 
 be resumed; at the end they are put together and go away.
 """
 
-import gc
 import hashlib
-import multiprocessing
 import shutil
-import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import msgspec
@@ -24,19 +22,22 @@ from tmtrain.evaluation.row import SCHEMA, Results
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.evaluation.source import trace_of
 from tmtrain.evaluation.study import Study, Tell
+from tmtrain.evaluation.study_folder import PARTS, RESULTS, study_folder
+from tmtrain.evaluation.workers import compute_parts
 from tmtrain.lowering.measured import check_measured
 from tmtrain.machine import load_machine
 from tmtrain.trace import trace_fingerprint
 
-PARTS = "parts"
-"""Folder of what is done, while the rest is not."""
-RARELY = (200_000, 50, 50)
-"""Thresholds of Python's collector in workers: an engine makes millions of objects and no cycles, and looking for them
-costs 5 to 10 % of it."""
-
 
 def evaluate(
-    study: Study, *, out: Path, jobs: int = 1, resume: bool = False, tell: Tell = lambda _: None
+    study: Study,
+    *,
+    out: Path,
+    jobs: int = 1,
+    resume: bool = False,
+    force: bool = False,
+    executor: Executor | None = None,
+    tell: Tell = lambda _: None,
 ) -> Results:
     """Run every policy in every setting; leave results, sensitivity, what the monitor is worth, and ``runs/`` in `out`.
 
@@ -45,47 +46,55 @@ def evaluate(
         out: Folder; made if it is not there.
         jobs: Settings at once.
         resume: Take over the settings that an interrupted run of the same study, by the same release, left in `out`.
+        force: Replace what an earlier study left in `out`.
+        executor: Computes the settings in place of `jobs` processes of ours; what it runs must be able to write into `out`.
         tell: Called with a line before each piece of work; with several jobs, after each setting.
 
     Raises:
-        InputError: an unknown model, machine, policy or objective (before anything is computed), or a full disk.
+        InputError: an unknown model, machine, policy or objective, another study or foreign files in `out` (before
+            anything is computed), or a full disk.
+        WorkerDiedError: a setting's process was killed twice; what is done is kept.
         InfeasibleError: every setting has a capacity that one operator alone exceeds.
     """
     study.check()
-    if not resume:
+    with study_folder(out, resume=resume, force=force):
+        parts = list(_parts(study, out=out, jobs=jobs, executor=executor, tell=tell))
+        results = Results(
+            schema=SCHEMA,
+            rows=[row for part in parts for row in part.rows],
+            refusals=[refusal for part in parts for refusal in part.refusals],
+        )
+        if not results.rows:
+            first = results.refusals[0]
+            raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
+        _write_all(study, results, parts, out=out)
         shutil.rmtree(out / PARTS, ignore_errors=True)
-    parts = list(_parts(study, out=out, jobs=jobs, tell=tell))
-    results = Results(
-        schema=SCHEMA,
-        rows=[row for part in parts for row in part.rows],
-        refusals=[refusal for part in parts for refusal in part.refusals],
-    )
-    if not results.rows:
-        first = results.refusals[0]
-        raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
-    _write_json(out / "results.json", results)
+    return results
+
+
+def _write_all(study: Study, results: Results, parts: list[StudyPart], *, out: Path) -> None:
+    _write_json(out / RESULTS, results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
         _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
     if study.monitor:
         monitored = [run for part in parts for run in part.monitored]
         _write_json(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
-    shutil.rmtree(out / PARTS, ignore_errors=True)
-    return results
 
 
-def _parts(study: Study, *, out: Path, jobs: int, tell: Tell) -> Iterator[StudyPart]:
+def _parts(
+    study: Study, *, out: Path, jobs: int, executor: Executor | None, tell: Tell
+) -> Iterator[StudyPart]:
     """Return the parts in the order of the study."""
     tasks = _tasks(study, out=out, tell=tell)
-    if jobs == 1:
+    if jobs == 1 and executor is None:
         yield from (_kept(task, tell) for task in tasks)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with spawn.Pool(jobs, initializer=_begin_worker) as pool:
-        running = [(task.title, pool.apply_async(_kept, (task,))) for task in tasks]
-        for number, (title, part) in enumerate(running, start=1):
-            yield part.get()
-            tell(f"{number} of {len(running)} settings done: {title}")
+    all_tasks = list(tasks)
+    parts = compute_parts(_kept, all_tasks, jobs=jobs, executor=executor, title=lambda task: task.title)
+    for number, (task, part) in enumerate(zip(all_tasks, parts, strict=True), start=1):
+        yield part
+        tell(f"{number} of {len(all_tasks)} settings done: {task.title}")
 
 
 def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
@@ -134,11 +143,6 @@ def _digest(task: StudyTask) -> str:
         study.monitor and task.is_first,
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
-    gc.set_threshold(*RARELY)
 
 
 def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:

@@ -11,7 +11,10 @@ Note [Given durations]
     clock.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby, islice
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,9 @@ from tmtrain.units import format_bytes
 
 SLICE_SHARE = 1 / 16
 """A slice should need at most this share of the fast tier, so that the pages of others can be on their way meanwhile."""
+
+MOST_SLICES = 1_000_000
+"""More are laid out for no step: hours, and gigabytes, for a memory that nobody would build."""
 
 
 def lower(
@@ -50,7 +56,8 @@ def lower(
 
     Raises:
         InputError: no operator of the step touches memory, or SRAM does not hold the smallest tiles of a product.
-        InfeasibleError: an operator cannot be cut into slices that fit; says which, what it needs, what there is.
+        InfeasibleError: an operator cannot be cut into slices that fit (says which, what it needs, what there is), or
+            the step falls into more than a million slices.
 
     >>> from tmtrain.machine import load_machine
     >>> from tmtrain.trace import example_trace
@@ -60,12 +67,14 @@ def lower(
     """
     page = machine.slow.page_bytes
     limit = max(1, int(fast_bytes // page * slice_share))
-    cut = _cut_operators(trace, page_bytes=page, limit_pages=None if whole_operators else limit)
-    if not cut.op:
+    nests = _cut_nests(trace, page_bytes=page, limit_pages=None if whole_operators else limit)
+    if not nests:
         raise InputError(
             f"the step of {trace.model!r} has no operator that touches memory: there is nothing to place"
         )
-    _check_fits(trace, cut, page_bytes=page, fast_pages=fast_bytes // page)
+    _check_fits(trace, nests, page_bytes=page, fast_pages=fast_bytes // page)
+    _check_count(trace, nests, fast_bytes=fast_bytes)
+    cut = _cut_operators(trace, nests, page_bytes=page)
     loads = operator_loads(trace, machine=machine)
     slices = _priced_slices(trace, cut, loads, machine=machine)
     extents, accesses, frees = assemble_extents(trace, cut.runs, slice_op=slices.op, page_bytes=page)
@@ -88,6 +97,49 @@ def lower(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CutNest:
+    """A loop nest of an operator, and into how many parts its loops are cut."""
+
+    op: int
+    nest: LoopNest
+    weight: float
+    """Share of the operator's work."""
+    cuts: tuple[int, ...]
+
+    def slices(self, trace: Trace, *, page_bytes: int) -> Iterator[Slice]:
+        return slices_of(self.nest, trace.operands, cuts=self.cuts, page_bytes=page_bytes)
+
+    @property
+    def count(self) -> int:
+        parts = prod(self.cuts)
+        return parts * self.nest.passes if parts > 1 else 1
+
+    def pages_needed(self, trace: Trace, *, page_bytes: int) -> int:
+        """Return what the largest of its first slices touches: of hundreds all are alike but for a page."""
+        first_ones = islice(self.slices(trace, page_bytes=page_bytes), 256)
+        return max(_pages_touched(trace, piece) for piece in first_ones)
+
+
+def _cut_nests(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> list[_CutNest]:
+    """Choose cuts until no slice needs more than the limit; without one, cut none."""
+    operands = trace.operands
+    bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
+    touches = operands.reads | operands.writes
+    cut_nests: list[_CutNest] = []
+    for op in range(len(trace.operators)):
+        rows = range(int(bounds[op]), int(bounds[op + 1]))
+        if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
+            continue
+        whole_nests = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
+        # What an operator takes in but does not touch (a shape's tensor) needs no memory.
+        nests = [_touching(nest, touches) for nest in whole_nests]
+        for nest, weight in zip(nests, _weights(nests, operands.span_bytes), strict=True):
+            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit_pages or 0)
+            cut_nests.append(_CutNest(op=op, nest=nest, weight=weight, cuts=cuts))
+    return cut_nests
+
+
 @dataclass(slots=True)
 class _Cut:
     """Columns that grow slice by slice."""
@@ -98,32 +150,18 @@ class _Cut:
     runs: PageRuns = field(default_factory=PageRuns)
     loops: dict[int, RowLoop] = field(default_factory=dict[int, RowLoop])
     """How each operator could be cut along rows, were it recomputed."""
-    largest: tuple[int, int] = (0, -1)
-    """Pages of the slice that needs most, and its operator."""
 
 
-def _cut_operators(trace: Trace, *, page_bytes: int, limit_pages: int | None) -> _Cut:
-    """Cut operators until no slice needs more than the limit; without one, cut none."""
-    operands = trace.operands
-    bounds = np.searchsorted(operands.op, np.arange(len(trace.operators) + 1))
-    touches = operands.reads | operands.writes
+def _cut_operators(trace: Trace, nests: list[_CutNest], *, page_bytes: int) -> _Cut:
     cut = _Cut()
-    for op in range(len(trace.operators)):
-        rows = range(int(bounds[op]), int(bounds[op + 1]))
-        if trace.operators.is_view[op] or not touches[rows.start : rows.stop].any():
-            continue
-        whole_nests = [uncut(rows)] if limit_pages is None else loop_nests(trace, op, rows)
-        # What an operator takes in but does not touch (a shape's tensor) needs no memory.
-        nests = [_touching(nest, touches) for nest in whole_nests]
-        cut.loops[op] = row_loop(trace, nests)
-        weights = _weights(nests, operands.span_bytes)
-        for nest, weight in zip(nests, weights, strict=True):
-            cuts = choose_cuts(nest, operands, page_bytes=page_bytes, limit_pages=limit_pages or 0)
-            for piece in slices_of(nest, operands, cuts=cuts, page_bytes=page_bytes):
-                cut.largest = max(cut.largest, (_pages_touched(trace, piece), op))
+    for op, group in groupby(nests, key=lambda chosen: chosen.op):
+        of_op = list(group)
+        cut.loops[op] = row_loop(trace, [chosen.nest for chosen in of_op])
+        for chosen in of_op:
+            for piece in chosen.slices(trace, page_bytes=page_bytes):
                 cut.runs.add(len(cut.op), piece.touches, trace, page_bytes=page_bytes)
                 cut.op.append(op)
-                cut.share.append(piece.share * weight)
+                cut.share.append(piece.share * chosen.weight)
                 cut.dims.append(tuple(piece.dims.get(name, 1.0) for name in MATRIX_DIMS))
     return cut
 
@@ -157,8 +195,9 @@ def _weights(nests: list[LoopNest], span_bytes: NDArray[np.int64]) -> list[float
     return [span / total if total else 1 / len(nests) for span in spans]
 
 
-def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) -> None:
-    need, op = cut.largest
+def _check_fits(trace: Trace, nests: list[_CutNest], *, page_bytes: int, fast_pages: int) -> None:
+    """Before any slice is laid out: where one operator has no room, others may have millions of slices."""
+    need, op = max((chosen.pages_needed(trace, page_bytes=page_bytes), chosen.op) for chosen in nests)
     if need <= fast_pages:
         return
     where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""
@@ -174,6 +213,17 @@ def _check_fits(trace: Trace, cut: _Cut, *, page_bytes: int, fast_pages: int) ->
         operator_index=op,
         module=trace.operators.module[op] or None,
     )
+
+
+def _check_count(trace: Trace, nests: list[_CutNest], *, fast_bytes: int) -> None:
+    count = sum(chosen.count for chosen in nests)
+    if count > MOST_SLICES:
+        raise InfeasibleError(
+            f"[Capacity] with fast memory of {format_bytes(fast_bytes)} the step falls into {count:,} slices, and at most "
+            f"{MOST_SLICES:,} can be laid out: give it more than that of {format_bytes(trace.footprint_bytes)}",
+            limit="memory",
+            capacity_bytes=fast_bytes,
+        )
 
 
 def _pages_touched(trace: Trace, piece: Slice) -> int:

@@ -64,18 +64,7 @@ def propose(
 
     What they need is predicted, not measured: `tmtrain.policies.ours` runs them on the engine and chooses.
 
-    Args:
-        timeline: The step on `machine` with its fast capacity.
-        machine: Rates and energies.
-        objective: "energy" (joules), "time" (seconds), "bytes" or "writes" (bytes) of one step, or a mix of them such as
-            "energy:1,time:0.5" (`tmtrain.planning.problem.objective`).
-        recompute: Whether operators may run again; otherwise pages are kept or moved.
-        cuts: The partition into recompute blocks, where that is decided already (`Certificate.cuts` of a plan for the same
-            step); otherwise two are tried.
-        write_budget_bytes: Most bytes written to flash per step.
-        time_limit_s: Seconds that the solver may take for each programme. Where that is too short, the plan recomputes
-            nothing, or is found without a solver; its certificate says what is proved then, and the optimality gap is
-            wide but true.
+    Arguments are those of `tmtrain.plan`, which says what they mean.
 
     Raises:
         InputError: unknown objective.

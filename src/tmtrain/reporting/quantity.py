@@ -12,6 +12,7 @@ _PREFIXES = (
     (1e-9, "n"),
     (1e-12, "p"),
 )
+_ROUNDING = 1e-9
 
 
 def digits(value: float) -> str:
@@ -59,9 +60,13 @@ def change(new: float, old: float) -> str:
 def percent(share: float | None) -> str:
     """Print a share as a percentage with three significant digits at most; "–" where it is undefined.
 
-    >>> percent(0.125), percent(1.0), percent(0.0312345), percent(None)
-    ('12.5 %', '100 %', '3.12 %', '–')
+    What is less than a billionth is the rounding of sums: 0.
+
+    >>> percent(0.125), percent(1.0), percent(0.0312345), percent(-5e-14), percent(None)
+    ('12.5 %', '100 %', '3.12 %', '0 %', '–')
     """
     if share is None:
         return "–"
+    if abs(share) < _ROUNDING:
+        return "0 %"
     return f"{100 * share:.3g} %" if abs(share) < 9.995 else f"{100 * share:,.0f} %"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from tmtrain.units import parse_bytes
+from tmtrain.units import parse_budget
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def train(
         model=model,
         optimizer=optimizer,
         step=step,
-        budget_bytes=parse_bytes(budget_bytes) if isinstance(budget_bytes, str) else budget_bytes,
+        budget_bytes=parse_budget(budget_bytes),
         flash=tuple(map(Path, folders)),
         init=init,
         restores=restores,
@@ -111,7 +111,8 @@ def load_checkpoint(path: str | Path) -> Any:
 
     Returns:
         ``{"model": ..., "optimizer": ..., "rng": ..., "extra": ...}``: two state dicts for ``load_state_dict``, the state
-        of torch's generator for ``torch.set_rng_state``, and what the caller had saved besides.
+        of torch's generator for ``torch.set_rng_state``, and what the caller had saved besides. ``"buffers"`` are those
+        that are not persistent, ``"optimizer_class"`` is a name.
 
     Raises:
         FileFormatError: no checkpoint, or a damaged one.
@@ -127,7 +128,7 @@ def load_checkpoint(path: str | Path) -> Any:
         >>> saved["extra"], model.load_state_dict(saved["model"])
         ({'step': 7}, <All keys matched successfully>)
     """
-    from tmtrain.runtime.checkpoints.checkpoint import Checkpoint, restored
+    from tmtrain.runtime.checkpoints.checkpoint import Checkpoint
 
     with Checkpoint(Path(path)) as checkpoint:
-        return restored(checkpoint, checkpoint.tree, hold=lambda tensor, _: tensor)
+        return checkpoint.restored(checkpoint.tree, hold=lambda tensor, _: tensor)

@@ -107,9 +107,17 @@ class TestAnInterruptedStudy:
         evaluate(replace(self.STUDY, objective="time"), out=interrupted, resume=True, tell=progress.append)
         assert len([line for line in progress if line.endswith(": lru")]) == 2
 
+    def test_nothing_is_done_before_somebody_says_what_becomes_of_it(self, interrupted: Path) -> None:
+        before = sorted(path.read_bytes() for path in interrupted.rglob("*.json"))
+        with pytest.raises(
+            InputError, match=r"\(1 settings done\): --resume goes on with it, --force begins anew"
+        ):
+            evaluate(self.STUDY, out=interrupted)
+        assert before == sorted(path.read_bytes() for path in interrupted.rglob("*.json"))
+
     def test_begun_anew_it_takes_nothing_over(self, interrupted: Path) -> None:
         progress: list[str] = []
-        evaluate(self.STUDY, out=interrupted, tell=progress.append)
+        evaluate(self.STUDY, out=interrupted, force=True, tell=progress.append)
         assert len([line for line in progress if line.endswith(": lru")]) == 2
 
     @pytest.mark.slow
@@ -166,7 +174,7 @@ def test_a_disk_that_fills_up_at_the_results_keeps_the_old_ones(
     old.write_text("the results of last week")
     monkeypatch.setattr(Path, "write_bytes", _half)
     with pytest.raises(InputError, match=r"could not write .*: No space left on device"):
-        evaluate(STUDY, out=tmp_path)
+        evaluate(STUDY, out=tmp_path, force=True)
     monkeypatch.undo()
     assert old.read_text() == "the results of last week"
     old.unlink()

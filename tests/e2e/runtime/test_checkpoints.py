@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors
 import torch
+from tests.support.checkpoints import assert_same
 from tests.support.thoroughness import rest_slow
 from tests.support.trainings import SmallTraining, small_training
 
@@ -56,8 +57,8 @@ def test_a_checkpoint_holds_what_torch_would_have_saved(tmp_path: Path) -> None:
             training.step(kept.batches(number))
         training.save(tmp_path / "saved.safetensors")
     saved = tmtrain.load_checkpoint(tmp_path / "saved.safetensors")
-    _same(saved["model"], dict(plain.model.state_dict()))
-    _same(saved["optimizer"], plain.optimizer.state_dict())
+    assert_same(saved["model"], plain.model.state_dict())
+    assert_same(saved["optimizer"], plain.optimizer.state_dict())
     assert saved["model"]["lm_head.weight"] is saved["model"]["transformer.wte.weight"]  # tied: held once
     with safetensors.safe_open(tmp_path / "saved.safetensors", framework="pt") as opened:
         name = "optimizer.state.0.exp_avg"
@@ -69,25 +70,6 @@ def test_a_checkpoint_holds_what_torch_would_have_saved(tmp_path: Path) -> None:
     resumed = trained(other, steps=range(BEFORE, BEFORE + 1))
     plain = small_training("gpt2")
     assert trained(plain, steps=range(BEFORE + 1))[-1:] == resumed
-
-
-def _same(restored: object, expected: object) -> None:
-    assert type(restored) is type(expected)
-    if isinstance(expected, torch.Tensor):
-        assert isinstance(restored, torch.Tensor)
-        assert (restored.dtype, restored.stride()) == (expected.dtype, expected.stride())
-        assert torch.equal(restored, expected)
-    elif isinstance(expected, dict):
-        assert isinstance(restored, dict)
-        assert list(restored) == list(expected)
-        for key, value in expected.items():
-            _same(restored[key], value)
-    elif isinstance(expected, (list, tuple)):
-        assert isinstance(restored, (list, tuple))
-        for one, other in zip(restored, expected, strict=True):
-            _same(one, other)
-    else:
-        assert restored == expected
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tests.support.thoroughness import rest_slow
 
 import tmtrain
 from tmtrain.errors import InputError
@@ -92,6 +96,43 @@ def test_ranks_of_ddp_train_in_a_budget_each(gradients: str, lines: list[list[st
         assert how == "planned"
         assert int(peak) <= 16 << 20
         assert int(moved) > 0
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """A process group of one."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("options", rest_slow([{}, {"gradient_as_bucket_view": True, "bucket_cap_mb": 1}]))
+def test_buckets_that_are_written_by_out_stay(options: dict[str, Any], tmp_path: Path) -> None:
+    """DDP copies gradients into its buckets by `mul.out`, and their sums come to where they are."""
+
+    def left(budget: str | None) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        layers = (layer for _ in range(24) for layer in (torch.nn.Linear(256, 256), torch.nn.Tanh()))
+        model = torch.nn.parallel.DistributedDataParallel(torch.nn.Sequential(*layers), **options)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        batch = torch.randn(64, 256)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            model(batch).square().mean().backward()
+            optimizer.step()
+
+        if budget is None:
+            for _ in range(8):
+                step()
+        else:
+            with tmtrain.train(model, optimizer, step, budget_bytes=budget, flash=tmp_path) as training:
+                for _ in range(8):
+                    training.step()
+        return [parameter.detach().clone() for parameter in model.parameters()]
+
+    assert all(map(torch.equal, left("12 MiB"), left(None)))
 
 
 def test_a_sharded_tensor_is_refused() -> None:

@@ -154,7 +154,10 @@ def test_check_tells_good_plans_from_bad_ones(
     said = _json(capsys, "check", trace, str(saved))
     assert (said["ok"], said["violations"]) == (True, [])
     assert said["bound"] == pytest.approx(said["stored_bound"], rel=1e-9)
-    assert "all rules are kept" in _text(capsys, "check", trace, str(saved))
+    text = _text(capsys, "check", trace, str(saved))
+    assert "all rules are kept" in text
+    assert said["covers"] == CLASS
+    assert f"for every {CLASS}" in " ".join(text.split())
     honest = load_plan(saved)
     assert honest.certificate is not None
     bound = dataclasses.replace(honest.certificate.bound, value=2 * honest.certificate.bound.value)

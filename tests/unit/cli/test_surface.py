@@ -36,7 +36,7 @@ SURFACE = {
     "evaluate": (
         "MODELS --out --suite --quick --machine --fast --objective --policy --no-sensitivity --no-monitor "
         f"--calibration "
-        f"{MODEL} --jobs --resume --json"
+        f"{MODEL} --jobs --resume --force --json"
     ),
     "report": "FOLDER --json",
     "machine list": "--json",

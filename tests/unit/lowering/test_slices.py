@@ -12,7 +12,7 @@ from tests.support.thoroughness import rest_slow
 from tests.support.traces import TINY, tiny_trace
 
 from tmtrain.errors import InfeasibleError
-from tmtrain.lowering import Timeline, lower
+from tmtrain.lowering import Timeline, lower, verbs
 from tmtrain.lowering.cost import operator_bytes
 from tmtrain.lowering.loops import LoopNest, loop_nests
 from tmtrain.lowering.slicing import MOST_CUTS, choose_cuts, slices_of
@@ -212,6 +212,27 @@ def test_what_cannot_fit_is_refused_and_the_advice_helps(name: str) -> None:
     assert lower(trace, machine=machine(), fast_bytes=enough).fast_bytes == enough
     with pytest.raises(InfeasibleError):
         lower(trace, machine=machine(), fast_bytes=enough - 4096)
+
+
+def test_what_cannot_fit_is_refused_before_the_step_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other operators of the step may fall into millions of slices."""
+
+    def laid_out(*_: object) -> None:
+        raise AssertionError("a slice was laid out")
+
+    monkeypatch.setattr(verbs, "_cut_operators", laid_out)
+    with pytest.raises(InfeasibleError, match="the fast tier has 0 B"):
+        lower(tiny_trace("foreach"), machine=machine(), fast_bytes=1024)
+
+
+def test_a_step_of_too_many_slices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tiny_trace("bert")
+    count = len(lower(trace, machine=machine(), fast_bytes=trace.footprint_bytes // 10).slices)
+    monkeypatch.setattr(verbs, "MOST_SLICES", count)
+    lower(trace, machine=machine(), fast_bytes=trace.footprint_bytes // 10)
+    monkeypatch.setattr(verbs, "MOST_SLICES", count - 1)
+    with pytest.raises(InfeasibleError, match=f"falls into {count:,} slices, and at most {count - 1:,}"):
+        lower(trace, machine=machine(), fast_bytes=trace.footprint_bytes // 10)
 
 
 def test_operands_that_share_pages_count_once_in_a_refusal() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tmtrain.errors import FlashError, InputError
 from tmtrain.runtime.tier.flash import FlashFile
-from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, interior, page_in, page_out, view
+from tmtrain.runtime.tier.pages import PAGE_BYTES, Span, Staging, interior, page_in, page_out, reopen, view
 from tmtrain.testing import Fault, FaultKind, FaultyDrive, faults
 
 MIB = 1 << 20
@@ -41,9 +41,12 @@ def test_pages_that_were_paged_out_are_filled_in_place(flash: FlashFile) -> None
     before, address = array.copy(), array.ctypes.data
     flash.write(view(span), offset=0)
     page_out(span)
-    page_in(span)
+    reopen(span)
     assert not np.array_equal(array, before)  # the system took the pages: they are zeros now
-    flash.read(view(span), offset=0)
+    page_out(span)
+    staging = Staging(span.length)
+    flash.read(staging.view(span.length), offset=0)
+    page_in(span, staging)
     assert np.array_equal(array, before)
     assert array.ctypes.data == address
 
@@ -55,7 +58,7 @@ def test_the_edges_of_a_storage_outside_its_whole_pages_stay(flash: FlashFile) -
     flash.write(view(span), offset=0)
     page_out(span)
     assert (array[:head].tobytes(), array[tail:].tobytes()) == edges
-    page_in(span)
+    reopen(span)
 
 
 def test_touching_what_is_out_ends_the_process_instead_of_reading_zeros() -> None:
@@ -82,6 +85,26 @@ def test_the_room_is_taken_at_once_and_given_back(tmp_path: Path) -> None:
     flash = FlashFile(tmp_path, size_bytes=64 * MIB)
     assert free - os.statvfs(tmp_path).f_bfree >= 60 * MIB // os.statvfs(tmp_path).f_frsize
     flash.close()
+
+
+def test_what_flash_holds_is_told_without_reading_it(flash: FlashFile) -> None:
+    array, span = _block(4)
+    assert not flash.holds(view(span), offset=0)
+    flash.write(view(span), offset=0)
+    assert flash.holds(view(span), offset=0)
+    array[PAGE_BYTES] ^= 1
+    assert not flash.holds(view(span), offset=0)
+
+
+def test_staging_is_empty_once_its_pages_have_moved() -> None:
+    _array, span = _block(4)
+    staging = Staging(span.length)
+    for value in (1, 2):
+        staging.view(span.length)[:] = bytes([value]) * span.length
+        page_out(span)
+        page_in(span, staging)
+        assert bytes(view(span)) == bytes([value]) * span.length
+        assert bytes(staging.view(span.length)) == bytes(span.length)
 
 
 @pytest.mark.parametrize("kind", ["flipped bit", "lost write", "torn write"])

@@ -2,6 +2,7 @@
 
 import random
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.support.tier_caller import read_past
 
 from tmtrain.errors import FlashError, InfeasibleError
 from tmtrain.runtime.tier.block_state import BlockState
@@ -134,12 +136,12 @@ def test_what_is_touched_in_part_comes_and_counts_in_part(tier: Tier) -> None:
     for step in range(24):
         at = step % 6 * MIB
         part = (at + 7, at + 5000)  # of one or two blocks
-        tier.begin(3 + step, arrays, ranges=dict.fromkeys(arrays, (part,)))
+        tier.begin(3 + step, arrays, ranges={n: [part] for n in arrays})
         for n, array in arrays.items():
             assert np.array_equal(array[slice(*part)], copies[n][slice(*part)])
             array[slice(*part)] += 1
             copies[n][slice(*part)] += 1
-        tier.end(arrays, ranges=dict.fromkeys(arrays, (part,)))
+        tier.end(arrays, ranges={n: [part] for n in arrays})
         assert tier.used_bytes <= tier.budget_bytes
     for n in arrays:
         tier.begin(30, [n])
@@ -411,3 +413,154 @@ def test_a_block_that_was_written_to_while_it_was_away_does_not_arrive(
     with pytest.raises(AssertionError, match="not in memory"):
         tier.begin(1, [1])
     tier.dismiss(1)
+
+
+def test_whoever_looks_while_blocks_come_and_go_sees_them_complete_or_closed(
+    tier: Tier, drive: FaultyDrive
+) -> None:
+    """Never zeros, never half of it: bytes arrive elsewhere and appear at once."""
+    arrays = [_array(n, size=6 * MIB) for n in range(2)]  # one at a time in memory
+    copies = [array.tobytes() for array in arrays]
+    for n, array in enumerate(arrays):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    seen, is_over = {"complete": 0, "closed": 0, "other": 0}, threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            for array, copy in zip(arrays, copies, strict=True):
+                for at in range(MIB, 5 * MIB, 64 << 10):  # pieces that lie in one block, as a rule
+                    found = read_past(Span(array.ctypes.data + at, PAGE_BYTES))
+                    kind = (
+                        "closed"
+                        if found is None
+                        else "complete"
+                        if found == copy[at : at + PAGE_BYTES]
+                        else "other"
+                    )
+                    seen[kind] += 1
+
+    drive.inject(Fault(kind="short read", times=None), Fault(kind="slow read", times=None, seconds=0.001))
+    thread = threading.Thread(target=look)
+    thread.start()
+    for now in range(2, 8):
+        tier.begin(now, [now % 2])
+    is_over.set()
+    thread.join()
+    assert seen["other"] == 0
+    assert seen["complete"] > 0
+    assert seen["closed"] > 0
+
+
+def test_what_somebody_else_writes_to_a_clean_block_is_written_before_it_leaves(tier: Tier) -> None:
+    """By numpy, or in another thread: the tier was not told, and finds it out where it matters."""
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    for n, array in ((1, one), (2, two)):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(3, [1])
+    one[3 * MIB] ^= 255
+    expected = one.copy()
+    tier.end(())
+    tier.begin(4, [2])
+    tier.begin(5, [1])
+    assert np.array_equal(one, expected)
+
+
+def test_what_somebody_else_writes_while_it_is_on_its_way_is_not_lost(
+    watched: _WatchedDrive, watched_tier: Tier
+) -> None:
+    tier, array = watched_tier, _array(1, size=3 * MIB)
+    _admit(tier, 1, array)
+    tier.end(())
+    for block in tier.blocks_of(1):
+        tier.leave(block, deadline=1)
+    while not watched.under_way:
+        pass
+    array[:-MIB] += 1
+    expected = array.copy()
+    tier.begin(2, [1])
+    assert np.array_equal(array, expected)
+    for block in tier.blocks_of(1):
+        tier.save(block, deadline=2)
+    tier.end(())
+    tier.begin(3, ())
+    for block in tier.blocks_of(1):
+        tier.leave(block, deadline=2)
+    tier.begin(4, [1])
+    assert np.array_equal(array, expected)
+
+
+def test_what_is_away_counts_once_in_what_an_operator_needs(tier: Tier) -> None:
+    arrays = {n: _array(n, size=5 * MIB) for n in range(2)}
+    for n, array in arrays.items():
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    needed = sum(block.span.length for n in arrays for block in tier.blocks_of(n))
+    more = needed - tier.budget_bytes
+    with pytest.raises(
+        InfeasibleError, match=rf"needs {format_bytes(needed)} of .* give it {format_bytes(more)} more"
+    ) as refused:
+        tier.begin(2, arrays)
+    assert refused.value.needed_bytes == needed
+    tier.budget_bytes = needed
+    tier.begin(3, arrays)  # and that is enough
+
+
+def test_what_is_lent_comes_back_with_its_standing(tier: Tier) -> None:
+    arrays = {n: _array(n, size=2 * MIB) for n in range(3)}
+    for n, array in arrays.items():
+        _admit(tier, n, array)
+    tier.begin(1, arrays)
+    tier.keep(0)
+    staying = tier.budget_bytes - tier.free_bytes
+    for n, array in arrays.items():
+        tier.lend(n)
+        tier.take_back(n, Span(array.ctypes.data, array.nbytes))
+    assert tier.budget_bytes - tier.free_bytes == staying
+    tier.lend(0)
+    moved = _ADMITTED[0] = _array(7, size=MIB)
+    tier.take_back(0, Span(moved.ctypes.data, moved.nbytes))
+    assert tier.budget_bytes - tier.free_bytes == sum(block.span.length for block in tier.blocks_of(0))
+    tier.begin(2, ())
+    for block in tier.blocks_of(0):
+        tier.leave(block, deadline=2)
+        assert block.state is BlockState.HERE
+    tier.begin(3, [1])
+    tier.lend(1)
+    tier.take_back(1, None)
+    assert 1 not in tier
+
+
+def test_a_fetch_that_failed_can_be_tried_again(tier: Tier, drive: FaultyDrive) -> None:
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    copy = one.copy()
+    for n, array in ((1, one), (2, two)):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    drive.inject(Fault(kind="EIO on read"))
+    with pytest.raises(FlashError, match="cannot read"):
+        tier.begin(3, [1])
+    tier.begin(4, [1])
+    assert np.array_equal(one, copy)
+
+
+def test_a_prefetch_that_failed_makes_way_like_any_other(tier: Tier, drive: FaultyDrive) -> None:
+    """It would have kept its room for ever, and whoever wanted that would have waited as long."""
+    one, two = _array(1, size=6 * MIB), _array(2, size=6 * MIB)
+    for n, array in ((1, one), (2, two)):
+        tier.begin(n, ())
+        _admit(tier, n, array)
+    tier.begin(2, ())
+    for block in tier.blocks_of(2):
+        tier.leave(block, deadline=2)
+    tier.begin(3, ())
+    tier.make_room(7 * MIB)
+    drive.inject(Fault(kind="EIO on read", times=None))
+    for block in tier.blocks_of(1):
+        tier.fetch(block, deadline=9)
+    drive.mend()
+    three = _array(3, size=7 * MIB)
+    tier.begin(4, ())
+    _admit(tier, 3, three)
+    assert tier.used_bytes <= tier.budget_bytes

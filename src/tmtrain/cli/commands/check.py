@@ -51,7 +51,9 @@ def check(
     there = load_machine(machine or loaded.machine, calibration=calibration)
     report = check_plan(planned, loaded, machine=there)
     summary = summarise_check(
-        report, measured=_measured(planned, loaded, machine=there) if report.ok else None
+        report,
+        plan=loaded,
+        measured=_measured(planned, loaded, machine=there) if report.ok else None,
     )
     rules = Counter(violation.rule for violation in report.violations)
     broken = [Text(f"{violation}") for violation in report.violations[: summary.shown]]

@@ -65,6 +65,7 @@ def evaluate(
     options: ModelOptions | None = None,
     jobs: int | None = None,
     resume: Flag = False,
+    force: Flag = False,
     json: Flag = False,
 ) -> None:
     """Compare policies over models, machines and capacities; print the table and write the report.
@@ -84,6 +85,7 @@ def evaluate(
         options: How zoo models are trained.
         jobs: Settings at once; as many as there are cores if you say nothing.
         resume: Take over what an interrupted run of the same study has finished in this folder.
+        force: Replace what an earlier study left in this folder.
         json: Print JSON.
     """
     changes = {
@@ -98,13 +100,19 @@ def evaluate(
     }
     study = _changed(_study(models, suite=suite, quick=quick), changes)
     with progress() as tell:
-        results = evaluate_study(study, out=out, jobs=jobs or os.cpu_count() or 1, resume=resume, tell=tell)
+        results = evaluate_study(
+            study, out=out, jobs=jobs or os.cpu_count() or 1, resume=resume, force=force, tell=tell
+        )
         tell("report")
         page = write_report(out)
+    _emit(results, out=out, page=page, is_suite=suite is not None, as_json=json)
+
+
+def _emit(results: Results, *, out: Path, page: Path, is_suite: bool, as_json: bool) -> None:
     record = Evaluation.of(results, file=out / "results.json", page=page)
     # Of a suite the page, and `tmtrain report`, have the tables of every model.
-    each = () if suite else (results_table(results), costs_table(results))
-    emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=json)
+    each = () if is_suite else (results_table(results), costs_table(results))
+    emit(record, *each, headline_tables(results), facts("written", record.lines()), as_json=as_json)
 
 
 def _changed(study: Study, changes: Mapping[str, Any]) -> Study:

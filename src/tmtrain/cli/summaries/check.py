@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tmtrain.checking import CheckReport, Violation
-from tmtrain.plans import optimality_gap
+from tmtrain.plans import Plan, optimality_gap
 from tmtrain.reporting.quantity import percent
 from tmtrain.units import format_bytes
 
@@ -24,6 +24,8 @@ class CheckSummary:
     """What the multipliers prove."""
     stored_bound: float | None
     """What the certificate claims."""
+    covers: str | None
+    """Which plans the bounds are about; None without a certificate."""
     measured: float | None
     """By the engine; None where the plan breaks a rule, so that it cannot be run."""
     gap: float | None
@@ -46,6 +48,8 @@ class CheckSummary:
         if self.stored_bound is not None:
             proved = "nothing" if self.bound is None else f"{self.bound:.9g} {unit}"
             yield "lower bound", f"{self.stored_bound:.9g} {unit} claimed, {proved} proved"
+        if self.covers is not None:
+            yield "for every", self.covers
         if self.measured is not None:
             yield "gap", percent(self.gap)
         yield "fast memory in use", f"{format_bytes(self.peak_bytes)} at its peak"
@@ -56,14 +60,15 @@ class CheckSummary:
             )
 
 
-def summarise_check(report: CheckReport, *, measured: float | None) -> CheckSummary:
-    """Sum up a verdict, and what the engine measured of a plan that keeps the rules."""
+def summarise_check(report: CheckReport, *, plan: Plan, measured: float | None) -> CheckSummary:
+    """Sum up a verdict on `plan`, and what the engine measured of it if it keeps the rules."""
     return CheckSummary(
         ok=report.ok,
         objective=report.objective,
         value=report.value,
         bound=report.bound,
         stored_bound=report.stored_bound,
+        covers=None if plan.certificate is None else plan.certificate.covers,
         measured=measured,
         gap=None if report.bound is None else optimality_gap(measured, report.bound),
         peak_bytes=report.peak_bytes,

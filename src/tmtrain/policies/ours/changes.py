@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tmtrain.planning.placing.realise import pages_between
+from tmtrain.planning.placing.pieces import pages_between
 from tmtrain.planning.problem.problem import Problem
 from tmtrain.plans import Transfers
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from tmtrain.deciding import Decision
 from tmtrain.machine import Machine
 from tmtrain.planning import make_plan
-from tmtrain.planning.placing.realise import FetchPieces, earliest_with_slack, to_transfers
+from tmtrain.planning.placing.pieces import FetchPieces, final_slices
+from tmtrain.planning.placing.realise import earliest_with_slack, to_transfers
+from tmtrain.planning.placing.writing import WriteTimes
 from tmtrain.planning.problem.problem import Problem, build_problem
 from tmtrain.plans import Plan
 from tmtrain.simulation import Result
@@ -61,7 +63,10 @@ def imitate(
     if as_it_was:
         written = pieces.leave if writes_at_once else _written(result, problem, pieces)
         transfers = to_transfers(
-            problem, pieces, fetch=_fitting(problem, moved, pieces, fetch), written=written
+            problem,
+            pieces,
+            fetch=_fitting(problem, moved, pieces, fetch),
+            writes=WriteTimes(begin=final_slices(problem, pieces), until=written),
         )
     return make_plan(
         problem,

@@ -112,7 +112,7 @@ class ResultRoom:
         """Return the room to make before it runs: for all that is remembered, as far as it can be had."""
         if makes.is_sure:
             return makes.told_bytes or 0
-        most = self._tier.readiness.most_room_bytes()
+        most = self._tier.most_room_bytes()
         return max(makes.told_bytes or 0, most if makes.room_bytes is None else min(makes.room_bytes, most))
 
     def taken(

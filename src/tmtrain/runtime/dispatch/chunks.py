@@ -10,14 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tmtrain.runtime.dispatch.chunked_gathers import ChunkedGathers
 from tmtrain.runtime.dispatch.chunked_optimizers import SHARE, ChunkedOptimizers
 from tmtrain.runtime.dispatch.chunked_rows import ChunkedRows
-from tmtrain.runtime.dispatch.composites import run_parts
+from tmtrain.runtime.dispatch.facts import UncompiledMode, run_parts
 from tmtrain.runtime.dispatch.operands import has_sparse
 from tmtrain.runtime.tier.tier import Tier
 
 _KINDS = (ChunkedRows, ChunkedOptimizers, ChunkedGathers)
 
 
-class Chunks(TorchDispatchMode):
+class Chunks(UncompiledMode):
     """Runs operators in chunks: asked by another mode, or as one of its own above whoever records operators."""
 
     def __init__(self, budget_bytes: int) -> None:

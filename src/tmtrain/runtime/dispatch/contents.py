@@ -203,19 +203,19 @@ class ContentTable:
         """Enter that `content` is discarded, to be recomputed from `sources`."""
         assert self.is_present(content)
         assert all(self.is_present(source) for source in sources)
-        self._discarded[content.key] = content
-        # Its heirs would have been recomputed from it. Now they come from its sources too, through it.
+        # Its sources stay, even if the program lets go of them. Its heirs would have been recomputed from it: now they come
+        # from its sources too, through it.
+        for source in sources:
+            source.kept = source.reference()
         for heir in (content, *content.heirs):
             heir.sources |= sources
             for source in sources:
                 source.heirs.add(heir)
+        self._discarded[content.key] = content  # when all that it needs is there
         for heir in content.heirs:
             heir.sources.discard(content)
         content.heirs.clear()
-        # Nothing needs its memory any more, but that of its sources even if the program lets go of them.
-        content.kept = None
-        for source in sources:
-            source.kept = source.reference()
+        content.kept = None  # nothing needs its memory any more
 
     def restore(self, content: Content) -> None:
         """Enter that `content` is back, or not wanted any more."""
@@ -229,10 +229,10 @@ class ContentTable:
 
     def died(self, key: int) -> None:
         """Forget a storage that is freed, and with it what was discarded of it."""
-        content = self._current.pop(key, None)
-        if content is not None and key in self._discarded:
-            assert self._discarded[key] is content
-            self.restore(content)
+        if key in self._discarded:
+            assert self._discarded[key] is self._current.get(key)
+            self.restore(self._discarded[key])
+        self._current.pop(key, None)
 
     def clear(self) -> None:
         """Forget the step."""

@@ -1,6 +1,8 @@
 """What an observer of a step is told: the operators that come, and the storages that are allocated and freed."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 
 class StepObserver:
@@ -27,3 +29,29 @@ class StepObserver:
 
     def died(self, key: int) -> None:
         """A storage was freed."""
+
+
+class StepClock:
+    """Measures operators, each from the end of the one before; waiting for the drive does not count."""
+
+    def __init__(self, waited_s: Callable[[], float]) -> None:
+        """Begin; `waited_s` says how long it was waited for the drive so far."""
+        self._waited_s = waited_s
+        self._ended_s = 0.0
+
+    def lap_s(self) -> float:
+        """Return the seconds since the last time."""
+        before_s, self._ended_s = self._ended_s, self._now_s()
+        return self._ended_s - before_s
+
+    @contextmanager
+    def stopped(self) -> Generator[None]:
+        """Do not count what is done inside."""
+        ended_s, began_s = self._ended_s, self._now_s()
+        try:
+            yield
+        finally:
+            self._ended_s = ended_s + self._now_s() - began_s
+
+    def _now_s(self) -> float:
+        return time.perf_counter() - self._waited_s()

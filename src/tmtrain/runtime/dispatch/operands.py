@@ -9,7 +9,7 @@ from torch import Tensor
 from tmtrain.capturing.internals import dense_parts, storage_key
 from tmtrain.capturing.signature import Signature
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
-from tmtrain.runtime.tier.pages import Range
+from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Range, Span
 from tmtrain.trace.rows import span_elements
 
 STRIDED = torch.strided
@@ -73,6 +73,16 @@ def results_in(out: Any) -> list[torch.UntypedStorage]:
     return [
         tensor.untyped_storage() for tensor in _tensors_in(out if isinstance(out, (list, tuple)) else (out,))
     ]
+
+
+def is_movable(storage: torch.UntypedStorage) -> bool:
+    """Return whether it is large enough and torch's alone: what is shared may be touched past torch's operators."""
+    return storage.nbytes() >= SMALLEST_BYTES and storage.device.type == "cpu" and storage.resizable()
+
+
+def memory_of(storage: torch.UntypedStorage) -> Span:
+    """Return where a storage is."""
+    return Span(storage.data_ptr(), storage.nbytes())
 
 
 def written_arguments(signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import torch
 
 from tmtrain.capturing.internals import storage_key
 from tmtrain.runtime.dispatch.contents import Content, ContentTable, ProducerCall
+from tmtrain.runtime.tier.pages import Span
 from tmtrain.runtime.tier.tier import Tier
 
 
@@ -33,7 +34,7 @@ class RecomputeRun:
         out = call.run(memory, mode=mode)
         for content, storage in call.products(out, memory):
             if self._contents.discarded.get(content.key) is content:
-                self._fill(content, storage, mode=mode)
+                self._fill(content, storage)
             elif self._readers[content] and not self._contents.is_present(content):
                 self._interim[content] = storage
 
@@ -49,16 +50,13 @@ class RecomputeRun:
         # What a call writes to is the program's, or later calls', unless this one is the last reader.
         return _copied(storage, mode) if content in call.writes and not is_free else storage
 
-    def _fill(self, content: Content, source: torch.UntypedStorage, *, mode: Any) -> None:
+    def _fill(self, content: Content, source: torch.UntypedStorage) -> None:
         """Copy a content that has been recomputed to where the program looks for it."""
         target = content.reference()
         assert target is not None, "the program has let go of it, so it is not discarded any more"
-        # The copy must stay while room is made for the place that it goes to.
+        # What is copied must stay while room is made for the place that it goes to.
         self._tier.begin(self._tier.now, [storage_key(source)], what="recomputing")
-        self._tier.reopen(content.key)
-        target_bytes, source_bytes = _bytes(target), _bytes(source)
-        with mode:
-            target_bytes.copy_(source_bytes)
+        self._tier.refill(content.key, Span(source.data_ptr(), source.nbytes()))
         self._contents.restore(content)
 
 

@@ -114,9 +114,11 @@ class Recomputer:
             return False
         sources = self._contents.sources_of(content)
         # The tier says no where somebody else may touch it, or where no room would be left for its return.
-        if sources is None or not self._tier.discard(key):
+        if sources is None or not self._tier.may_discard(key):
             return False
+        # In this order: what an exception finds entered, and still there, is recomputed for nothing.
         self._contents.discard(content, sources=sources)
+        self._tier.discard(key)
         return True
 
     def is_discarded(self, key: int) -> bool:

@@ -6,36 +6,37 @@ allocates is counted before it runs: its shapes are worked out on the meta devic
 An observer may watch (`StepObserver`), to record the step or to act ahead of it. Whatever it does, law 1 holds.
 """
 
-import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
 import torch
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tmtrain.capturing.internals import storage_key
 from tmtrain.capturing.signature import Signature
 from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, ResultRoom
 from tmtrain.runtime.dispatch.chunks import ChunkSwitch
-from tmtrain.runtime.dispatch.composites import run_parts
 from tmtrain.runtime.dispatch.contents import ProducerCall
-from tmtrain.runtime.dispatch.facts import OperatorFacts, facts_of
-from tmtrain.runtime.dispatch.observer import StepObserver
-from tmtrain.runtime.dispatch.operands import ranges_in, storages_in, written_arguments
+from tmtrain.runtime.dispatch.facts import OperatorFacts, UncompiledMode, facts_of, run_parts
+from tmtrain.runtime.dispatch.loans import Loans
+from tmtrain.runtime.dispatch.observer import StepClock, StepObserver
+from tmtrain.runtime.dispatch.operands import is_movable, memory_of, ranges_in, storages_in, written_arguments
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
-from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Ranges, Span, interior
-from tmtrain.runtime.tier.tier import NOWHERE, Tier
+from tmtrain.runtime.tier.pages import interior
+from tmtrain.runtime.tier.tier import NOWHERE, Ranges, Tier
+
+_MOST_ATTEMPTS = 3
+"""To do what is interrupted."""
 
 _OUTLIVED: set["ResidencyMode"] = set()
 """Modes that are over while storages of theirs live. Only they know which pages to open before such memory is freed."""
 
 
-class ResidencyMode(TorchDispatchMode):
+class ResidencyMode(UncompiledMode):
     """Runs operators in the budget of a tier."""
 
     def __init__(self, tier: Tier) -> None:
@@ -44,23 +45,20 @@ class ResidencyMode(TorchDispatchMode):
         """Begun so far."""
         self.observer = StepObserver()
         self._step_began = 0
-        self._clock = 0.0
-        """When the last operator ended, as if there had been no waiting."""
+        self._clock = StepClock(lambda: tier.counts.stall_s)
         self._tier = tier
         self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         """The tier's managed storages, by the key of their storage, which is theirs until they die."""
         self._staying: set[int] = set()
         """Of those, what cannot move any more: the observer is not told of it."""
         self.recomputer = Recomputer(tier, quietly=self._quietly)
+        self._loans = Loans(tier, gone=self._unwatch)
+        self._interrupted: BaseException | None = None
+        """Raised while a storage died, where nobody would have heard of it."""
         self._is_quiet = False
         """Operators that run now belong to no step: they recompute what was discarded."""
         self.chunks = ChunkSwitch(tier)
         self.results = ResultRoom(tier)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here, and not to be asked so saves as much time as the rest takes."""
-        return False
 
     def adopt(self, tensor: torch.Tensor, *, name: str) -> None:
         """Put a tensor that is in memory already under the budget; others may leave for it."""
@@ -69,6 +67,7 @@ class ResidencyMode(TorchDispatchMode):
 
     def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
         """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+        self._settle()
         key = storage_key(tensor.untyped_storage())
         self.recomputer.before([key], writes=[key] if fills else ())
         self._tier.begin(self.operators, [key], what=what)
@@ -84,22 +83,24 @@ class ResidencyMode(TorchDispatchMode):
     def begin_step(self, observer: StepObserver) -> None:
         """Count operators from 0 again, and let `observer` see them."""
         self._step_began, self.observer = self.operators, observer
-        self._seconds_since()
+        self._clock.lap_s()
 
     @contextmanager
     def _quietly(self) -> Generator[Self]:
         """Run operators that belong to no step; their time is nobody's either."""
-        operators, clock, began = self.operators, self._clock, self._now_s()
-        self._is_quiet = True
+        operators, self._is_quiet = self.operators, True
         try:
-            yield self
+            with self._clock.stopped():
+                yield self
         finally:
-            self._is_quiet = False
-            self.operators, self._clock = operators, clock + self._now_s() - began
+            self.operators, self._is_quiet = operators, False
 
-    def _now_s(self) -> float:
-        """Return the time, as if there had been no waiting."""
-        return time.perf_counter() - self._tier.counts.stall_s
+    def _settle(self) -> None:
+        """Do what exceptions have left undone since the last operator."""
+        self._loans.settle()
+        if self._interrupted is not None:
+            error, self._interrupted = self._interrupted, None
+            raise error
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -134,25 +135,20 @@ class ResidencyMode(TorchDispatchMode):
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
             call = self.recomputer.record(func, args, kwargs, writes=written, draws=facts.signature.random)
-        # A storage that is resized gives its memory back to the allocator, which must not get closed pages.
-        resized = written if facts.may_resize else {}
-        for key in resized:
-            self._tier.dismiss(key)
-        out = func(*args, **kwargs)
+        out = (
+            self._loans.run(func, args, kwargs, written=written)
+            if facts.may_resize
+            else func(*args, **kwargs)
+        )
         self.operators += 1
-        if resized:
-            self._admit_again(resized)
         made_bytes = self._admit_results(op, out) if facts.makes_tensors else 0
-        if written:
-            self._tier.end(written, ranges=ranges_in(into))
-        else:
-            self._tier.end(())
+        self._tier.end(written, ranges=ranges_in(into) if written else NOWHERE)
         if not expected.is_sure or made_bytes != expected.told_bytes:
             self.results.taken(expected, made_bytes, func=func, operands=storages_in(args).values())
         if not self._is_quiet:
             # The recomputer first: the observer may discard at once what has just been produced.
             self.recomputer.ran(call, out, writes=written)
-            self.observer.ran(op, seconds=self._seconds_since())
+            self.observer.ran(op, seconds=self._clock.lap_s())
         return out
 
     def _communicate(
@@ -162,7 +158,7 @@ class ResidencyMode(TorchDispatchMode):
         operands = storages_in((*args, *kwargs.values()))
         new = self._new_among(operands)
         self.recomputer.before(operands, writes=operands)
-        self._tier.begin(self.operators, [key for key in operands if key in self._watch], what=signature.name)
+        self._tier.begin(self.operators, operands, what=signature.name)
         self._adopt_all(new)
         for key in operands:
             if key in self._watch:
@@ -184,6 +180,7 @@ class ResidencyMode(TorchDispatchMode):
         written: dict[int, torch.UntypedStorage],
     ) -> Allocation:
         """Have all that it touches in memory, and room for what it makes."""
+        self._settle()
         arguments, name = (*args, *kwargs.values()) if kwargs else args, facts.signature.name
         operands = storages_in(arguments)
         new = self._new_among(operands)
@@ -194,11 +191,11 @@ class ResidencyMode(TorchDispatchMode):
             self.observer.comes(op, name=name, keys=keys, makes_bytes=makes.told_bytes)
             self.recomputer.before(keys, writes=written)
         is_easy = makes.is_sure and not new
-        if not is_easy or not self._tier.readiness.begin_at_once(
-            self.operators, keys, what=name, makes_bytes=makes.told_bytes or 0
+        if not is_easy or not self._tier.begin_at_once(
+            self.operators, operands, what=name, makes_bytes=makes.told_bytes or 0
         ):
             ranges = NOWHERE if facts.goes_beyond else ranges_in(arguments)
-            self._bring_in(keys, new, makes, ranges=ranges, what=name)
+            self._bring_in(operands, new, makes, ranges=ranges, what=name)
         if not self._is_quiet:
             # Only now: what is fetched ahead may take no room that this operator needs.
             self.observer.ready(op)
@@ -206,7 +203,7 @@ class ResidencyMode(TorchDispatchMode):
 
     def _bring_in(
         self,
-        keys: Sequence[int],
+        keys: Iterable[int],
         new: dict[int, torch.UntypedStorage],
         makes: Allocation,
         *,
@@ -218,32 +215,24 @@ class ResidencyMode(TorchDispatchMode):
             bring_in, make_room = marked(bring_in, BRING_IN), marked(make_room, MAKE_ROOM)
         bring_in(self.operators, keys, ranges=ranges, what=what)
         for key, storage in new.items():
-            self._watch_over(key, storage)
-            self._tier.take_over(key, _memory(storage), ranges=ranges)
+            self._take_over(key, storage, ranges=ranges)
         make_room(self.results.wanted(makes))
 
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what came to be outside of operators: a batch, a tensor from a file."""
         watch = self._watch
-        return {
-            key: storage for key, storage in storages.items() if key not in watch and _is_movable(storage)
-        }
+        return {key: storage for key, storage in storages.items() if key not in watch and is_movable(storage)}
 
     def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
         for storage in storages.values():
-            self._tier.make_room(interior(_memory(storage)).length)
+            self._tier.make_room(interior(memory_of(storage)).length)
             self._admit(storage)
-
-    def _seconds_since(self) -> float:
-        """Return the seconds since the last time, without those of waiting."""
-        before, self._clock = self._clock, self._now_s()
-        return self._clock - before
 
     def _admit_results(self, op: int, out: Any) -> int:
         """Take in what an operator has made; return its bytes."""
         made_bytes = 0
         for index, (key, storage) in enumerate(storages_in((out,)).items()):
-            if key in self._watch or not _is_movable(storage):
+            if key in self._watch or not is_movable(storage):
                 continue
             self._admit(storage)
             made_bytes += storage.nbytes()
@@ -251,38 +240,48 @@ class ResidencyMode(TorchDispatchMode):
                 self.observer.allocated(op, index=index, key=key)
         return made_bytes
 
-    def _admit_again(self, storages: dict[int, torch.UntypedStorage]) -> None:
-        """Take in what an operator may have put elsewhere."""
-        for key, storage in storages.items():
-            if key in self._watch and _is_movable(storage):
-                self._tier.make_room(interior(_memory(storage)).length)
-                self._tier.admit(key, _memory(storage))
-            elif key in self._watch:
-                del self._watch[key]
+    def _unwatch(self, key: int) -> None:
+        """What was lent cannot be moved any more."""
+        self._watch.pop(key, None)
+        self._staying.discard(key)
 
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
-        self._tier.admit(key, _memory(storage))
+        # Watched first: whatever comes between, nothing is managed whose death nobody would tell.
         self._watch_over(key, storage)
+        self._tier.admit(key, memory_of(storage))
         return key
+
+    def _take_over(self, key: int, storage: torch.UntypedStorage, *, ranges: Ranges) -> None:
+        self._watch_over(key, storage)
+        try:
+            self._tier.take_over(key, memory_of(storage), ranges=ranges)
+        except BaseException:
+            del self._watch[key]
+            raise
 
     def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
         self._watch[key] = weakref.ref(storage, partial(self._died, key))
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
-        del self._watch[key]
+        """Forget a storage that is about to be freed.
+
+        Nobody hears of an exception in here, such as that of Ctrl-C, and what is not done now never will be. So the rest is
+        done, and it is raised before the next operator.
+        """
+        for _ in range(_MOST_ATTEMPTS):
+            try:
+                self._forget(key)
+                break
+            except BaseException as error:
+                self._interrupted = error
+
+    def _forget(self, key: int) -> None:
+        """Forget a storage; a second call does what an exception has left undone."""
+        self._watch.pop(key, None)
         self._tier.dismiss(key)
         self._staying.discard(key)
         self.recomputer.died(key)
         self.observer.died(key)
         if not self._watch:
             _OUTLIVED.discard(self)
-
-
-def _is_movable(storage: torch.UntypedStorage) -> bool:
-    """Whether it is large enough and torch's alone: what is shared may be touched past torch's operators."""
-    return storage.nbytes() >= SMALLEST_BYTES and storage.device.type == "cpu" and storage.resizable()
-
-
-def _memory(storage: torch.UntypedStorage) -> Span:
-    return Span(storage.data_ptr(), storage.nbytes())

@@ -1,8 +1,8 @@
 """The part of a captured step that a real run can steer: the storages that can move.
 
 The tier brings in the ranges of a storage that an operator touches, each from its first byte to its last. What is
-overwritten in part needs what was there before. Memory counts from when it is allocated, touched or not. Times are measured,
-so dimensions of products are left out: nobody computes times from them.
+overwritten in part needs what was there before. Memory counts from when it is allocated, touched or not. Times are
+measured, so dimensions of products are left out: nobody computes times from them.
 """
 
 from collections.abc import Mapping, Sequence

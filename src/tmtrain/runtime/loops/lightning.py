@@ -5,6 +5,8 @@ from typing import Any
 import lightning.pytorch as lightning
 
 from tmtrain.errors import InputError
+from tmtrain.runtime.loops.generators import set_random_states
+from tmtrain.runtime.loops.lightning_checkpoint import BudgetCheckpointIO
 from tmtrain.runtime.loops.loop import Loop
 from tmtrain.runtime.training.training import Training
 from tmtrain.runtime.verbs import Folders
@@ -14,16 +16,17 @@ class BudgetCallback(lightning.Callback):
     """Keeps a `lightning.Trainer` inside a memory budget, as `tmtrain.train` does with a step of your own.
 
     A step is all batches whose gradients are accumulated, with what the optimizer does at their end. Validation runs in
-    the budget too, on demand. To save and go on, use ``callback.training.save`` and ``load``: Lightning's own checkpoints
-    read memory past torch, so ``enable_checkpointing=False`` is needed.
+    the budget too, on demand. Lightning's checkpoints are written within the budget, as safetensors, whatever their names
+    end in, and ``trainer.fit(..., ckpt_path=...)`` takes them (and those that were written without a budget). They hold the
+    states of the random generators, too, so a run that is resumed between epochs has the bits of one that was never
+    interrupted. In the middle of an epoch Lightning itself begins the data anew.
 
     Args:
         budget_bytes: As of `tmtrain.train`.
         flash: As of `tmtrain.train`.
 
     Raises:
-        InputError: when the training begins, on another device than the CPU or several, with several optimizers, or where
-            checkpoints are enabled.
+        InputError: when the training begins, on another device than the CPU or several, or with several optimizers.
 
     Example:
         >>> import tempfile, torch
@@ -49,11 +52,22 @@ class BudgetCallback(lightning.Callback):
     def __init__(self, *, budget_bytes: int | str, flash: Folders) -> None:
         super().__init__()
         self._loop = Loop(budget_bytes=budget_bytes, flash=flash)
+        self._files: BudgetCheckpointIO | None = None
 
     @property
     def training(self) -> Training[[], None]:
         """The training, once it has begun."""
         return self._loop.training
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Let checkpoints be written and read by us."""
+        self._files = BudgetCheckpointIO(self._loop)
+        trainer.strategy.checkpoint_io = self._files
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Put the generators where they were, before any data is drawn."""
+        if self._files is not None and self._files.random is not None:
+            set_random_states(self._files.random)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Put module and optimizer under the budget."""
@@ -99,7 +113,3 @@ def _check(trainer: lightning.Trainer) -> None:
         )
     if len(trainer.optimizers) != 1:
         raise InputError(f"the module has {len(trainer.optimizers)} optimizers, one is needed")
-    if trainer.checkpoint_callbacks:
-        raise InputError(
-            "Lightning's checkpoints read memory past torch: say enable_checkpointing=False, and use callback.training.save"
-        )

@@ -1,11 +1,21 @@
 """Which blocks leave where room is short, and how they leave."""
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tmtrain.errors import InfeasibleError
-from tmtrain.runtime.tier.block_state import CALL_OFF, COMING, HERE, LEAVE, PAGE_OUT
+from tmtrain.runtime.tier.block_state import (
+    AWAY,
+    CALL_BACK,
+    CALL_OFF,
+    COMING,
+    COUNTED,
+    HERE,
+    LEAVING,
+    PAGE_OUT,
+)
 from tmtrain.runtime.tier.counts import Counts
+from tmtrain.runtime.tier.flash import Flash
 from tmtrain.runtime.tier.managed_storage import ManagedStorage, TierBlock
 from tmtrain.runtime.tier.occupancy import Occupancy
 from tmtrain.runtime.tier.running_operator import RunningOperator
@@ -25,8 +35,15 @@ class Eviction:
     """Makes room in the budget."""
 
     def __init__(
-        self, *, occupancy: Occupancy, transfers: BlockTransfers, running: RunningOperator, counts: Counts
+        self,
+        flash: Flash,
+        *,
+        occupancy: Occupancy,
+        transfers: BlockTransfers,
+        running: RunningOperator,
+        counts: Counts,
     ) -> None:
+        self._flash = flash
         self._occupancy, self._transfers, self._running, self._counts = occupancy, transfers, running, counts
         self._rank: EvictionRank = least_recently_used
 
@@ -53,20 +70,33 @@ class Eviction:
             # One by one, since others may have gone by themselves while this one was waited for.
             block = occupancy.first_leaving()
             if block is not None:
-                self._transfers.wait(block)
+                self._transfers.finish(block)
+
+    def bring_in(self, elsewhere: Sequence[TierBlock]) -> None:
+        """Have these blocks of the running operator in memory, whoever has to leave for them; errors as `make_room`."""
+        with self._occupancy.lock:
+            for block in elsewhere:
+                if block.state is LEAVING:
+                    self._occupancy.change(block, CALL_BACK)
+        absent = [block for block in elsewhere if block.state is AWAY]
+        # Room for all before the first comes: a failure is told before anything is read for nothing.
+        self.make_room(sum(block.span.length for block in absent))
+        for block in absent:
+            self._counts.misses += 1
+            self._transfers.fetch(block, deadline=self._running.now)
+        for block in elsewhere:
+            if block.state is COMING:  # those that were prefetched, and are late, too
+                self._transfers.finish(block)
 
     def leave(self, block: TierBlock, *, deadline: int) -> None:
         """Let `block` go as soon as flash has it; what the running operator touches stays."""
-        with self._occupancy.lock:
-            if block.state is not HERE or self._occupancy.must_stay(block):
+        occupancy = self._occupancy
+        with occupancy.lock:
+            if block.state is not HERE or occupancy.must_stay(block):
                 return
-            if block.is_clean:
-                self._occupancy.change(block, PAGE_OUT)
+            if block.is_clean and occupancy.send_out(block, PAGE_OUT, flash=self._flash):
                 return
-            self._occupancy.change(block, LEAVE)
-            if block.writing == block.version:
-                return  # on its way already: saved ahead, or called back while it was leaving
-        self._transfers.write(block, deadline=deadline)
+        self._transfers.leave(block, deadline=deadline)
 
     def _send_away(self, short: int, *, wanted_bytes: int) -> None:
         """Let blocks leave until `short` bytes will be free, the highest rank first, each storage from its front.
@@ -86,33 +116,37 @@ class Eviction:
                     short -= block.span.length
         # Prefetches last: they were planned, and are wanted soon.
         if short > 0 and not self._call_off_prefetches():
-            raise self._too_small(short, wanted_bytes)
+            raise self._too_small(wanted_bytes)
 
     def _call_off_prefetches(self) -> bool:
         """Stop what is on its way in for later operators; return whether there was anything."""
+        occupancy = self._occupancy
         coming = [
-            block
-            for block in self._occupancy.blocks()
-            if block.state is COMING and not self._occupancy.must_stay(block)
+            block for block in occupancy.blocks() if block.state is COMING and not occupancy.must_stay(block)
         ]
         for block in coming:
             self._transfers.cancel(block)
-            assert block.job is not None, "what is coming has a job"
-            with self._occupancy.lock:
-                # It may have arrived before it could be stopped; what failed stays COMING, for whoever needs it to be told.
-                if block.state is COMING and block.job.error is None:
-                    self._occupancy.change(block, CALL_OFF)
+            with occupancy.lock:
+                # It may have arrived before it could be stopped. What failed is tried again by whoever needs it.
+                if block.state is COMING:
+                    occupancy.change(block, CALL_OFF)
         return bool(coming)
 
-    def _too_small(self, short: int, wanted_bytes: int) -> InfeasibleError:
+    def _too_small(self, wanted_bytes: int) -> InfeasibleError:
         occupancy, running = self._occupancy, self._running
-        pinned = sum(block.span.length for block in occupancy.blocks() if occupancy.must_stay(block))
+        # What the operator touches and is not in memory yet is wanted already.
+        pinned = sum(
+            block.span.length
+            for block in occupancy.blocks()
+            if block.state in COUNTED and occupancy.must_stay(block)
+        )
+        needed = pinned + wanted_bytes
         return InfeasibleError(
-            f"operator {running.now}{running.what and f' ({running.what})'} needs {format_bytes(pinned + wanted_bytes)} of "
+            f"operator {running.now}{running.what and f' ({running.what})'} needs {format_bytes(needed)} of "
             f"fast memory at once, the budget has {format_bytes(occupancy.budget_bytes)} for what can be moved: give it "
-            f"{format_bytes(short)} more, or the step a smaller batch",
+            f"{format_bytes(needed - occupancy.budget_bytes)} more, or the step a smaller batch",
             limit="memory",
-            needed_bytes=pinned + wanted_bytes,
+            needed_bytes=needed,
             capacity_bytes=occupancy.budget_bytes,
             operator=running.what or None,
             operator_index=running.now,

@@ -40,6 +40,10 @@ class Flash(Protocol):
         """Fill `into` with what was written at `offset`, the same length."""
         ...
 
+    def holds(self, data: memoryview, *, offset: int) -> bool:
+        """Return whether `data` is what was written at `offset`."""
+        ...
+
     def close(self) -> None:
         """Release the room."""
         ...
@@ -134,7 +138,7 @@ class FlashFile:
                     offset_bytes=offset + done,
                 )
             done += size
-        if self._checksums.get(offset) != (len(into), xxhash.xxh3_64_intdigest(into)):
+        if not self.holds(into, offset=offset):
             raise FlashError(
                 f"{format_bytes(len(into))} at {format_bytes(offset)} of the file in {self.folder} are not what was "
                 f"written: the drive or its cable is damaged; restart from the last checkpoint on another drive",
@@ -142,6 +146,10 @@ class FlashFile:
                 size_bytes=len(into),
                 offset_bytes=offset,
             )
+
+    def holds(self, data: memoryview, *, offset: int) -> bool:
+        """Return whether `data` is what was written at `offset`; nothing is read, digests are compared."""
+        return self._checksums.get(offset) == (len(data), xxhash.xxh3_64_intdigest(data))
 
     def close(self) -> None:
         """Release the room; a second time does nothing."""

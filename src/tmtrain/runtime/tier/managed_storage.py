@@ -2,10 +2,31 @@
 
 A tier block is the unit that moves: BLOCK_BYTES of a storage, counted from its first whole page. Its states and the ways
 between them are in Note [Tier block states] (block_state.py).
+
+Note [Standing of a storage]
+
+    standing     blocks                    meaning
+    MOVES        in any state              the tier may send them away
+    STAYS        HERE                      until it dies: others touch it when they please
+    LENT         HERE, nothing under way   the operator that runs may give its memory back, and put it elsewhere
+    DISCARDED    AWAY                      its content is nowhere, and can be recomputed
+
+    call of Tier   from               to
+    admit          not managed        MOVES
+    keep           MOVES, STAYS       STAYS
+    lend           MOVES, STAYS       LENT
+    take_back      LENT               what it was before, at its memory; or not managed, where it cannot move any more
+    discard        MOVES              DISCARDED
+    refill         MOVES, DISCARDED   MOVES
+    dismiss        any                not managed: its blocks are FREED, nothing is under way
+
+What has other memory when it is taken back is cut anew, and nothing of it is on flash. Dismissing is for the dead alone:
+whoever lives keeps its standing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from tmtrain.runtime.tier.block_state import BlockState
 from tmtrain.runtime.tier.mover import Job
@@ -35,10 +56,29 @@ class TierBlock:
     """The copy on flash is what is in memory: the block can leave without being written."""
     version: int = 0
     """Counts contents: a write that ends for an older one makes nothing clean."""
-    writing: int | None = None
-    """The version that is on its way to flash. It stays after a write that failed, so that nobody takes it for done."""
     job: Job | None = None
-    """The last one; at most one is unfinished, so that two transfers of a block never overtake each other."""
+    """The last one; at most one is not over, so that two transfers of a block never overtake each other."""
+
+    @property
+    def is_being_written(self) -> bool:
+        """Whether what it holds now is on its way to flash."""
+        job = self.job
+        return (
+            job is not None
+            and job.direction == "out"
+            and job.version == self.version
+            and not job.is_over
+            and job.error is None
+        )
+
+
+class Standing(Enum):
+    """What the tier may do with a storage; see Note [Standing of a storage]."""
+
+    MOVES = "moves"
+    STAYS = "stays"
+    LENT = "lent"
+    DISCARDED = "discarded"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -47,6 +87,8 @@ class ManagedStorage:
 
     number: int
     """The caller's name for it, unique among the living."""
+    memory: Span
+    """All of it."""
     blocks: list[TierBlock]
     """In order of address; all of BLOCK_BYTES but the last."""
     bytes: int
@@ -57,12 +99,19 @@ class ManagedStorage:
     """First page of its flash address."""
     last_use: int
     """Operator that touched it last, for LRU."""
-    stays: bool = False
-    """In memory until it dies: something touches it that the tier does not see."""
-    elsewhere: int = 0
-    """Of its blocks, how many are not HERE; the lock of the tier guards it."""
-    is_discarded: bool = False
-    """Its content is nowhere: to be recomputed before anybody reads it."""
+    standing: Standing = Standing.MOVES
+    returns_to: Standing = Standing.MOVES
+    """After it was LENT."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether none of its blocks may leave, whatever operator runs."""
+        return self.standing is Standing.STAYS or self.standing is Standing.LENT
+
+    @property
+    def stays_for_good(self) -> bool:
+        """Whether that is so until it dies."""
+        return Standing.STAYS in (self.standing, self.returns_to)
 
     def positions_in(self, ranges: Ranges) -> Sequence[int]:
         """Return the positions of the blocks that lie in the managed storage's ranges among these; without one, of all."""
@@ -101,6 +150,7 @@ def cut_into_blocks(number: int, memory: Span, *, flash_page: int, now: int) -> 
     ]
     return ManagedStorage(
         number=number,
+        memory=memory,
         blocks=blocks,
         bytes=span.length,
         lead_bytes=span.address - memory.address,

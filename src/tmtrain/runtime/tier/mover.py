@@ -6,14 +6,20 @@ O_DIRECT, blocks of 1 MiB in order): one thread read at 1.43 GB/s, two at 1.91, 
 1.01 to 1.04 times as long, and they read 9 % less.
 
 An error is kept and raised where the training thread waits for the block.
+
+Note [Interrupted callers]: an exception may be raised between any two lines of whoever calls, by Ctrl-C for one. So each
+call here does the rest when it is repeated, and the stage of a job says how far it is. A job in the queue twice runs once.
+What wakes the threads is a queue of the interpreter's own, which an exception does not find half done.
 """
 
 import heapq
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal
 
 from tmtrain.runtime.tier.flash import Flash
@@ -24,9 +30,25 @@ NUM_THREADS = 2
 Direction = Literal["in", "out"]
 
 
+class JobStage(Enum):
+    """How far a job is."""
+
+    WAITS = "waits"
+    """In the queue, or not yet: `Mover.submit` puts it there, and so does who waits for it."""
+    RUNS = "runs"
+    OVER = "over"
+    """Nobody touches its memory any more, whether it ran, failed or was called off."""
+
+
+def _closed_gate() -> threading.Lock:
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
 @dataclass(eq=False, slots=True)
 class Job:
-    """One block on its way; the mover writes to it until `finished` is set, and nobody after that."""
+    """One block on its way; the mover reads or fills its memory until it is over, and nobody after that."""
 
     direction: Direction
     block: memoryview
@@ -35,22 +57,43 @@ class Job:
     """Operators are counted from the start of the run; the one that needs it."""
     done: Callable[["Job"], None]
     """Called in the mover's thread when the bytes are there; not after an error."""
+    version: int = 0
+    """Of the block's content, for whoever asks later."""
     error: BaseException | None = None
-    finished: threading.Event = field(default_factory=threading.Event)
+    stage: JobStage = JobStage.WAITS
     started_s: float = 0.0
     """When a thread took it."""
     full_s_before: float = 0.0
     """`Moved.full_s` when it started."""
+    _gate: threading.Lock = field(default_factory=_closed_gate)
+    """Open when it is over."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody touches its memory any more."""
+        return self.stage is JobStage.OVER
+
+    def end(self) -> None:
+        """Let it be over; the mover's lock is held."""
+        if self.stage is not JobStage.OVER:
+            self.stage = JobStage.OVER
+            self._gate.release()
 
     def wait(self) -> None:
-        """Wait for the end.
+        """Wait for the end of what was submitted.
 
         Raises:
             FlashError: what went wrong.
         """
-        self.finished.wait()
+        self.sit_out()
         if self.error is not None:
             raise self.error
+
+    def sit_out(self) -> None:
+        """Wait for the end of what was submitted or called off, whatever that is."""
+        if self.stage is not JobStage.OVER:
+            with self._gate:
+                pass
 
 
 @dataclass(slots=True)
@@ -69,16 +112,19 @@ class Moved:
 class Mover:
     """Threads with one queue.
 
-    Its own lock guards the queue and the counters, and is never held during a transfer or a callback.
+    Its own lock guards the queue, the stages of jobs and the counters, and is never held during a transfer or a callback.
     """
 
     def __init__(self, flash: Flash, *, num_threads: int = NUM_THREADS) -> None:
         self.moved = Moved()
         self._flash = flash
         self._queue: list[tuple[int, int, int, Job]] = []
-        """A heap by lane, deadline and number: of what is due at once, first come first served."""
+        """A heap by lane, deadline and number: of what is due at once, first come first served. What is over stays in it
+        until its turn comes."""
         self._number = itertools.count()
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # as that of the tier is, Note [Lock protocol]
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """An item for each of the queue, or more: Note [Interrupted callers]."""
         self._closing = False
         self._carried = 0
         """Blocks that threads carry now."""
@@ -93,52 +139,58 @@ class Mover:
 
     def submit(self, job: Job) -> None:
         """Queue `job`; reads go before writes, each by deadline."""
-        with self._changed:
-            lane = 0 if job.direction == "in" else 1  # the computation waits for reads, seldom for writes
-            heapq.heappush(self._queue, (lane, job.deadline, next(self._number), job))
-            self._changed.notify()
+        # The computation waits for reads, seldom for writes.
+        self._queue_up(job, lane=0 if job.direction == "in" else 1, deadline=job.deadline)
 
     def hurry(self, job: Job, *, deadline: int) -> None:
-        """Let a queued job go before everything that is due later, writes included."""
-        with self._changed:
-            for index, (_, _, number, queued) in enumerate(self._queue):
-                if queued is job:
-                    self._queue[index] = (-1, deadline, number, job)
-                    heapq.heapify(self._queue)
-                    return
+        """Let a job go before everything that is due later, writes included; queue it, if nobody has."""
+        self._queue_up(job, lane=-1, deadline=deadline)
 
     def cancel(self, job: Job) -> None:
-        """See to it that `job` is not under way: take it off the queue, or wait for its end, whatever that is."""
-        with self._changed:
-            others = [entry for entry in self._queue if entry[3] is not job]
-            if len(others) < len(self._queue):
-                self._queue = others
-                heapq.heapify(self._queue)
-                job.finished.set()
-        job.finished.wait()
+        """See to it that `job` is not under way: call it off, or wait for its end, whatever that is."""
+        with self._lock:
+            if job.stage is JobStage.WAITS:
+                job.end()
+        job.sit_out()
 
     def close(self) -> None:
-        """End what is under way, cancel what is queued, and wait for the threads."""
-        with self._changed:
-            self._closing = True
+        """End what is under way, call off what is queued, and wait for the threads."""
+        self._closing = True
+        with self._lock:
             for *_, job in self._queue:
-                job.finished.set()  # or whoever waits for it would wait for ever
-            self._queue.clear()
-            self._changed.notify_all()
+                if job.stage is JobStage.WAITS:
+                    job.end()  # or whoever waits for it would wait for ever
+        for _ in self._threads:
+            self._wakes.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._closing:
-                    self._changed.wait()
+    def _queue_up(self, job: Job, *, lane: int, deadline: int) -> None:
+        with self._lock:
+            if job.stage is JobStage.WAITS:
                 if self._closing:
-                    return
+                    job.end()
+                else:
+                    heapq.heappush(self._queue, (lane, deadline, next(self._number), job))
+        self._wakes.put(None)
+
+    def _work(self) -> None:
+        while not self._closing:
+            self._wakes.get()
+            job = self._take()
+            if job is not None:
+                self._do(job)
+
+    def _take(self) -> Job | None:
+        with self._lock:
+            while self._queue and not self._closing:
                 job = heapq.heappop(self._queue)[3]
-                job.started_s = self._carry(1)
-                job.full_s_before = self.moved.full_s
-            self._do(job)
+                if job.stage is JobStage.WAITS:
+                    job.stage = JobStage.RUNS
+                    job.started_s = self._carry(1)
+                    job.full_s_before = self.moved.full_s
+                    return job
+        return None
 
     def _do(self, job: Job) -> None:
         try:
@@ -151,9 +203,9 @@ class Mover:
         except BaseException as error:  # raised again in the thread that waits
             job.error = error
         finally:
-            with self._changed:
+            with self._lock:
                 self._carry(-1)
-            job.finished.set()  # last: whoever waits finds the error, the state and the counters
+                job.end()  # last: whoever waits finds the error, the state and the counters
 
     def _carry(self, change: int) -> float:
         """Count blocks under way, and the seconds in which there are as many as threads; return the time."""
@@ -164,7 +216,7 @@ class Mover:
         return now
 
     def _count(self, job: Job) -> None:
-        with self._changed:
+        with self._lock:
             lasted_s = self._carry(0) - job.started_s
             size, moved = len(job.block), self.moved
             # A block is taken to have gone at an even pace: this share of it while every thread was busy.

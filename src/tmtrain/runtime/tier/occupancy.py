@@ -5,16 +5,29 @@ Note [Lock protocol]
 Two kinds of threads meet here. The training thread calls everything. The threads of the mover call
 `BlockTransfers._written` and `BlockTransfers._arrived`, and nothing else. One lock stands between them.
 
-1. The lock guards the state, version, `is_clean` and `writing` of every block, `used_bytes`, and which blocks are LEAVING.
-   Whoever changes one of them holds it. All else (which storages there are, pins, counts) is the training thread's own.
+1. The lock guards the state, version, `is_clean` and `job` of every block, all sums, and which blocks are LEAVING. Whoever
+   changes one of them holds it. All else (which storages there are, pins, counts) is the training thread's own.
 2. A thread of the mover makes one transition for each job: COMING to HERE, LEAVING to AWAY, or LEAVING to HERE. It touches
-   the block of its job and the pages under it, and lowers `used_bytes`.
+   the block of its job and the pages under it, and changes `used_bytes`.
 3. So the training thread may read without the lock that a block is HERE or AWAY, for only itself makes that untrue, and may
    read `used_bytes`, which can only be lower by now. What is LEAVING or COMING it asks again under the lock.
 4. Nobody waits for a job while holding the lock: the job ends in a callback that needs it. Nor does anybody hold it while
    calling the mover, whose own lock is thus never taken inside of this one.
 5. The lock is reentrant, for the case that the user's step turns Python's collector on. It may then free a storage in the
    middle of any line, and the training thread calls `Tier.dismiss` while it holds the lock.
+
+Note [Interrupted changes]
+
+Ctrl-C, or a signal's handler that raises, may end any of our functions between two lines, and the user may catch that and
+go on, to save for one. So:
+
+1. One assignment commits each change: that of `block.state`, of `managed.standing`, or of the entry in `storages`. Pages
+   and sums follow from it. `is_torn` is set meanwhile, and who comes next finds it set and mends: pages are opened or
+   closed as the states say, and sums are summed up anew.
+2. What closes is committed before its pages are closed, and what opens after they were filled. So whatever the states say,
+   either the pages hold it, or flash does.
+3. A block has its job before its state says that something is under way. Who waits does not believe the state: a job that
+   was never queued is queued then, and one that was called off is replaced (`BlockTransfers.finish`).
 """
 
 import threading
@@ -27,12 +40,14 @@ from tmtrain.runtime.tier.block_state import (
     HERE,
     LEAVING,
     OPEN,
+    BlockState,
     BlockTransition,
     next_state,
 )
 from tmtrain.runtime.tier.counts import Counts
-from tmtrain.runtime.tier.managed_storage import ManagedStorage, TierBlock
-from tmtrain.runtime.tier.pages import page_in, page_out
+from tmtrain.runtime.tier.flash import Flash
+from tmtrain.runtime.tier.managed_storage import ManagedStorage, Standing, TierBlock
+from tmtrain.runtime.tier.pages import Staging, forbid_writing, page_in, page_out, reopen, view
 from tmtrain.runtime.tier.running_operator import RunningOperator
 
 
@@ -52,6 +67,8 @@ class Occupancy:
         """Of those that stay until they die."""
         self.leaving_bytes = 0
         """Of blocks that are LEAVING: room that comes without further evictions."""
+        self.is_torn = False
+        """A change has begun and is not over: Note [Interrupted changes]."""
         self.storages: dict[int, ManagedStorage] = {}
         """By number."""
         self._leaving: dict[int, TierBlock] = {}
@@ -65,41 +82,67 @@ class Occupancy:
         assert managed.bytes == sum(block.span.length for block in managed.blocks), (
             "blocks fill what can be moved"
         )
-        self.storages[managed.number] = managed
-        self.managed_bytes += managed.bytes
         with self.lock:
+            was_torn, self.is_torn = self.is_torn, True
+            self.storages[managed.number] = managed
+            self.managed_bytes += managed.bytes
+            self.staying_bytes += managed.bytes if managed.stays_for_good else 0
             self._charge(managed.bytes)
+            self.is_torn = was_torn
 
     def strike_off(self, managed: ManagedStorage) -> None:
         """Forget a storage whose blocks are all FREED."""
         assert all(block.state is FREED for block in managed.blocks), (
             "a freed storage takes nothing of the budget"
         )
-        del self.storages[managed.number]
-        self.managed_bytes -= managed.bytes
-        self.staying_bytes -= managed.bytes if managed.stays else 0
-        if not self.storages:
+        with self.lock:
+            was_torn, self.is_torn = self.is_torn, True
+            del self.storages[managed.number]
+            self.managed_bytes -= managed.bytes
+            self.staying_bytes -= managed.bytes if managed.stays_for_good else 0
+            self.is_torn = was_torn
+        if not self.storages and not self.is_torn:
             self.audit()  # costs nothing now, and whatever was lost on the way shows
 
     def keep(self, managed: ManagedStorage) -> None:
         """Let a storage that is in memory stay there until it dies."""
         assert all(block.state is HERE for block in managed.blocks), "what stays is in memory"
-        if not managed.stays:
-            managed.stays = True
-            self.staying_bytes += managed.bytes
+        assert managed.standing in (Standing.MOVES, Standing.STAYS), (
+            f"what is {managed.standing.value} is not kept"
+        )
+        if managed.standing is Standing.MOVES:
+            with self.lock:
+                was_torn, self.is_torn = self.is_torn, True
+                managed.standing = Standing.STAYS
+                self.staying_bytes += managed.bytes
+                self.is_torn = was_torn
 
-    def change(self, block: TierBlock, transition: BlockTransition) -> None:
-        """Make one transition of Note [Tier block states]; the caller holds the lock."""
+    def change(
+        self, block: TierBlock, transition: BlockTransition, *, staging: Staging | None = None
+    ) -> None:
+        """Make one transition of Note [Tier block states]; the caller holds the lock.
+
+        Args:
+            block: Whose.
+            transition: Which.
+            staging: What appears, where it is one of those that let something appear.
+
+        Raises:
+            OSError: the system refuses; nothing has changed.
+        """
         before, after = block.state, next_state(block.state, transition)
         assert block.is_clean or not transition.needs_copy, "nothing leaves memory without its copy on flash"
-        # Pages first: where the system refuses, the block is still what it was.
-        if (before in OPEN) is not (after in OPEN):
-            (page_in if after in OPEN else page_out)(block.span)
+        assert (staging is not None) is transition.appears, "nothing appears of itself"
+        was_torn, self.is_torn = self.is_torn, True
+        if staging is not None:
+            page_in(block.span, staging)
+        elif after in OPEN and before not in OPEN:
+            reopen(block.span)
         block.state = after
-        if (before is HERE) is not (after is HERE):
-            self.storages[block.owner].elsewhere += 1 if before is HERE else -1
+        if after not in OPEN and before in OPEN:
+            self._close(block, before)
         if before is LEAVING:
-            del self._leaving[block.offset]
+            self._leaving.pop(block.offset, None)  # it is there, if no exception has come between
             self.leaving_bytes -= block.span.length
         elif after is LEAVING:
             self._leaving[block.offset] = block
@@ -109,6 +152,38 @@ class Occupancy:
                 self._charge(block.span.length)
             else:
                 self._discharge(block.span.length)
+        self.is_torn = was_torn
+
+    def send_out(self, block: TierBlock, transition: BlockTransition, *, flash: Flash) -> bool:
+        """Make a transition after which only flash has the content, if it has; the caller holds the lock.
+
+        Returns:
+            False where the pages hold something else: somebody whom the tier does not see has written to them. Then they
+            stay open, and are to be written.
+        """
+        was_torn, self.is_torn = self.is_torn, True
+        forbid_writing(block.span)
+        block.is_clean = block.is_clean and flash.holds(view(block.span), offset=block.offset)
+        if block.is_clean:
+            self.change(block, transition)
+        else:
+            reopen(block.span)
+        self.is_torn = was_torn
+        return block.is_clean
+
+    def mend(self) -> None:
+        """Do the rest of a change that an exception has interrupted: Note [Interrupted changes]."""
+        with self.lock:
+            if self.is_torn:
+                for block in self.blocks():
+                    if (
+                        self.storages[block.owner].standing is not Standing.LENT
+                    ):  # which may be elsewhere by now
+                        (reopen if block.state in OPEN else page_out)(block.span)
+                self._leaving = {block.offset: block for block in self.blocks() if block.state is LEAVING}
+                self.used_bytes, self.leaving_bytes, self.managed_bytes, self.staying_bytes = self._sums()
+                self._counts.peak_bytes = max(self._counts.peak_bytes, self.used_bytes)
+                self.is_torn = False
 
     def first_leaving(self) -> TierBlock | None:
         """Return the block that will be gone first of those on their way; it may be gone by the time of the answer."""
@@ -123,7 +198,8 @@ class Occupancy:
 
     def blocks(self) -> Iterator[TierBlock]:
         """Yield the blocks of all managed storages."""
-        return (block for managed in self.storages.values() for block in managed.blocks)
+        # A list: a storage may die meanwhile.
+        return (block for managed in list(self.storages.values()) for block in managed.blocks)
 
     @contextmanager
     def gradual(self) -> Generator[None]:
@@ -141,12 +217,27 @@ class Occupancy:
     def audit(self) -> None:
         """Compare every sum that is kept with the blocks themselves: too long for every operator, fine once a step."""
         with self.lock:
-            assert self.used_bytes == sum(b.span.length for b in self.blocks() if b.state in COUNTED)
-            assert self.leaving_bytes == sum(b.span.length for b in self.blocks() if b.state is LEAVING)
+            self.mend()
+            kept = self.used_bytes, self.leaving_bytes, self.managed_bytes, self.staying_bytes
+            assert kept == self._sums(), "the books are wrong"
             assert self.leaving_bytes == sum(b.span.length for b in self._leaving.values())
-        storages = self.storages.values()
-        assert self.managed_bytes == sum(managed.bytes for managed in storages)
-        assert self.staying_bytes == sum(managed.bytes for managed in storages if managed.stays)
+
+    def _sums(self) -> tuple[int, int, int, int]:
+        """Return what is used, leaving, managed and staying, by the blocks themselves."""
+        blocks, storages = list(self.blocks()), list(self.storages.values())
+        return (
+            sum(block.span.length for block in blocks if block.state in COUNTED),
+            sum(block.span.length for block in blocks if block.state is LEAVING),
+            sum(managed.bytes for managed in storages),
+            sum(managed.bytes for managed in storages if managed.stays_for_good),
+        )
+
+    def _close(self, block: TierBlock, before: BlockState) -> None:
+        try:
+            page_out(block.span)
+        except OSError:
+            block.state = before
+            raise
 
     def _charge(self, size: int) -> None:
         self.used_bytes += size
@@ -155,4 +246,4 @@ class Occupancy:
 
     def _discharge(self, size: int) -> None:
         self.used_bytes -= size
-        assert self.used_bytes >= 0, "more has left the budget than ever entered it"
+        assert self.used_bytes >= 0 or self.is_torn, "more has left the budget than ever entered it"

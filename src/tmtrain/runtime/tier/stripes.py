@@ -55,6 +55,10 @@ class Stripes:
         for file, part, file_offset in self._parts(into, offset):
             file.read(part, offset=file_offset)
 
+    def holds(self, data: memoryview, *, offset: int) -> bool:
+        """Return whether `data` is what was written at `offset`, as far as digests tell."""
+        return all(file.holds(part, offset=at) for file, part, at in self._parts(data, offset))
+
     def close(self) -> None:
         """Release the room; a second time does nothing."""
         for file in self._files:

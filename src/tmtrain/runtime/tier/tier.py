@@ -3,25 +3,25 @@
 Law 1: before an operator runs, everything it touches is HERE, whatever any plan said: of a storage that it touches in part,
 the blocks of that part. Law 3: bytes in memory, those under way included, never exceed the budget.
 
-`Tier` is what the rooms above see. It has three parts: `Occupancy` (block states and the budget), `Eviction` (who leaves
-where room is short) and `BlockTransfers` (traffic with the drive). Note [Tier block states] says what may become of a
-block, Note [Lock protocol] what threads may do.
+`Tier` is what the rooms above see. It has four parts: `Occupancy` (block states and the budget), `Standings` (whole
+storages), `Eviction` (who leaves where room is short) and `BlockTransfers` (traffic with the drive). Note [Tier block
+states] says what may become of a block, Note [Standing of a storage] what of a storage, Note [Lock protocol] what threads
+may do, Note [Interrupted changes] what an exception may leave behind.
 """
 
 from collections.abc import Collection, Iterable
 from types import MappingProxyType
 
-from tmtrain.runtime.tier.block_state import AWAY, CALL_BACK, COMING, DISCARD, FREE, HERE, LEAVING, REOPEN
+from tmtrain.runtime.tier.block_state import AWAY, HERE
 from tmtrain.runtime.tier.counts import Counts
 from tmtrain.runtime.tier.eviction import Eviction, EvictionRank
 from tmtrain.runtime.tier.flash import Flash
-from tmtrain.runtime.tier.flash_room import FlashRoom
-from tmtrain.runtime.tier.managed_storage import TierBlock, cut_into_blocks
+from tmtrain.runtime.tier.managed_storage import Standing, TierBlock
 from tmtrain.runtime.tier.mover import Mover
 from tmtrain.runtime.tier.occupancy import Occupancy
 from tmtrain.runtime.tier.pages import Ranges, Span
-from tmtrain.runtime.tier.readiness import Readiness
 from tmtrain.runtime.tier.running_operator import RunningOperator
+from tmtrain.runtime.tier.standings import Standings
 from tmtrain.runtime.tier.transfers import BlockTransfers
 
 NOWHERE: Ranges = MappingProxyType({})
@@ -45,13 +45,25 @@ class Tier:
         """Shared with the parts: what must stay, and for which operator."""
         self._occupancy = Occupancy(budget_bytes=budget_bytes, running=self._running, counts=self.counts)
         self._transfers = BlockTransfers(
-            mover, occupancy=self._occupancy, running=self._running, counts=self.counts
+            flash, mover, occupancy=self._occupancy, running=self._running, counts=self.counts
         )
         self._eviction = Eviction(
-            occupancy=self._occupancy, transfers=self._transfers, running=self._running, counts=self.counts
+            flash,
+            occupancy=self._occupancy,
+            transfers=self._transfers,
+            running=self._running,
+            counts=self.counts,
         )
-        self._flash_room = FlashRoom(flash)
-        self.readiness = Readiness(occupancy=self._occupancy, running=self._running)
+        self._standings = Standings(
+            flash,
+            occupancy=self._occupancy,
+            transfers=self._transfers,
+            eviction=self._eviction,
+            running=self._running,
+        )
+        standings = self._standings
+        self.begin_at_once, self.take_over = standings.begin_at_once, standings.take_over
+        self.most_room_bytes = standings.most_room_bytes
 
     def __contains__(self, number: int) -> bool:
         return number in self._occupancy.storages
@@ -115,18 +127,20 @@ class Tier:
             InfeasibleError: together they exceed the budget.
             FlashError: the drive failed.
         """
+        if self._occupancy.is_torn:
+            self._occupancy.mend()
         storages = self._occupancy.storages
         touched = [storages[number] for number in numbers if number in storages]
         self._running.begin(now, what, {managed.number: managed.positions_in(ranges) for managed in touched})
         elsewhere: list[TierBlock] = []
         for managed in touched:
             managed.last_use = now
-            if managed.is_discarded:
+            if managed.standing is Standing.DISCARDED:
                 raise RuntimeError(f"{what} reads what was discarded and not recomputed")
             # No lock: what is HERE stays so, since only this thread sends blocks away.
             elsewhere += [block for block in managed.blocks_in(ranges) if block.state is not HERE]
         if elsewhere:
-            self._bring_in(elsewhere)
+            self._eviction.bring_in(elsewhere)
         else:
             self._eviction.make_room(0)  # the budget may be lower than it was
 
@@ -156,30 +170,34 @@ class Tier:
         Raises:
             FlashError: the drive is full.
         """
-        managed = cut_into_blocks(number, memory, flash_page=self._flash_room.take(memory), now=self.now)
-        self._occupancy.admit(managed)
-        self._running.makes(number, num_blocks=len(managed.blocks), memory_bytes=memory.length)
+        self._standings.admit(number, memory)
 
-    def take_over(self, number: int, memory: Span, *, ranges: Ranges = NOWHERE) -> None:
-        """As `admit`, of an operand that was there before and may be larger than the budget; errors as `make_room`."""
-        with self._occupancy.gradual():  # what is not in `ranges` may leave at once
-            self.admit(number, memory)
-            self._running.pinned[number] = self._occupancy.storages[number].positions_in(ranges)
-            self.make_room(0)
+    def lend(self, number: int) -> None:
+        """Let the running operator, which touches all of a managed storage, have its memory for good or for worse.
+
+        Until `take_back` it is in memory, open, and nothing of it is under way: the operator may give it to the allocator.
+        """
+        self._standings.lend(number)
+
+    def take_back(self, number: int, memory: Span | None) -> None:
+        """Manage what was lent as before, wherever its memory is by now.
+
+        Args:
+            number: Of the storage; where it is not LENT, nothing is done.
+            memory: Where it is now; None where it cannot be moved any more.
+
+        Raises:
+            InfeasibleError: it has grown beyond what the budget allows. It is not managed any more.
+            FlashError: the drive has no room for it, likewise.
+        """
+        self._standings.take_back(number, memory)
 
     def dismiss(self, number: int) -> None:
-        """The storage is about to be freed: nothing of it may be under way, and its pages must be open."""
-        managed = self._occupancy.storages.get(number)
-        if managed is None:
-            return
-        for block in managed.blocks:
-            if block.job is not None:
-                self._transfers.cancel(block)
-            with self._occupancy.lock:
-                self._occupancy.change(block, FREE)
-        self._occupancy.strike_off(managed)
-        self._running.forget(number)
-        self._flash_room.free(managed)
+        """The storage is about to be freed: nothing of it may be under way, and its pages must be open.
+
+        What an exception has interrupted is done to its end by a second call.
+        """
+        self._standings.dismiss(number)
 
     def reserve(self, wanted_bytes: int) -> None:
         """Make room for what the current operator is about to make, and keep it for that; errors as `make_room`."""
@@ -197,7 +215,7 @@ class Tier:
 
     def save(self, block: TierBlock, *, deadline: int) -> None:
         """Write `block` out and keep it: it can leave at once later, if nobody changes it until then."""
-        if block.state is HERE and not block.is_clean and block.writing is None:
+        if block.state is HERE and not block.is_clean and not block.is_being_written:
             self._transfers.write(block, deadline=deadline)
 
     def leave(self, block: TierBlock, *, deadline: int) -> None:
@@ -207,46 +225,31 @@ class Tier:
     def fetch(self, block: TierBlock, *, deadline: int) -> bool:
         """Bring `block` back ahead of time, if there is room; return whether it is there or under way."""
         occupancy = self._occupancy
-        if block.state is AWAY and not occupancy.storages[block.owner].is_discarded:
+        if block.state is AWAY and occupancy.storages[block.owner].standing is not Standing.DISCARDED:
             # No lock: by now it can only be less that is used.
             if occupancy.used_bytes + self._running.reserved_bytes + block.span.length > self.budget_bytes:
                 return False
             self._transfers.fetch(block, deadline=deadline)
         return True
 
-    def discard(self, number: int) -> bool:
-        """Forget what a managed storage holds; False where it has to stay, or twice its bytes exceed the budget."""
-        occupancy = self._occupancy
-        managed = occupancy.storages[number]
-        if any(map(occupancy.must_stay, managed.blocks)) or 2 * managed.bytes > self.free_bytes:
-            return False
-        managed.is_discarded = True
-        for block in managed.blocks:
-            if block.job is not None:
-                self._transfers.cancel(block)
-            with occupancy.lock:
-                block.version += 1
-                block.is_clean = False
-                if block.state is not AWAY:
-                    occupancy.change(block, DISCARD)
-        return True
+    def may_discard(self, number: int) -> bool:
+        """Whether a managed storage may be discarded: not where it has to stay, or twice its bytes exceed the budget."""
+        return self._standings.may_discard(number)
 
-    def reopen(self, number: int) -> None:
-        """Let a managed storage that was discarded be filled again; errors as `make_room`."""
-        managed = self._occupancy.storages[number]
-        assert managed.is_discarded, "what was not discarded comes back by `fetch`"
-        self.make_room(managed.bytes)
-        with self._occupancy.lock:
-            for block in managed.blocks:
-                self._occupancy.change(block, REOPEN)
-        managed.is_discarded = False
+    def discard(self, number: int) -> None:
+        """Forget what a managed storage holds, if it has not died yet; it may be discarded, and can be recomputed."""
+        self._standings.discard(number)
+
+    def refill(self, number: int, source: Span) -> None:
+        """Let what was discarded appear, block by block, from memory that holds the same; errors as `make_room`."""
+        self._standings.refill(number, source)
 
     def blocks_of(self, number: int) -> list[TierBlock]:
         """Return the blocks of a managed storage, in order."""
         return self._occupancy.storages[number].blocks
 
     def close(self, *, restores: bool = True) -> None:
-        """Let go of the drive, when everything is back: the storages outlive the tier.
+        """Let go of the drive, when everything is back: the storages outlive the tier. A second time does no harm.
 
         Args:
             restores: Else what is away stays closed for good, and only what is under way is waited for.
@@ -254,29 +257,21 @@ class Tier:
         Raises:
             FlashError: something could not be read.
         """
+        try:
+            self._end_traffic(restores=restores)
+        except BaseException:  # Ctrl-C, for one: what does not come back now never will
+            self._end_traffic(restores=restores)
+            raise
+        finally:
+            try:
+                self.mover.close()
+            finally:
+                self.flash.close()
+
+    def _end_traffic(self, *, restores: bool) -> None:
         self._occupancy.audit()
         self.budget_bytes = max(self.budget_bytes, self.managed_bytes)
-        try:
-            if restores:
-                self.begin(self.now + 1, list(self._occupancy.storages))
-            else:
-                self._transfers.wait_for_all()
-        finally:
-            self.mover.close()
-            self.flash.close()
-
-    def _bring_in(self, elsewhere: list[TierBlock]) -> None:
-        """Have these blocks of the running operator in memory, whatever becomes of them now."""
-        with self._occupancy.lock:
-            for block in elsewhere:
-                if block.state is LEAVING:
-                    self._occupancy.change(block, CALL_BACK)
-        absent = [block for block in elsewhere if block.state is AWAY]
-        # Room for all before the first comes: a failure is told before anything is read for nothing.
-        self._eviction.make_room(sum(block.span.length for block in absent))
-        for block in absent:
-            self.counts.misses += 1
-            self._transfers.fetch(block, deadline=self.now)
-        for block in elsewhere:
-            if block.state is COMING:  # those that were prefetched, and are late, too
-                self._transfers.wait(block)
+        if restores:
+            self.begin(self.now + 1, list(self._occupancy.storages))
+        else:
+            self._transfers.finish_all()

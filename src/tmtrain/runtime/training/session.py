@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from tmtrain.capturing.owned import owned_tensors
-from tmtrain.errors import InfeasibleError, InputError
+from tmtrain.errors import FlashError, InfeasibleError, InputError
 from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.materialise import materialise
 from tmtrain.runtime.dispatch.operands import storages_in
@@ -29,6 +29,7 @@ from tmtrain.runtime.tier.pages import keep_large_blocks_apart
 from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
 from tmtrain.runtime.training.collector import CycleCollector
+from tmtrain.runtime.training.compiled import refusing_compiled
 from tmtrain.runtime.training.meter import StepMeter
 from tmtrain.runtime.training.settings import TrainingSettings
 from tmtrain.runtime.training.step_plans import StepPlans
@@ -63,6 +64,8 @@ class TrainingSession:
         self._energy = EnergyMeter()
         self._collector = CycleCollector()
         self._is_in_step = False
+        self._unfinished: FlashError | None = None
+        """What ended a step half way through."""
         with ExitStack() as exits:
             exits.callback(self._let_go)
             if self.plans.monitors is not None:
@@ -72,6 +75,7 @@ class TrainingSession:
             if gc.isenabled():
                 gc.disable()
                 exits.callback(gc.enable)
+            exits.enter_context(refusing_compiled())
             exits.enter_context(self.residency)
             materialise(model, settings.init)
             self._exits = exits.pop_all()
@@ -90,6 +94,7 @@ class TrainingSession:
         """Take what runs inside as one whole step."""
         if self._is_in_step:
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
+        self.check_finished()
         how: How = "on demand"
         planned_step: PlannedStep | None = None
         executor = self.plans.executor
@@ -103,6 +108,9 @@ class TrainingSession:
                 with self.plans.executing():
                     yield
                 how, planned_step = executor.how, executor.planned_step
+        except FlashError as error:
+            self._unfinished = error
+            raise
         finally:
             self._is_in_step = False
             executor.end_step()
@@ -115,6 +123,24 @@ class TrainingSession:
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
         self._collector.step_ended()
 
+    def check_finished(self) -> None:
+        """Refuse to go on, or to save, from the middle of a step that the drive ended.
+
+        Raises:
+            FlashError: says what is lost.
+        """
+        first = self._unfinished
+        if first is not None:
+            raise FlashError(
+                f"step {len(self.steps) + 1} was not finished, for the drive failed ({first}): model and optimizer may be "
+                "half way through it, so nothing goes on from here; nothing that was saved is lost, go on from the last "
+                "checkpoint in a training of its own",
+                folder=first.folder,
+                size_bytes=first.size_bytes,
+                offset_bytes=first.offset_bytes,
+                errno=first.errno,
+            ) from first
+
     def change_budget(self, budget_bytes: int) -> None:
         """Keep to another budget from the next operator on."""
         self.tier.budget_bytes = budget_bytes
@@ -122,7 +148,8 @@ class TrainingSession:
 
     def to_read(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor contiguous and in memory, for a checkpoint that reads its bytes."""
-        whole = tensor.detach().contiguous()
+        # What is conjugated or negated by a flag is so in the memory that is read here.
+        whole = tensor.detach().resolve_conj().resolve_neg().contiguous()
         self.residency.hold(whole, what=f"saving {name}")
         return whole
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Generic, ParamSpec, TypeVar
 
 import torch
 
+from tmtrain.capturing.owned import owned_tensors
 from tmtrain.errors import InputError
 from tmtrain.machine import Machine
 from tmtrain.planning import check_objective
 from tmtrain.runtime.dispatch.materialise import Init
 from tmtrain.runtime.following.planned_step import OBJECTIVE
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
+from tmtrain.runtime.training.compiled import check_not_compiled
 from tmtrain.units import format_bytes
 
 P = ParamSpec("P")
@@ -51,7 +54,9 @@ def check_settings(settings: TrainingSettings[P, R]) -> None:
         raise InputError(
             f"the step is a {type(settings.step).__name__}, a function that trains for one step is needed"
         )
+    _check_places(settings.model, settings.optimizer)
     _check_plain(settings.model)
+    check_not_compiled(settings.model, settings.optimizer, settings.step)
     check_budget(settings.budget_bytes)
     if not settings.flash:
         raise InputError("flash names no folder: give one on a local drive, or one on each of several")
@@ -74,6 +79,23 @@ def check_budget(budget_bytes: int) -> None:
 def _check_kind(name: str, value: object, kind: type, *, need: str) -> None:
     if not isinstance(value, kind):
         raise InputError(f"the {name} is a {type(value).__name__}, {need} is needed")
+
+
+def _check_places(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Refuse what is elsewhere; what is on the meta device in the model is built on entering."""
+    built = {tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.is_meta}
+    elsewhere = {
+        owner.name: tensor.device
+        for tensor, owner in owned_tensors(model, optimizer)
+        if tensor.device.type != "cpu" and tensor not in built
+    }
+    if elsewhere:
+        name, device = next(iter(elsewhere.items()))
+        others = f", and {len(elsewhere) - 1} others are not on the CPU" if len(elsewhere) > 1 else ""
+        raise InputError(
+            f"{name} is on {device}{others}: a budget is kept on the CPU, so bring model and optimizer there, such as by "
+            "model.to('cpu') before the optimizer is made (the meta device is for parameters and buffers of the model)"
+        )
 
 
 def _check_plain(model: torch.nn.Module) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from tmtrain.capturing.session import CaptureSession
-from tmtrain.errors import CaptureError, InfeasibleError, SolverError
+from tmtrain.errors import CaptureError, InfeasibleError, InputError, SolverError
 from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
@@ -209,7 +209,11 @@ class StepPlans:
             planned_step = make_planned_step(
                 recorded, machine=self._machine, budget_bytes=self._tier.free_bytes, objective=self._objective
             )
-        except (InfeasibleError, SolverError) as error:
+        except (
+            InfeasibleError,
+            InputError,
+            SolverError,
+        ) as error:  # such as a step that touches small storages only
             self._tries += 1
             self.notes.tell(f"steps run on demand, no plan could be made: {error}")
         else:

@@ -6,16 +6,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
-import torch
-
 from tmtrain.errors import FlashError, InfeasibleError, InputError
 from tmtrain.runtime.checkpoints.checkpoint import Checkpoint, write_checkpoint
-from tmtrain.runtime.checkpoints.resume import resume
+from tmtrain.runtime.checkpoints.resume import resume, training_state
 from tmtrain.runtime.dispatch.scopes import LOAD, SAVE, scope
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.result import RunResult
 from tmtrain.runtime.training.session import TrainingSession
 from tmtrain.runtime.training.settings import TrainingSettings, check_budget, check_settings
+from tmtrain.units import parse_budget
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,24 +85,29 @@ class Training(Generic[P, R]):
             extra: What else belongs to it, such as the state of a scheduler or the number of the step.
 
         Raises:
-            InputError: `extra` holds something else than tensors, numbers, strings and None, in dicts, lists and tuples;
-                or the disk refuses.
+            InputError: `extra`, or the state of model or optimizer, holds something else than tensors, arrays, numbers,
+                strings, bytes and None, in dicts, lists, tuples and sets; or the disk refuses.
+            FlashError: the drive failed in a step, which is not finished.
+        """
+        with scope(SAVE):
+            self._entered.check_finished()
+            self.write(path, training_state(self._settings.model, self._settings.optimizer, extra))
+
+    def write(self, path: str | Path, tree: Any) -> None:
+        """Write anything that `save` takes as extra, and nothing else, within the budget; errors as `save`.
+
+        For loops that have checkpoints of their own.
         """
         session = self._entered
-        with scope(SAVE):
-            tree = {
-                "model": self._settings.model.state_dict(),
-                "optimizer": self._settings.optimizer.state_dict(),
-                "rng": torch.get_rng_state(),
-                "extra": extra,
-            }
-            write_checkpoint(Path(path), tree, fetch=session.to_read)
+        session.check_finished()
+        write_checkpoint(Path(path), tree, fetch=session.to_read)
 
     def load(self, path: str | Path) -> Any:
         """Go on from a checkpoint, bit for bit as if nothing had come between; return its `extra`.
 
         Raises:
-            InputError: it was saved from another model or optimizer; nothing is changed then.
+            InputError: it was saved from another model or optimizer; nothing is changed then, unless only code of their own
+                noticed.
             FileFormatError: no checkpoint, or a damaged one; what came before the damage is restored already.
         """
         session = self._entered
@@ -116,7 +120,8 @@ class Training(Generic[P, R]):
         return self._settings.budget_bytes
 
     @budget_bytes.setter
-    def budget_bytes(self, budget_bytes: int) -> None:
+    def budget_bytes(self, budget: int | str) -> None:
+        budget_bytes = parse_budget(budget)
         check_budget(budget_bytes)
         self._settings = replace(self._settings, budget_bytes=budget_bytes)
         if self._session is not None:
