@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from tmtrain import train
+from tmtrain.runtime.dispatch.facts import UncompiledMode
 
 F = torch.nn.functional
 ROUNDS = 12
@@ -70,6 +71,15 @@ def gpt() -> Job:
     return Job(model=model, optimizer=optimizer, step=step)
 
 
+class _Idle(UncompiledMode):
+    """Sees every operator, and does nothing."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
 JOBS = {"mlp": mlp, "gpt": gpt}
 
 
@@ -81,8 +91,10 @@ def main() -> None:
     parser.add_argument("--shares", nargs="+", type=float, default=(2.0, 0.35))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("| step | budget | operators | plain, ms | user | all | us an operator | stalled, ms |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| step | budget | operators | plain, ms | user | all | us an operator | idle mode, us | stalled, ms |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.jobs:
         footprint = _footprint(JOBS[name](), flash=arguments.flash)
         for share in arguments.shares:
@@ -104,6 +116,7 @@ def _compared(name: str, budget_bytes: int, *, flash: str) -> str:
     plain, kept = JOBS[name](), JOBS[name]()
     without: list[tuple[float, float]] = []
     within: list[tuple[float, float]] = []
+    idle: list[tuple[float, float]] = []
     for _ in range(3):
         plain.step()
     with train(kept.model, kept.optimizer, kept.step, budget_bytes=budget_bytes, flash=flash) as training:
@@ -116,6 +129,8 @@ def _compared(name: str, budget_bytes: int, *, flash: str) -> str:
             operators = residency.operators
             residency.__exit__(None, None, None)
             without.append(_took(plain.step))
+            with _Idle():
+                idle.append(_took(plain.step))
             residency.__enter__()
         began = operators
         training.step()
@@ -123,11 +138,12 @@ def _compared(name: str, budget_bytes: int, *, flash: str) -> str:
         steps = training.result.steps[-ROUNDS:]
     user, both = (statistics.median(times) for times in zip(*within, strict=True))
     user_plain, both_plain = (statistics.median(times) for times in zip(*without, strict=True))
+    idle_both = statistics.median(both for _, both in idle)
     stalled = statistics.median(step.stall_s for step in steps)
     assert all(step.how == "planned" for step in steps)
     return (
         f"| {count} | {both_plain * 1e3:.1f} | {user / user_plain:.2f} | {both / both_plain:.2f} "
-        f"| {(both - both_plain) / count * 1e6:.0f} | {stalled * 1e3:.1f}"
+        f"| {(both - both_plain) / count * 1e6:.0f} | {(idle_both - both_plain) / count * 1e6:.0f} | {stalled * 1e3:.1f}"
     )
 
 

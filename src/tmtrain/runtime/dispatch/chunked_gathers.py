@@ -39,13 +39,11 @@ class ChunkedGathers:
         """Run one in parts, under the modes that there are; NotImplemented where it can run as it is, or not otherwise."""
         if kwargs or not self.is_large(args):
             return NotImplemented
+        first, *rest = args
         if func in _LISTS:
-            dim = args[1] if len(args) > 1 else 0
-            return _joined(args[0], dim=dim, is_stack=func is _aten.stack.default)
-        data, indices = (
-            (args[0], _rows_of(args)) if args[0].dim() and args[0].is_contiguous() else (None, None)
-        )
-        return NotImplemented if indices is None else _selected(data, indices)
+            return _joined(first, dim=rest[0] if rest else 0, is_stack=func is _aten.stack.default)
+        rows = _rows_of(args) if first.dim() and first.is_contiguous() else None
+        return NotImplemented if rows is None else _selected(first, rows)
 
     def is_large(self, args: tuple[Any, ...]) -> bool:
         """Whether it touches more blocks than should be in memory at once."""

@@ -1,9 +1,9 @@
 """What a dispatch mode needs to know of an operator at every call, worked out at its first one.
 
 Note [Composite operators]: with autograd above, an operator that is nothing but other operators is taken apart before a
-mode sees it. Under `torch.inference_mode` nobody does. Such an operator may say that it returns a view and copy all$
-the same (``contiguous``, ``reshape``), and makes temporaries that nobody sees. So the modes take it apart: law 1 and the budget hold
-for what it is made of.
+mode sees it. Under `torch.inference_mode` nobody does. Such an operator may say that it returns a view, and copy all
+the same (``contiguous``, ``reshape``), and make temporaries that nobody sees. So the modes take it apart: law 1 and
+the budget hold for what it is made of.
 """
 
 import functools

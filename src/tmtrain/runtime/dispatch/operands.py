@@ -22,7 +22,7 @@ def storages_in(values: Iterable[Any]) -> dict[int, torch.UntypedStorage]:
         if isinstance(value, Tensor):
             if value.layout is STRIDED:
                 storage = value.untyped_storage()
-                storages[storage._cdata] = storage
+                storages[storage_key(storage)] = storage
             else:
                 storages |= storages_in(dense_parts(value))
         elif isinstance(value, (list, tuple)):

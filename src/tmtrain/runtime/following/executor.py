@@ -120,10 +120,10 @@ class PlanExecutor(StepObserver):
 
     def comes(self, op: int, *, name: str, keys: Sequence[int], makes_bytes: int | None) -> None:
         """See whether it is the expected one, and do what the plan says."""
-        self._op = op
-        if self.planned_step is None:
+        self._op, planned_step = op, self.planned_step
+        if planned_step is None:
             return
-        recorded = self.planned_step.recorded
+        recorded = planned_step.recorded
         name_of = self._name_of
         storages = tuple([name_of.get(key) for key in keys])
         if None in storages:
@@ -131,10 +131,10 @@ class PlanExecutor(StepObserver):
                 self._call(key, recorded.strangers.get((op, index), _UNKNOWN))
         passage = self._reader.read(name, tuple([name_of[key] for key in keys]), makes_bytes)
         if recorded.passages.get(op) != passage:
-            self._diverge(recorded, passage)
+            planned_step = self._diverge(recorded, passage)
         self._before = op
-        if self.planned_step is not None and op in self.planned_step.schedule.busy:
-            self._act(self.planned_step.schedule)
+        if planned_step is not None and op in planned_step.schedule.busy:
+            self._act(planned_step.schedule)
 
     def ready(self, op: int) -> None:  # noqa: ARG002
         """Fetch what waits for room, while there is some."""
@@ -195,7 +195,7 @@ class PlanExecutor(StepObserver):
                 dead_at[uses[-1]].append(name)
         self._dead_at = dead_at
 
-    def _diverge(self, recorded: RecordedStep, passage: Passage) -> None:
+    def _diverge(self, recorded: RecordedStep, passage: Passage) -> PlannedStep | None:
         """Go on by another planned step that is like this one so far, or by none."""
         planned_step = self._known.that_goes_on(recorded, before=self._before, op=self._op, passage=passage)
         if planned_step is not None:
@@ -204,6 +204,7 @@ class PlanExecutor(StepObserver):
             expected = recorded.passages.get(self._op)
             self.divergence = f"its operator {self._op} is {passage}, not {expected or 'a view, or none'}"
         self._follow(planned_step)
+        return planned_step
 
     def _act(self, schedule: OperatorSchedule) -> None:
         """Do what the plan says before this operator."""
