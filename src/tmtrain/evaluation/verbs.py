@@ -12,14 +12,16 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from tmtrain import __version__
-from tmtrain.bundle import write_bytes_atomically
+from tmtrain.bundle import DIGEST, is_sealed
 from tmtrain.errors import InfeasibleError
 from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MonitorRecord
 from tmtrain.evaluation.part import StudyPart, StudyTask, run_part
+from tmtrain.evaluation.record_file import write_record
 from tmtrain.evaluation.row import SCHEMA, Results
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.evaluation.source import trace_of
@@ -63,13 +65,13 @@ def evaluate(
     if not results.rows:
         first = results.refusals[0]
         raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
-    _write_json(out / "results.json", results)
+    write_record(out / "results.json", results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
-        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+        write_record(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
     if study.monitor:
         monitored = [run for part in parts for run in part.monitored]
-        _write_json(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
+        write_record(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
     shutil.rmtree(out / PARTS, ignore_errors=True)
     return results
 
@@ -109,12 +111,25 @@ def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
 def _kept(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
     """Run a part, or read what an earlier run left of the same one."""
     path = task.out / PARTS / f"{task.name}.{_digest(task)}.json"
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=StudyPart)
+    known = _known_part(path)
+    if known is not None:
+        return known
     part = run_part(task, tell)
     if part.rows:
-        _write_json(path, part)
+        write_record(path, part)
     return part
+
+
+def _known_part(path: Path) -> StudyPart | None:
+    """Read what an earlier run left; what is damaged counts as not done."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        if not is_sealed(record):
+            return None
+        del record[DIGEST]
+        return msgspec.convert(record, StudyPart)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _digest(task: StudyTask) -> str:
@@ -139,7 +154,3 @@ def _digest(task: StudyTask) -> str:
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
     gc.set_threshold(*RARELY)
-
-
-def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:
-    write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
