@@ -254,11 +254,20 @@ def _certificate(source: str, proof: _ProofRecord | None, bundle: Bundle) -> Cer
             value=proof.bound,
             multipliers={str(family[i]): part for i, part in zip(starts.tolist(), parts, strict=False)},
             capacity_price=prices["capacity_price"],
-            edges=np.array(proof.edges, np.int64),
+            edges=_slices(source, "edges", proof.edges),
         ),
-        cuts=np.array(proof.cuts, np.int64),
+        cuts=_slices(source, "cuts", proof.cuts),
         write_budget_bytes=proof.write_budget_bytes,
     )
+
+
+def _slices(source: str, name: str, slices: list[int]) -> NDArray[np.int64]:
+    """Return numbers of slices, each no less than the one before."""
+    if slices:
+        check_range(source, f"meta.certificate.{name}", np.array(slices), low=0)
+    numbers = np.array(slices, np.int64)
+    check_range(source, f"meta.certificate.{name}", np.diff(numbers, prepend=0), low=0)
+    return numbers
 
 
 def _multiplier_table(multipliers: dict[str, NDArray[np.float64]]) -> pa.Table:
@@ -302,8 +311,6 @@ def _check_numbers(source: str, meta: _Meta, certificate: Certificate | None) ->
     check_range(source, "prices.capacity_price", bound.capacity_price, low=0)
     for name, multipliers in bound.multipliers.items():
         check_range(source, f"multipliers.{name}", multipliers, low=-np.inf)
-    for name, slices in (("edges", bound.edges), ("cuts", certificate.cuts)):
-        check_range(source, f"meta.certificate.{name}", np.diff(slices, prepend=0), low=0)
 
 
 def _check_transfers(source: str, moves: Transfers) -> None:
