@@ -80,16 +80,7 @@ def read_monitor(path: Path) -> MonitorRecord:
 
 
 def _read(path: Path, kind: type[_T], *, newest: int, sealed_from: int) -> _T:
-    try:
-        raw = msgspec.json.decode(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}; `tmtrain evaluate --out {path.parent}` makes it") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FileFormatError(
-            f"{path} is truncated or not JSON ({error}): evaluate again", path=path
-        ) from error
+    raw = _decoded(path)
     # The schema before anything else: whatever else is wrong with a newer file, "update" is the answer.
     schema = raw.get("schema") if isinstance(raw, dict) else None
     # Not isinstance: true is an int too.
@@ -121,6 +112,19 @@ def _read(path: Path, kind: type[_T], *, newest: int, sealed_from: int) -> _T:
     _refuse(path, _unknown_keys(raw, msgspec.to_builtins(decoded), "$"))
     _refuse(path, _endless_numbers(raw, "$"))
     return decoded
+
+
+def _decoded(path: Path) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}; `tmtrain evaluate --out {path.parent}` makes it") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} is truncated or not JSON ({error}): evaluate again", path=path
+        ) from error
 
 
 def _refuse(path: Path, faults: Iterator[str]) -> None:
