@@ -65,13 +65,13 @@ def evaluate(
     if not results.rows:
         first = results.refusals[0]
         raise InfeasibleError(first.reason, limit="memory", capacity_bytes=first.budget_bytes)
-    write_record(out / "results.json", results)
+    _write_json(out / "results.json", results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
-        write_record(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
     if study.monitor:
         monitored = [run for part in parts for run in part.monitored]
-        write_record(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
+        _write_json(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
     shutil.rmtree(out / PARTS, ignore_errors=True)
     return results
 
@@ -116,7 +116,7 @@ def _kept(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
         return known
     part = run_part(task, tell)
     if part.rows:
-        write_record(path, part)
+        _write_json(path, part)
     return part
 
 
@@ -154,3 +154,7 @@ def _digest(task: StudyTask) -> str:
 def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
     gc.set_threshold(*RARELY)
+
+
+def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:
+    write_record(path, value)
