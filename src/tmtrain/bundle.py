@@ -18,12 +18,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tmtrain.errors import FileFormatError, InputError
 
 MANIFEST = "manifest.json"
+DIGEST = "digest"
+"""Key of a JSON object under which the digest of the rest stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +90,18 @@ def read_bundle(
     if manifest.get("kind") != kind:
         raise FileFormatError(f"{path} holds a {manifest.get('kind')!r}, a {kind!r} is needed", path=path)
     written = manifest.get("version")
-    if not isinstance(written, int) or written > version:
+    if type(written) is not int or not 1 <= written <= version:
         raise FileFormatError(
             f"{path} has {kind} format version {written}, this release reads up to {version}: update tmtrain",
             path=path,
             version=written if isinstance(written, int) else None,
             newest_version=version,
         )
-    if manifest.pop("digest", None) != _digest_of(manifest):
+    if not is_sealed(manifest):
         raise FileFormatError(
             f"{path}/{MANIFEST} was edited after it was written: make the {kind} again", path=path / MANIFEST
         )
-    tables = {name: _read_table(path, name, digest) for name, digest in manifest["tables"].items()}
-    meta = manifest["meta"]
+    meta, tables = _content(path, manifest)
     if written < version:
         meta, tables = rename_keys(meta, renamed), rename_keys(tables, renamed)
         tables = {
@@ -106,6 +109,34 @@ def read_bundle(
             for name, table in tables.items()
         }
     return Bundle(kind=kind, version=written, meta=meta, tables=tables)
+
+
+def check_range(
+    source: str, column: str, values: NDArray[Any], *, low: float, high: float | None = None
+) -> None:
+    """Refuse a column with a number that cannot be: not finite, or outside of a range.
+
+    Raises:
+        FileFormatError: says which, and where.
+
+    >>> check_range("a.trace", "operators.flops", np.array([0, -1]), low=0)
+    Traceback (most recent call last):
+    tmtrain.errors.FileFormatError: a.trace: operators.flops[1] is -1, needs to be at least 0
+    """
+    wrong = np.ones(len(values), bool)
+    if (
+        values.dtype.kind not in "uO"
+    ):  # numpy's answer to whole numbers of 64 bits and more, which no column of ours has
+        wrong = ~np.isfinite(values) | (values < low) | (values > (np.inf if high is None else high))
+    if np.any(wrong):
+        row = int(np.argmax(wrong))
+        least = "finite" if low == -np.inf else f"at least {low}"
+        raise FileFormatError(
+            f"{source}: {column}[{row}] is {values[row]}, needs to be {least if high is None else f'in {low}..{high}'}",
+            path=source,
+            field=column,
+            row=row,
+        )
 
 
 def rename_keys(value: Any, renamed: Mapping[str, str]) -> Any:
@@ -171,6 +202,21 @@ def fingerprint(tables: Mapping[str, pa.Table], meta: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with a digest of all else that it says, however it is laid out.
+
+    >>> is_sealed(sealed({"lr": 0.001})), is_sealed(sealed({"lr": 0.001}) | {"lr": 9.001}), is_sealed({"lr": 0.001})
+    (True, False, False)
+    """
+    content = {key: value for key, value in record.items() if key != DIGEST}
+    return {**content, DIGEST: _digest_of(content)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Whether a JSON object says what it said when `sealed` was called."""
+    return record.get(DIGEST) == sealed(record)[DIGEST]
+
+
 def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "format": "tmtrain",
@@ -179,7 +225,7 @@ def _manifest(bundle: Bundle, folder: Path) -> dict[str, Any]:
         "meta": bundle.meta,
         "tables": {name: _sha256(folder / f"{name}.parquet") for name in bundle.tables},
     }
-    return manifest | {"digest": _digest_of(manifest)}
+    return sealed(manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -187,7 +233,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise InputError(f"no such file: {path}")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} is not a tmtrain bundle: {MANIFEST} is missing or not JSON", path=path
         ) from error
@@ -198,6 +244,16 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def _content(path: Path, manifest: dict[str, Any]) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """Read what a manifest lists, which may be anything that somebody has given a right digest."""
+    meta, digests = manifest.get("meta"), manifest.get("tables")
+    if not isinstance(meta, dict) or not isinstance(digests, dict) or not all(map(str.isidentifier, digests)):
+        raise FileFormatError(
+            f"{path}/{MANIFEST} lists no metadata and tables: make it again", path=path / MANIFEST
+        )
+    return meta, {name: _read_table(path, name, digest) for name, digest in digests.items()}
+
+
 def _read_table(path: Path, name: str, digest: str) -> pa.Table:
     file = path / f"{name}.parquet"
     if not file.is_file():
@@ -206,7 +262,10 @@ def _read_table(path: Path, name: str, digest: str) -> pa.Table:
         raise FileFormatError(
             f"{file} is truncated or was edited: its SHA-256 is not the one in {MANIFEST}", path=file
         )
-    return pq.read_table(file)
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise FileFormatError(f"{file} is no Parquet table: make it again", path=file) from error
 
 
 def _digest_of(manifest: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tmtrain.bundle import Bundle, read_bundle, write_bundle
+from tmtrain.bundle import Bundle, check_range, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError
 from tmtrain.lowering import Timeline
 from tmtrain.machine import Machine
@@ -141,6 +141,10 @@ def load_fates(path: Path) -> FateRecord:
         raise FileFormatError(
             f"{path} lacks a part of the fates ({error}): evaluate again", path=path
         ) from error
+    for name, values in series.items():
+        check_range(f"{path}", f"series.{name}", values, low=0)
+    for name in _GROUPS[2:]:
+        check_range(f"{path}", f"groups.{name}", np.array([getattr(group, name) for group in groups]), low=0)
     return FateRecord(unit=unit, series=FateSeries(**series), groups=tuple(groups))
 
 

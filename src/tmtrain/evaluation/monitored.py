@@ -30,8 +30,8 @@ from tmtrain.simulation.noise import (
 from tmtrain.simulation.steps import Conditions, StepRecord, run_steps
 from tmtrain.trace import Trace
 
-MONITOR_SCHEMA = 1
-"""Version of ``monitor.json``: ``{"schema": MONITOR_SCHEMA, "runs": [MonitoredRun, ...]}``."""
+MONITOR_SCHEMA = 2
+"""Version of ``monitor.json``: ``{"schema": MONITOR_SCHEMA, "runs": [MonitoredRun, ...]}``, and a digest."""
 STATIC, MONITORED, PERFECT = "static plan", "monitor", "perfect knowledge"
 NOTHING = 0.001
 """A smaller share gained or lost is worth nothing: steps of the same plan differ by as much."""

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-SCHEMA = 6
-"""Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...], "refusals": [Refusal, ...]}``."""
+SCHEMA = 7
+"""Version of ``results.json``: ``{"schema": SCHEMA, "rows": [Row, ...], "refusals": [Refusal, ...]}``, and a digest."""
 RENAMED = {"replay_s": "recompute_s"}
 """Words of schema 4 and before."""
 

@@ -19,8 +19,8 @@ from tmtrain.policies import follow, make_policy, plan
 from tmtrain.policies.ours import Tmtrain
 from tmtrain.simulation import Result, simulate, step_energy, try_policy
 
-SENSITIVITY_SCHEMA = 1
-"""Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``."""
+SENSITIVITY_SCHEMA = 2
+"""Version of ``sensitivity.json``: ``{"schema": SENSITIVITY_SCHEMA, "cases": [Case, ...]}``, and a digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from tmtrain import __version__
-from tmtrain.bundle import write_bytes_atomically
+from tmtrain.bundle import DIGEST, is_sealed
 from tmtrain.errors import InfeasibleError
 from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MonitorRecord
 from tmtrain.evaluation.part import StudyPart, StudyTask, run_part
+from tmtrain.evaluation.record_file import write_record
 from tmtrain.evaluation.row import SCHEMA, Results
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Sensitivity
 from tmtrain.evaluation.source import trace_of
@@ -118,12 +120,25 @@ def _tasks(study: Study, *, out: Path, tell: Tell) -> Iterator[StudyTask]:
 def _kept(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
     """Run a part, or read what an earlier run left of the same one."""
     path = task.out / PARTS / f"{task.name}.{_digest(task)}.json"
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=StudyPart)
+    known = _known_part(path)
+    if known is not None:
+        return known
     part = run_part(task, tell)
     if part.rows:
         _write_json(path, part)
     return part
+
+
+def _known_part(path: Path) -> StudyPart | None:
+    """Read what an earlier run left; what is damaged counts as not done."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        if not is_sealed(record):
+            return None
+        del record[DIGEST]
+        return msgspec.convert(record, StudyPart)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _digest(task: StudyTask) -> str:
@@ -146,4 +161,4 @@ def _digest(task: StudyTask) -> str:
 
 
 def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:
-    write_bytes_atomically(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+    write_record(path, value)

@@ -105,7 +105,7 @@ def read_json(path: Path | str, *, need: str, version: int) -> dict[str, Any]:
         record = msgspec.json.decode(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"could not read {path}: {error.strerror or error}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"{path} is not JSON: {error}", path=path) from error
     said = record.get("format") if isinstance(record, dict) else None
     if said != need:

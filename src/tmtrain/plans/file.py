@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tmtrain.bundle import Bundle, read_bundle, write_bundle
+from tmtrain.bundle import Bundle, check_range, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.lowering.recomputation import Recomputations
 from tmtrain.lowering.timeline import Timeline
@@ -126,6 +126,8 @@ def load_plan(path: Path | str) -> Plan:
         **_columns(f"{path}", "recomputations", bundle.tables.get("recomputations"), _RECOMPUTATIONS)
     )
     _check_recomputations(f"{path}", recomputations)
+    certificate = _certificate(f"{path}", meta.certificate, bundle)
+    _check_numbers(f"{path}", meta, certificate)
     return Plan(
         trace_fingerprint=meta.trace_fingerprint,
         machine=meta.machine,
@@ -135,7 +137,7 @@ def load_plan(path: Path | str) -> Plan:
         recomputations=recomputations,
         transfers=transfers,
         prediction=meta.prediction,
-        certificate=_certificate(f"{path}", meta.certificate, bundle),
+        certificate=certificate,
         measurement=meta.measurement,
         origin=meta.origin,
     )
@@ -252,11 +254,20 @@ def _certificate(source: str, proof: _ProofRecord | None, bundle: Bundle) -> Cer
             value=proof.bound,
             multipliers={str(family[i]): part for i, part in zip(starts.tolist(), parts, strict=False)},
             capacity_price=prices["capacity_price"],
-            edges=np.array(proof.edges, np.int64),
+            edges=_slices(source, "edges", proof.edges),
         ),
-        cuts=np.array(proof.cuts, np.int64),
+        cuts=_slices(source, "cuts", proof.cuts),
         write_budget_bytes=proof.write_budget_bytes,
     )
+
+
+def _slices(source: str, name: str, slices: list[int]) -> NDArray[np.int64]:
+    """Return numbers of slices, each no less than the one before."""
+    if slices:
+        check_range(source, f"meta.certificate.{name}", np.array(slices), low=0)
+    numbers = np.array(slices, np.int64)
+    check_range(source, f"meta.certificate.{name}", np.diff(numbers, prepend=0), low=0)
+    return numbers
 
 
 def _multiplier_table(multipliers: dict[str, NDArray[np.float64]]) -> pa.Table:
@@ -282,6 +293,24 @@ def _columns(source: str, name: str, table: pa.Table | None, schema: pa.Schema) 
             f"{source}: table {name!r} has empty fields: plan again", path=source, field=name
         )
     return {column: table.column(column).to_numpy() for column in schema.names}
+
+
+def _check_numbers(source: str, meta: _Meta, certificate: Certificate | None) -> None:
+    """Refuse bytes, seconds, joules and prices that cannot be."""
+    check_range(source, "meta.fast_bytes", np.array([meta.fast_bytes]), low=1)
+    for name in ("prediction", "measurement"):
+        foreseen = getattr(meta, name)
+        if foreseen is not None:
+            for key, value in msgspec.to_builtins(foreseen).items():
+                check_range(source, f"meta.{name}.{key}", np.array([value]), low=0)
+    if certificate is None:
+        return
+    bound, budget = certificate.bound, certificate.write_budget_bytes
+    values = [certificate.predicted, certificate.measured or 0.0, budget or 0.0]
+    check_range(source, "meta.certificate", np.array([*values, bound.value], float), low=0)
+    check_range(source, "prices.capacity_price", bound.capacity_price, low=0)
+    for name, multipliers in bound.multipliers.items():
+        check_range(source, f"multipliers.{name}", multipliers, low=-np.inf)
 
 
 def _check_transfers(source: str, moves: Transfers) -> None:

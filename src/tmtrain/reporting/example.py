@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from tmtrain.bundle import write_text_atomically
 from tmtrain.evaluation.cost import costs_of
 from tmtrain.evaluation.fate_record import FateGroup, FateRecord, FateSeries, save_fates
 from tmtrain.evaluation.monitored import (
@@ -25,6 +23,7 @@ from tmtrain.evaluation.monitored import (
     MonitorRecord,
     Strike,
 )
+from tmtrain.evaluation.record_file import write_record
 from tmtrain.evaluation.row import SCHEMA, Bounds, Results, Row, WallClock
 from tmtrain.evaluation.sensitivity import SENSITIVITY_SCHEMA, Case, Sensitivity
 from tmtrain.machine import DEFAULT_MACHINE, load_machine
@@ -271,10 +270,10 @@ def write_example(folder: Path) -> Path:
             save_result(result, folder / _run_name(model, result.policy))
         save_fates(example_fates(model), folder / f"{_run_name(model, OURS)}.fates")
     results = Results(schema=SCHEMA, rows=rows, refusals=[])
-    write_text_atomically(folder / RESULTS, msgspec.json.encode(results).decode())
-    write_text_atomically(folder / SENSITIVITY, msgspec.json.encode(example_sensitivity()).decode())
+    write_record(folder / RESULTS, results)
+    write_record(folder / SENSITIVITY, example_sensitivity())
     monitored = MonitorRecord(schema=MONITOR_SCHEMA, runs=[example_monitored(model) for model in _MODELS])
-    write_text_atomically(folder / MONITOR, msgspec.json.encode(monitored).decode())
+    write_record(folder / MONITOR, monitored)
     return folder
 
 

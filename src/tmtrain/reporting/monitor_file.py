@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import msgspec
-
-from tmtrain.bundle import write_bytes_atomically, write_text_atomically
+from tmtrain.bundle import write_text_atomically
 from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MonitoredRun, MonitorRecord
+from tmtrain.evaluation.record_file import write_record
 from tmtrain.reporting.figures.monitor import monitor_figure
 from tmtrain.reporting.figures.svg import standalone
 from tmtrain.reporting.results import MONITOR, read_monitor
@@ -30,7 +29,6 @@ def add_run(run: MonitoredRun, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     known = read_monitor(folder / MONITOR).runs if (folder / MONITOR).exists() else []
     record = MonitorRecord(schema=MONITOR_SCHEMA, runs=[*known, run])
-    text = msgspec.json.format(msgspec.json.encode(record), indent=1)
     figure = standalone(monitor_figure(record.runs, key="runs"))
-    write_bytes_atomically(folder / MONITOR, text + b"\n")
+    write_record(folder / MONITOR, record)
     write_text_atomically(folder / "monitor.svg", figure)

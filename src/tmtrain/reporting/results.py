@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tmtrain.bundle import rename_keys
+from tmtrain.bundle import DIGEST, is_sealed, rename_keys
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.evaluation.monitored import MONITOR_SCHEMA, MONITORED, STATIC, MonitorRecord, gain_of
 from tmtrain.evaluation.row import RENAMED, SCHEMA, Results, Row
@@ -38,7 +38,7 @@ def read_results(path: Path) -> Results:
     >>> len(read_results(folder / "results.json").rows)
     10
     """
-    results = _read(path, Results, newest=SCHEMA)
+    results = _read(path, Results, newest=SCHEMA, sealed_from=7)
     _refuse(path, _contradictions(results))
     return results
 
@@ -56,7 +56,7 @@ def read_sensitivity(path: Path) -> Sensitivity:
     >>> read_sensitivity(folder / "sensitivity.json").cases[0].constant
     'slow.program_energy_j_per_byte'
     """
-    sensitivity = _read(path, Sensitivity, newest=SENSITIVITY_SCHEMA)
+    sensitivity = _read(path, Sensitivity, newest=SENSITIVITY_SCHEMA, sealed_from=2)
     _refuse(path, _out_of_range(sensitivity))
     return sensitivity
 
@@ -74,22 +74,13 @@ def read_monitor(path: Path) -> MonitorRecord:
     >>> [contender.name for contender in read_monitor(folder / "monitor.json").runs[0].contenders]
     ['static plan', 'monitor', 'perfect knowledge']
     """
-    record = _read(path, MonitorRecord, newest=MONITOR_SCHEMA)
+    record = _read(path, MonitorRecord, newest=MONITOR_SCHEMA, sealed_from=2)
     _refuse(path, _broken_runs(record))
     return record
 
 
-def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
-    try:
-        raw = msgspec.json.decode(path.read_bytes())
-    except FileNotFoundError as error:
-        raise InputError(f"no such file: {path}; `tmtrain evaluate --out {path.parent}` makes it") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except msgspec.DecodeError as error:
-        raise FileFormatError(
-            f"{path} is truncated or not JSON ({error}): evaluate again", path=path
-        ) from error
+def _read(path: Path, kind: type[_T], *, newest: int, sealed_from: int) -> _T:
+    raw = _decoded(path)
     # The schema before anything else: whatever else is wrong with a newer file, "update" is the answer.
     schema = raw.get("schema") if isinstance(raw, dict) else None
     # Not isinstance: true is an int too.
@@ -104,6 +95,12 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
             version=schema,
             newest_version=newest,
         )
+    # Whether it has one, not what schema it says: one edit must not be enough.
+    if (DIGEST in raw or schema >= sealed_from) and not is_sealed(raw):
+        raise FileFormatError(
+            f"{path} was edited or is damaged: it does not say what was written; evaluate again", path=path
+        )
+    raw.pop(DIGEST, None)
     if schema < newest:
         raw = rename_keys(raw, RENAMED)
     try:
@@ -113,7 +110,21 @@ def _read(path: Path, kind: type[_T], *, newest: int) -> _T:
             f"{path} does not fit schema {schema}: {error}; evaluate again", path=path, version=schema
         ) from error
     _refuse(path, _unknown_keys(raw, msgspec.to_builtins(decoded), "$"))
+    _refuse(path, _endless_numbers(raw, "$"))
     return decoded
+
+
+def _decoded(path: Path) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}; `tmtrain evaluate --out {path.parent}` makes it") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FileFormatError(
+            f"{path} is truncated or not JSON ({error}): evaluate again", path=path
+        ) from error
 
 
 def _refuse(path: Path, faults: Iterator[str]) -> None:
@@ -135,6 +146,15 @@ def _unknown_keys(raw: Any, known: Any, where: str) -> Iterator[str]:
             yield from _unknown_keys(value, counterpart, f"{where}[{i}]")
 
 
+def _endless_numbers(raw: Any, where: str) -> Iterator[str]:
+    """Yield each number that is too large to be one."""
+    if isinstance(raw, float) and not math.isfinite(raw):
+        yield f"`{where}` is {raw}"
+    parts = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    for key, part in parts:
+        yield from _endless_numbers(part, f"{where}.{key}")
+
+
 def _contradictions(results: Results) -> Iterator[str]:
     seen: set[tuple[object, ...]] = set()
     for i, row in enumerate(results.rows):
@@ -153,6 +173,7 @@ _POSITIVE = (
     "footprint_bytes",
     "step_time_s",
     "energy_j",
+    "measured_steps",
 )
 _NOT_NEGATIVE = (
     "ideal_step_time_s",
@@ -176,6 +197,12 @@ def _row_faults(row: Row) -> Iterator[str]:
     for name in _NOT_NEGATIVE:
         if getattr(row, name) < 0:
             yield f"{name} is {getattr(row, name)}, negative"
+    parts: dict[str, Any] = {"bounds": row.bounds, "wall_clock": row.wall_clock} | row.costs
+    parts["energy_by_component_j"] = row.energy_by_component_j
+    for part, record in parts.items():
+        for name, value in msgspec.to_builtins(record).items():
+            if value is not None and value < 0:
+                yield f"{part}.{name} is {value}, negative"
     yield from _broken_sums(row)
 
 
@@ -187,6 +214,12 @@ def _broken_sums(row: Row) -> Iterator[str]:
         ("energy_j", row.energy_j, sum(row.energy_by_component_j.values()), "the sum of its components"),
         ("average_power_w", row.average_power_w * row.step_time_s, row.energy_j, "energy_j / step_time_s"),
         ("samples_per_s", row.samples_per_s * row.step_time_s, row.batch, "batch / step_time_s"),
+        (
+            "fast_fraction",
+            row.fast_fraction * row.footprint_bytes,
+            row.fast_bytes,
+            "fast_bytes / footprint_bytes",
+        ),
         ("samples_per_j", row.samples_per_j * row.energy_j, row.batch, "batch / energy_j"),
     )
     for name, value, expected, rule in sums:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from tmtrain.bundle import Bundle, read_bundle, write_bundle
+from tmtrain.bundle import Bundle, check_range, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError
 from tmtrain.lowering.energy import WORK_COMPONENTS
 from tmtrain.simulation.result import Conservation, Result, Series, Traffic
@@ -78,17 +78,44 @@ def load_result(path: Path) -> Result:
     try:
         meta = {"measured_steps": 1, **bundle.meta}  # of files of version 4 and before
         components = msgspec.convert(meta.pop("energy_by_component_j"), list[tuple[str, float]])
-        return Result(
+        result = Result(
             **{name: msgspec.convert(meta[name], Result.__annotations__[name]) for name in _SCALARS},
             energy_by_component_j=dict(components),
             conservation=msgspec.convert(meta["conservation"], Conservation),
             series=_series(bundle.tables["series"]),
             traffic=Traffic(**{name: _column(bundle.tables["traffic"], name) for name in Traffic.__slots__}),
         )
-    except (KeyError, msgspec.ValidationError) as error:
+    except (KeyError, ValueError, msgspec.ValidationError) as error:
         raise FileFormatError(
             f"{path} lacks a part of a result ({error}): simulate the policy again", path=path
         ) from error
+    _check_numbers(f"{path}", result)
+    return result
+
+
+def _check_numbers(source: str, result: Result) -> None:
+    """Refuse bytes, seconds and joules that cannot be, columns of different lengths, and books that do not balance."""
+    scalars = {name: getattr(result, name) for name in _SCALARS if name not in ("policy", "machine")}
+    scalars |= result.energy_by_component_j | msgspec.to_builtins(result.conservation)
+    for name, value in scalars.items():
+        check_range(source, f"meta.{name}", np.array([value]), low=1 if name == "measured_steps" else 0)
+    for table in (result.series, result.traffic):
+        columns = {name: getattr(table, name) for name in table.__slots__}
+        for name, values in columns.items():
+            low = -np.inf if name == "start_s" else 0
+            check_range(source, name, values.ravel().astype(float), low=low)
+        wrong = len({len(values) for values in columns.values()}) > 1 or np.any(table.end_s < table.start_s)
+        if wrong:
+            raise FileFormatError(
+                f"{source}: columns have different lengths, or something ends before it begins: simulate the policy again",
+                path=source,
+            )
+    if result.conservation.missing_bytes:
+        raise FileFormatError(
+            f"{source}: the books miss {result.conservation.missing_bytes} bytes: simulate the policy again",
+            path=source,
+            field="meta.conservation",
+        )
 
 
 def _series_table(series: Series) -> pa.Table:

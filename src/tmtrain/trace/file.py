@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tmtrain.bundle import Bundle, fingerprint, read_bundle, write_bundle
+from tmtrain.bundle import Bundle, check_range, fingerprint, read_bundle, write_bundle
 from tmtrain.errors import FileFormatError
 from tmtrain.trace.trace import Operands, Operators, Phase, Role, Storages, Trace
 
@@ -256,38 +256,58 @@ def _read_operands(table: pa.Table) -> Operands:
     return Operands(shape=_read_tuples(table, "shape"), stride=_read_tuples(table, "stride"), **numbers)
 
 
+def _check_numbers(source: str, trace: Trace) -> None:
+    """Refuse counts below what there can be."""
+    operators, operands = trace.operators, trace.operands
+    check_range(source, "meta.samples", np.array([trace.samples]), low=1)
+    for name in ("flops", "batch", "m", "n", "k"):
+        check_range(source, f"operators.{name}", getattr(operators, name), low=0)
+    for name, low in (("position", 0), ("item", 0), ("itemsize", 1)):
+        check_range(source, f"operands.{name}", getattr(operands, name), low=low)
+    for shape, stride in zip(operands.shape, operands.stride, strict=True):
+        if len(shape) != len(stride) or min((*shape, *stride), default=0) < 0:
+            raise FileFormatError(
+                f"{source}: an operand has the shape {shape} and the stride {stride}: capture the trace again",
+                path=source,
+                field="operands.shape",
+            )
+
+
+def _check_within(source: str, trace: Trace) -> None:
+    """Refuse operands that lie outside of their storages."""
+    operands = trace.operands
+    outside = operands.offset_bytes > trace.storages.bytes[operands.storage] - operands.span_bytes
+    if np.any(outside):
+        row = int(np.argmax(outside))
+        size = trace.storages.bytes[operands.storage[row]]
+        raise FileFormatError(
+            f"{source}: operand {row} ends at byte {operands.offset_bytes[row] + operands.span_bytes[row]} of a storage of "
+            f"{size}: capture the trace again",
+            path=source,
+            field="operands.span_bytes",
+            row=row,
+        )
+
+
 def _check_indices(source: str, trace: Trace) -> None:
     """Refuse a trace whose tables point outside each other: nothing downstream checks again."""
     ops, storages = len(trace.operators), len(trace.storages)
-    _check_range(source, "operands.op", trace.operands.op, low=0, high=ops - 1)
-    _check_range(source, "operands.storage", trace.operands.storage, low=0, high=storages - 1)
-    _check_range(source, "operands.offset_bytes", trace.operands.offset_bytes, low=0)
-    _check_range(source, "operands.span_bytes", trace.operands.span_bytes, low=0)
-    _check_range(source, "storages.bytes", trace.storages.bytes, low=0)
-    _check_range(source, "storages.birth_op", trace.storages.birth_op, low=0, high=ops)
-    _check_range(source, "storages.death_op", trace.storages.death_op, low=0, high=ops)
+    _check_numbers(source, trace)
+    check_range(source, "operands.op", trace.operands.op, low=0, high=ops - 1)
+    check_range(source, "operands.storage", trace.operands.storage, low=0, high=storages - 1)
+    check_range(source, "operands.offset_bytes", trace.operands.offset_bytes, low=0)
+    check_range(source, "operands.span_bytes", trace.operands.span_bytes, low=0)
+    check_range(source, "storages.bytes", trace.storages.bytes, low=0)
+    _check_within(source, trace)
+    check_range(source, "storages.birth_op", trace.storages.birth_op, low=0, high=ops)
+    check_range(source, "storages.death_op", trace.storages.death_op, low=0, high=ops)
     if trace.operators.duration_s is not None:
-        _check_range(source, "operators.duration_s", trace.operators.duration_s, low=0)
+        check_range(source, "operators.duration_s", trace.operators.duration_s, low=0)
     if np.any(np.diff(trace.operands.op) < 0):
         row = int(np.argmax(np.diff(trace.operands.op) < 0)) + 1
         raise FileFormatError(
             f"{source}: operands.op decreases at row {row}, rows must follow the operators' order",
             path=source,
             field="operands.op",
-            row=row,
-        )
-
-
-def _check_range(
-    source: str, column: str, values: NDArray[Any], *, low: int, high: int | None = None
-) -> None:
-    wrong = ~np.isfinite(values) | (values < low) if high is None else (values < low) | (values > high)
-    if np.any(wrong):
-        row = int(np.argmax(wrong))
-        bounds = f"at least {low}" if high is None else f"in {low}..{high}"
-        raise FileFormatError(
-            f"{source}: {column}[{row}] is {values[row]}, needs to be {bounds}",
-            path=source,
-            field=column,
             row=row,
         )

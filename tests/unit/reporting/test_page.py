@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support.claims import IN_FULL, sentences_of, unclassed
 
+from tmtrain.bundle import sealed
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.evaluation.fate_record import load_fates
 from tmtrain.machine import describe_machine
@@ -47,7 +48,7 @@ def _edit(folder: Path, edit: Edit) -> None:
     content = json.loads(path.read_text())
     for row in content["rows"]:
         edit(row)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
 
 
 def _figures(page: str) -> list[str]:
@@ -83,7 +84,7 @@ def test_what_turns_a_ranking_round_is_said_below_the_tornado(page: str, folder:
     for case in content["cases"]:
         if case["policy"] == "tmtrain" and case["value"] > 2e-9:
             case["samples_per_j"] /= 100
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     said = "slow.program_energy_j_per_byte: at 2.40 nJ/B instead of 800 pJ/B g10 is ahead of tmtrain."
     assert said in write_report(folder).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
@@ -109,7 +110,7 @@ def test_a_run_of_the_monitor_is_shown_in_its_own_section_only(folder: Path) -> 
     path = folder / "monitor.json"
     content = json.loads(path.read_text())
     content["runs"][1]["budget_bytes"] += 1
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     assert _figures(write_report(folder).read_text()).count("monitor") == 1
 
 

@@ -32,7 +32,7 @@ def test_round_trip_is_exact(tmp_path: Path, policy: str) -> None:
 
 
 def test_joules_sum_to_the_same_bits_whatever_the_names(tmp_path: Path) -> None:
-    parts = {"z": 0.1, "a": 1e16, "m": 0.2, "b": -1e16, "k": 0.3}
+    parts = {"z": 1.0, "y": 1.0, "a": 1e16}
     result = replace(example_result("lru"), energy_by_component_j=parts)
     save_result(result, tmp_path / "run")
     loaded = load_result(tmp_path / "run")

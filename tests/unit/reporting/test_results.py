@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tmtrain.bundle import sealed
 from tmtrain.errors import FileFormatError, InputError
 from tmtrain.evaluation.row import SCHEMA
 from tmtrain.reporting import read_results, read_sensitivity
@@ -27,9 +28,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _edit(path: Path, edit: Edit) -> None:
+    """Edit a file and give it a right digest, as somebody's own program might."""
     content = json.loads(path.read_text())
     edit(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
 
 
 def test_what_was_written_is_read(folder: Path) -> None:

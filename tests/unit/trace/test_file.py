@@ -66,9 +66,9 @@ def traces(draw: st.DrawFn) -> Trace:
         OperandRow,
         *(st.integers(0, max(ops - 1, 0)), st.integers(0, 1009), st.integers(0, 3)),
         st.integers(0, max(storages - 1, 0)),
-        *(st.booleans(), st.booleans(), st.booleans(), _INT64, _INT64, st.sampled_from([1, 2, 4, 8])),
-        *(shape, shape),
-    )
+        *(st.booleans(), st.booleans(), st.booleans(), st.integers(0, 2**20), st.integers(0, 2**20)),
+        *(st.sampled_from([1, 2, 4, 8]), shape, shape),
+    ).map(lambda row: row._replace(stride=row.shape))
     rows = sorted(draw(st.lists(row, max_size=8))) if ops and storages else []
     return Trace(
         model=draw(_TEXT),
@@ -76,7 +76,7 @@ def traces(draw: st.DrawFn) -> Trace:
         options=draw(st.dictionaries(_TEXT, st.none() | st.booleans() | st.integers() | _TEXT, max_size=3)),
         storages=Storages(
             name=texts(storages),
-            bytes=column(_INT64, storages, np.int64),
+            bytes=column(st.integers(2**21, 2**62), storages, np.int64),  # as large as what operands touch
             dtype=texts(storages),
             role=column(st.sampled_from(list(Role)), storages, np.int8),
             persistent=column(st.booleans(), storages, np.bool_),
