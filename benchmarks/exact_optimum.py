@@ -1,6 +1,6 @@
 """Our plans and their bounds beside the exact optimum of random tiny steps, latencies included (`tests.support.exact`).
 
-Run ``python benchmarks/exact_optimum.py`` (about 10 minutes on one quiet core); with ``--show SEED`` it prints the best
+Run ``python benchmarks/exact_optimum.py`` (about 15 minutes on one quiet core); with ``--show SEED`` it prints the best
 schedule of one step beside what the engine does with our plan.
 """
 
@@ -40,7 +40,7 @@ def main() -> None:
     """Read the arguments; print tables, or one step."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--count", type=int, default=400, help="seeds")
+    parser.add_argument("--count", type=int, default=300, help="seeds")
     parser.add_argument("--objectives", nargs="+", default=OBJECTIVES, choices=OBJECTIVES)
     parser.add_argument(
         "--show", type=int, help="print the best schedule of this seed, and what our plan does"
