@@ -82,6 +82,14 @@ def test_the_optimum_of_steps_that_can_be_worked_out_by_hand(step: TickStep, tic
     assert Schedules(step).least("time").value == ticks
 
 
+def test_who_does_nothing_in_vain_waits_for_a_drive_that_sleeps() -> None:
+    """The last two of the steps above."""
+    written = tick_step({0: "w"}, {1: "w"}, {0: "r"}, pages=(2, 2), fast_pages=3)
+    read = replace(tick_step({0: "r"}, {1: "w"}, pages=(2, 1), fast_pages=2), ticks=(4, 8))
+    least = [Schedules(step, frugal=True).least("time").value for step in (written, read)]
+    assert least == [3 * 4 + 7 + 3 + 5 + 2, 4 + 8 + 5 + 2]
+
+
 def cycles_from(start: int, edges: list[tuple[int, int]]) -> list[list[int]]:
     """Find the simple cycles through `start` and larger nodes."""
     found: list[list[int]] = []

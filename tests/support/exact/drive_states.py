@@ -12,11 +12,14 @@ Note [All schedules]
     pages that flow share it as one likes: tick by tick, or so that both are through at once.
 
     Where no lane is idle that could carry something, nothing can be decided before something ends, so time passes until
-    then. All data are whole ticks, so it pays to decide at whole ticks only. Who follows a plan or an event acts
-    `only_at_events`: when something has ended.
+    then. All data are whole ticks, so it pays to decide at whole ticks only.
+
+    A `frugal` schedule is one that a plan could ask for: nothing begins but when something ends, what came in stays until
+    it is used, and what was written leaves. Of the pages that may leave, those go first that have not left since they were
+    written.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from tests.support.exact.tick_step import NEEDS, WRITES, TickStep
@@ -67,6 +70,10 @@ class TickState(NamedTuple):
     write: TickLane
     dirty: tuple[int, ...]
     clean: tuple[int, ...]
+    fresh: tuple[int, ...]
+    """Clean pages that have come in and were not used yet; this and the next are 0 unless it matters (`frugal`)."""
+    unmoved: tuple[int, ...]
+    """Clean pages that were written and have not left yet."""
 
 
 class TickMove(NamedTuple):
@@ -83,8 +90,8 @@ class TickMove(NamedTuple):
 class DriveStates:
     """The states of one step: Note [All schedules]."""
 
-    def __init__(self, step: TickStep, *, only_at_events: bool = False) -> None:
-        self._step, self._only_at_events = step, only_at_events
+    def __init__(self, step: TickStep, *, frugal: bool = False) -> None:
+        self._step, self._frugal = step, frugal
         extents = range(len(step.pages))
         self._alive = [[step.is_alive(e, before=t) for e in extents] for t in range(len(step.touched))]
         self._made = [{e for e, how in row.items() if not NEEDS[how]} for row in step.touched]
@@ -92,7 +99,7 @@ class DriveStates:
     def start(self) -> TickState:
         """Return the state in which all that is alive lies on flash."""
         nothing = (0,) * len(self._step.pages)
-        return TickState(0, 0, TickLane(), TickLane(), nothing, nothing)
+        return TickState(0, 0, TickLane(), TickLane(), nothing, nothing, nothing, nothing)
 
     def moves(self, state: TickState) -> Iterator[TickMove]:
         """Yield all that can be done."""
@@ -110,8 +117,8 @@ class DriveStates:
             return
         need = sum(step.pages[e] for e in self._made[t])
         dirty = tuple(pages if e in self._made[t] else state.dirty[e] for e, pages in enumerate(step.pages))
-        for clean in self._with_room(state, need, pinned=step.touched[t].keys()):
-            yield state._replace(running=step.ticks[t], dirty=dirty, clean=clean)
+        for roomy in self._with_room(state, need, pinned=step.touched[t].keys()):
+            yield roomy._replace(running=step.ticks[t], dirty=dirty)
 
     def _reading(self, state: TickState) -> Iterator[TickState]:
         """Yield the state as it is, and with each page that can begin to come in."""
@@ -120,8 +127,8 @@ class DriveStates:
             return
         for e in self._readable(state):
             lane = self._begin(e, state.read, self._step.read_latency, self._step.read_ticks)
-            for clean in self._with_room(state, 1, pinned=self._pinned(state)):
-                yield state._replace(read=lane, clean=clean)
+            for roomy in self._with_room(state, 1, pinned=self._pinned(state)):
+                yield roomy._replace(read=lane)
 
     def _writing(self, state: TickState) -> Iterator[TickState]:
         """Yield the state as it is, and with each page that can begin to go out."""
@@ -152,11 +159,18 @@ class DriveStates:
         # Nobody else minds whether the page flows already: one event less.
         return TickLane(extent, 0, latency + ticks)
 
-    def _with_room(self, state: TickState, need: int, *, pinned: Iterable[int]) -> Iterator[tuple[int, ...]]:
-        """Yield the clean pages that stay so that `need` pages find room."""
+    def _with_room(self, state: TickState, need: int, *, pinned: Collection[int]) -> Iterator[TickState]:
+        """Yield the states in which clean pages have left so that `need` pages find room."""
         held = sum(state.dirty) + sum(state.clean) + (state.read.extent != _IDLE)
         leave = max(0, held + need - self._step.fast_pages)
-        return _fewer(state.clean, leave, pinned=frozenset(pinned))
+        free = [
+            0 if e in pinned else clean - fresh
+            for e, (clean, fresh) in enumerate(zip(state.clean, state.fresh, strict=True))
+        ]
+        for gone in _choices(free, leave):
+            clean = tuple(pages - less for pages, less in zip(state.clean, gone, strict=True))
+            unmoved = tuple(max(0, pages - less) for pages, less in zip(state.unmoved, gone, strict=True))
+            yield state._replace(clean=clean, unmoved=unmoved)
 
     def _passed(self, state: TickState) -> Iterator[TickMove]:
         """Let time pass until there is something to decide."""
@@ -165,57 +179,74 @@ class DriveStates:
         if not events:
             return
         if self._step.half_duplex and read.flows and write.flows:
-            yield self._arrived(state, 1, read.after(1), write)
-            yield self._arrived(state, 1, read, write.after(1))
+            yield from self._arrived(state, 1, read.after(1), write)
+            yield from self._arrived(state, 1, read, write.after(1))
             both = read.left + write.left
             if both <= (state.running or both):
-                yield self._arrived(state, both, TickLane(just_done=True), TickLane(just_done=True))
+                yield from self._arrived(state, both, TickLane(just_done=True), TickLane(just_done=True))
             return
-        ticks = 1 if not self._only_at_events and self._may_begin_later(state) else min(events)
-        yield self._arrived(state, ticks, read.after(ticks), write.after(ticks))
+        ticks = 1 if not self._frugal and self._may_begin_later(state) else min(events)
+        yield from self._arrived(state, ticks, read.after(ticks), write.after(ticks))
 
     def _may_begin_later(self, state: TickState) -> bool:
         """Whether a lane that carries nothing could carry something."""
         reads = state.read.extent == _IDLE and next(self._readable(state), None) is not None
         return reads or (state.write.extent == _IDLE and next(self._writable(state), None) is not None)
 
-    def _arrived(self, state: TickState, ticks: int, read: TickLane, write: TickLane) -> TickMove:
-        """Count what has ended after so many ticks."""
-        dirty, clean = list(state.dirty), list(state.clean)
+    def _arrived(self, state: TickState, ticks: int, read: TickLane, write: TickLane) -> Iterator[TickMove]:
+        """Count what has ended after so many ticks; nothing, where that was in vain and must not be."""
+        pages = _Pages(list(state.dirty), list(state.clean), list(state.fresh), list(state.unmoved))
         if read.just_done:
-            clean[state.read.extent] += 1
+            pages.clean[state.read.extent] += 1
+            pages.fresh[state.read.extent] += self._frugal
         if write.just_done and state.write.extent != _VOID:
-            dirty[state.write.extent] -= 1
-            clean[state.write.extent] += 1
+            pages.dirty[state.write.extent] -= 1
+            pages.clean[state.write.extent] += 1
+            pages.unmoved[state.write.extent] += self._frugal
         t, running = state.slice, max(0, state.running - ticks)
         if state.running and not running:
-            write = self._end_slice(t, dirty, clean, write)
+            lost = self._end_slice(t, pages)
+            if self._frugal and any(pages.unmoved[e] or write.extent == e for e in lost):
+                return
+            for e in lost:
+                pages.unmoved[e] = 0
+            if write.extent in lost:
+                write = write._replace(extent=_VOID)
             t += 1
         ends_step = t == len(self._step.touched)
-        after = TickState(0 if ends_step else t, running, read, write, tuple(dirty), tuple(clean))
-        return TickMove(ticks, read.just_done, write.just_done, ends_step, after)
+        after = TickState(0 if ends_step else t, running, read, write, *map(tuple, pages))
+        yield TickMove(ticks, read.just_done, write.just_done, ends_step, after)
 
-    def _end_slice(self, t: int, dirty: list[int], clean: list[int], write: TickLane) -> TickLane:
-        """What the slice wrote is dirty, what is dead is gone; return the write lane, which may carry such."""
+    def _end_slice(self, t: int, pages: "_Pages") -> list[int]:
+        """What the slice wrote is dirty, what is dead is gone; return the extents whose copies on flash are void."""
         alive = self._alive[(t + 1) % len(self._alive)]
+        lost: list[int] = []
         for e, how in self._step.touched[t].items():
+            pages.fresh[e] = 0
             if WRITES[how]:
-                dirty[e], clean[e] = self._step.pages[e], 0
+                pages.dirty[e], pages.clean[e] = self._step.pages[e], 0
             if not alive[e]:
-                dirty[e] = clean[e] = 0
-            if write.extent == e and (WRITES[how] or not alive[e]):
-                write = write._replace(extent=_VOID)
-        return write
+                pages.dirty[e] = pages.clean[e] = 0
+            if WRITES[how] or not alive[e]:
+                lost.append(e)
+        return lost
 
 
-def _fewer(clean: tuple[int, ...], leave: int, *, pinned: frozenset[int]) -> Iterator[tuple[int, ...]]:
-    """Yield `clean` less `leave` pages of extents that are not pinned, in every way."""
-    if not leave:
-        yield clean
+class _Pages(NamedTuple):
+    """The counts of a state, while they change."""
+
+    dirty: list[int]
+    clean: list[int]
+    fresh: list[int]
+    unmoved: list[int]
+
+
+def _choices(free: list[int], leave: int) -> Iterator[tuple[int, ...]]:
+    """Yield how many of the `free` pages of each extent go so that `leave` go, in every way."""
+    if not free:
+        if not leave:
+            yield ()
         return
-    if clean:
-        *first, last = clean
-        most = 0 if len(first) in pinned else min(last, leave)
-        for gone in range(most + 1):
-            for rest in _fewer(tuple(first), leave - gone, pinned=pinned):
-                yield (*rest, last - gone)
+    for last in range(min(free[-1], leave) + 1):
+        for first in _choices(free[:-1], leave - last):
+            yield (*first, last)

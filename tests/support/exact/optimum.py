@@ -27,12 +27,12 @@ class ExactOptimum:
 class Schedules:
     """All schedules of a step, as ways through its states."""
 
-    def __init__(self, step: TickStep, *, only_at_events: bool = False, most_states: int = 15_000) -> None:
+    def __init__(self, step: TickStep, *, frugal: bool = False, most_states: int = 15_000) -> None:
         """Find the states that can be reached.
 
         Args:
             step: That is done over and over.
-            only_at_events: Nothing begins but when something ends (`tests.support.exact.drive_states`).
+            frugal: Only those that a plan could ask for (`tests.support.exact.drive_states`).
             most_states: The search is given up beyond.
 
         Raises:
@@ -40,7 +40,7 @@ class Schedules:
         """
         self._step = step
         self._moves: list[TickMove] = []
-        source, target = self._explore(DriveStates(step, only_at_events=only_at_events), most_states)
+        source, target = self._explore(DriveStates(step, frugal=frugal), most_states)
         self._graph = CycleGraph(np.array(source), np.array(target))
 
     def least(self, objective: str) -> ExactOptimum:

@@ -25,6 +25,10 @@ PATIENCE = 3
 """So many proposals in a row that better nothing end the search."""
 SMALL = 1000
 """Slices of a step that is small: every rival can be run on it (Note [Search])."""
+MIDDLING = 5000
+"""Slices of a step on which that takes about as long as planning it."""
+WIDE = 0.05
+"""An optimality gap with which a step that is not small is looked at so, too."""
 
 
 def plan(
@@ -86,8 +90,9 @@ class Search:
         The first proposal of the planner is the best one as it predicts. The engine knows latencies, and what happens
         within a bin. So proposals are measured until one is within `ROUNDS_WELL` of the bound, or `PATIENCE` of them were
         in vain. In a small step what is left of a wider gap is large enough for a rule of thumb to be better, so what every
-        rival did is looked at as well (`tmtrain.policies.ours.net`). In a tiny one a single transfer counts, and its times
-        are changed one by one as long as the engine finds that better (`tmtrain.policies.ours.changes`).
+        rival did is looked at as well (`tmtrain.policies.ours.net`). So it is in a middling one where the gap is `WIDE`:
+        the answers of such a drive take as long as the step. In a tiny one a single transfer counts, and its times are
+        changed one by one as long as the engine finds that better (`tmtrain.policies.ours.changes`).
     """
 
     def __init__(self, *, timeline: Timeline, machine: Machine, objective: str) -> None:
@@ -111,8 +116,10 @@ class Search:
     @property
     def wants_rivals(self) -> bool:
         """Whether a rule of thumb may be better, and there is time to see."""
-        rounds_well = _is_within(self.best, ROUNDING if self.is_tiny else ROUNDS_WELL)
-        return len(self._timeline.slices) <= SMALL and not rounds_well
+        slices = len(self._timeline.slices)
+        if slices > SMALL:
+            return slices <= MIDDLING and not _is_within(self.best, WIDE)
+        return not _is_within(self.best, ROUNDING if self.is_tiny else ROUNDS_WELL)
 
     @property
     def is_optimal(self) -> bool:
