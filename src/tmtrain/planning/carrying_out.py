@@ -46,10 +46,8 @@ def carry_out(
     """
     failures: list[InfeasibleError] = []
     for share in WRITE_SHARES if task.has_write_budget else (1.0,):
-        # The whole budget is what the proof was solved for: its placement is at hand.
-        candidates = partition.candidates if partition else None
-        shares = placement if share == 1.0 and placement else task.solve(candidates, write_share=share)
         way = _Way(lead=lead, write_share=share)
+        shares = _find_shares(task, partition, placement, way)
         for rounding in ROUNDINGS if partition else ROUNDINGS[:1]:
             try:
                 return _round(task, partition, shares, way=way, rounding=rounding)
@@ -77,10 +75,28 @@ class _RoundedStep:
     objective: Objective
 
 
+def _find_shares(
+    task: PlanningTask, partition: Partition | None, placement: Placement | None, way: _Way
+) -> Placement | None:
+    """Return what the programme without leads says; nothing where only the one with leads is asked."""
+    if placement and way.write_share == 1.0:
+        # The whole budget is what the proof was solved for: its placement is at hand.
+        return placement
+    if partition is None and way.lead:
+        return None
+    return task.solve(partition.candidates if partition else None, write_share=way.write_share)
+
+
 def _round(
-    task: PlanningTask, partition: Partition | None, placement: Placement, *, way: _Way, rounding: Rounding
+    task: PlanningTask,
+    partition: Partition | None,
+    placement: Placement | None,
+    *,
+    way: _Way,
+    rounding: Rounding,
 ) -> Plan:
     if partition:
+        assert placement is not None, "recomputations are rounded from shares"
         step = _with_recomputations(task, partition, placement, rounding=rounding)
         placement = _place(task, step, way)
     else:
@@ -90,7 +106,7 @@ def _round(
             problem=task.problem,
             objective=task.objective,
         )
-        placement = _place(task, step, way) if way.lead else placement
+        placement = placement if placement and not way.lead else _place(task, step, way)
     plan = make_plan(
         step.problem,
         placement.moved,

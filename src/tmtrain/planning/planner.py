@@ -19,7 +19,8 @@ Note [Rungs]
     - more even so, or infeasible in 1: an error that names the smallest budget we can keep.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -48,6 +49,8 @@ from tmtrain.plans.plan import Bound, Plan
 
 LEADS = (1.0, 1.5, 2.0, 0.0)
 """Factors of Note [Lead times] that are worth trying, the most promising first. Where seconds are free there is one: 0."""
+DEAR = 0.0025
+"""Where a plan is predicted to need so much more than its bound, its leads may be what costs: next comes one without."""
 
 
 def propose(
@@ -59,12 +62,16 @@ def propose(
     cuts: NDArray[np.int64] | None = None,
     write_budget_bytes: float | None = None,
     time_limit_s: float | None = None,
+    hopeless: Callable[[Bound], bool] = lambda _: False,
 ) -> Iterator[Plan]:
     """Yield plans with their certificates, the most promising first; each further one costs as much again.
 
     What they need is predicted, not measured: `tmtrain.policies.ours` runs them on the engine and chooses.
 
-    Arguments are those of `tmtrain.plan`, which says what they mean.
+    Arguments are those of `tmtrain.plan`, which says what they mean, and one more:
+
+    Args:
+        hopeless: Asked of a bound before plans of its class are made: whether none of them is wanted any more.
 
     Raises:
         InputError: unknown objective.
@@ -74,10 +81,10 @@ def propose(
     limits = Limits(write_budget_bytes=write_budget_bytes, time_limit_s=time_limit_s)
     task = make_task(timeline, machine=machine, objective=objective, limits=limits)
     if not recompute:
-        return _proposals(task, [None])
+        return _proposals(task, [None], hopeless)
     if cuts is not None:
-        return _proposals(task, [partition_at(cuts, timeline, task.problem)])
-    return _proposals(task, find_partitions(timeline, task.problem))
+        return _proposals(task, [partition_at(cuts, timeline, task.problem)], hopeless)
+    return _proposals(task, find_partitions(timeline, task.problem), hopeless)
 
 
 def bound_of(
@@ -106,7 +113,11 @@ def _candidates(partition: Partition | None) -> RecomputeCandidates | None:
     return partition.candidates if partition else None
 
 
-def _proposals(task: PlanningTask, choices: Sequence[Partition | None]) -> Iterator[Plan]:
+def _proposals(
+    task: PlanningTask,
+    choices: Sequence[Partition | None],
+    hopeless: Callable[[Bound], bool] = lambda _: False,
+) -> Iterator[Plan]:
     """Prove, then plan; where that fails, step down: Note [Rungs]."""
     try:
         proofs = _prove(task, choices)
@@ -120,7 +131,7 @@ def _proposals(task: PlanningTask, choices: Sequence[Partition | None]) -> Itera
             raise
         raise _too_few_writes(task, _fewest_writes(task, choices)) from error
     try:
-        yield from _rounded(task, proofs)
+        yield from _rounded(task, proofs, hopeless)
     except TimeLimitError:
         fallback = _greedy(task)
     except InfeasibleError:
@@ -155,22 +166,32 @@ def _prove_one(task: PlanningTask, partition: Partition | None) -> _ClassProof |
         return None
 
 
-def _rounded(task: PlanningTask, proofs: Sequence[_ClassProof]) -> Iterator[Plan]:
+def _rounded(
+    task: PlanningTask, proofs: Sequence[_ClassProof], hopeless: Callable[[Bound], bool]
+) -> Iterator[Plan]:
     """Round every proof, and moves alone, with every lead; raise where nothing can be rounded."""
     # Plans without recomputation are in every class, so the best proof bounds them too.
     best = proofs[0]
     ways = [(proof, proof.partition, proof.placement) for proof in proofs]
     ways += [(best, None, None)] if best.partition else []
+    tries = deque(product(LEADS if task.leads_matter else (0.0,), ways))
     failures: list[TmtrainError] = []
     any_yet = False
-    for lead, (proof, partition, placement) in product(LEADS if task.leads_matter else (0.0,), ways):
+    while tries:
+        lead, (proof, partition, placement) = tries.popleft()
+        bound = proof.placement.bound
+        if any_yet and hopeless(bound):
+            continue
         try:
             plan = carry_out(task, partition, placement, lead=lead)
         except (InfeasibleError, TimeLimitError) as error:
             failures.append(error)  # another way may do
             continue
+        plan = _certified(task, plan, bound, proof.partition)
+        if not any_yet and _is_dear(plan):
+            tries = deque(sorted(tries, key=lambda way: way[0] > 0 or way[1] is not ways[0]))
         any_yet = True
-        yield _certified(task, plan, proof.placement.bound, proof.partition)
+        yield plan
     if not any_yet:
         # Why the most promising way failed says most.
         raise failures[0]
@@ -232,3 +253,8 @@ def _certified(task: PlanningTask, plan: Plan, bound: Bound, partition: Partitio
         write_budget_bytes=task.limits.write_budget_bytes,
     )
     return replace(plan, prediction=promised, certificate=proof)
+
+
+def _is_dear(plan: Plan) -> bool:
+    assert plan.certificate is not None
+    return plan.certificate.predicted > plan.certificate.bound.value * (1 + DEAR)

@@ -13,7 +13,7 @@ from tmtrain.planning import propose
 from tmtrain.planning.placing.prediction import at_best
 from tmtrain.planning.problem.objective import make_objective
 from tmtrain.planning.problem.problem import build_problem
-from tmtrain.plans import Certificate, Plan
+from tmtrain.plans import Bound, Certificate, Plan
 from tmtrain.policies.ours.changes import changes_of
 from tmtrain.policies.ours.following import follow
 from tmtrain.policies.ours.measuring import PLEASE_REPORT, ROUNDING, measure
@@ -71,6 +71,7 @@ def plan(
         cuts=cuts,
         write_budget_bytes=write_budget_bytes,
         time_limit_s=time_limit_s,
+        hopeless=search.reaches,
     )
     for proposal in proposals:
         search.look_at(proposal)
@@ -89,10 +90,11 @@ class Search:
     Note [Search]
         The first proposal of the planner is the best one as it predicts. The engine knows latencies, and what happens
         within a bin. So proposals are measured until one is within `ROUNDS_WELL` of the bound, or `PATIENCE` of them were
-        in vain. In a small step what is left of a wider gap is large enough for a rule of thumb to be better, so what every
-        rival did is looked at as well (`tmtrain.policies.ours.net`). So it is in a middling one where the gap is `WIDE`:
-        the answers of such a drive take as long as the step. In a tiny one a single transfer counts, and its times are
-        changed one by one as long as the engine finds that better (`tmtrain.policies.ours.changes`).
+        in vain. A class whose own bound the best plan reaches already has nothing to propose. In a small step what is left
+        of a wider gap is large enough for a rule of thumb to be better, so what every rival did is looked at as well
+        (`tmtrain.policies.ours.net`). So it is in a middling one where the gap is `WIDE`: the answers of such a drive take
+        as long as the step. In a tiny one a single transfer counts, and its times are changed one by one as long as the
+        engine finds that better (`tmtrain.policies.ours.changes`).
     """
 
     def __init__(self, *, timeline: Timeline, machine: Machine, objective: str) -> None:
@@ -130,6 +132,10 @@ class Search:
     def is_over(self) -> bool:
         """Whether the best plan is good enough, or better ones do not come."""
         return _is_within(self.best, ROUNDS_WELL) or self._tries_in_vain == PATIENCE
+
+    def reaches(self, bound: Bound) -> bool:
+        """Whether the best plan is as good as any that `bound` is about."""
+        return _measured(self.best) <= bound.value
 
     def look_at(self, plan: Plan) -> None:
         """Measure a plan with a certificate, and keep it if it is better."""
