@@ -56,7 +56,7 @@ class ResidencyMode(TorchDispatchMode):
         self._clock = 0.0
         """When the last operator ended, as if there had been no waiting."""
         self._tier = tier
-        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._watch: dict[int, tuple[weakref.ref[torch.UntypedStorage], ...]] = {}
         """The tier's managed storages, by the key of their storage, which is theirs until they die."""
         self._staying: set[int] = set()
         """Of those, what cannot move any more: the observer is not told of it."""
@@ -254,7 +254,9 @@ class ResidencyMode(TorchDispatchMode):
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
         # Watched first: whatever comes between, nothing is managed whose death nobody would tell.
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        # And twice: an exception at the very beginning of a callback is lost, and the callback with it.
+        died = partial(self._died, key)
+        self._watch[key] = weakref.ref(storage, died), weakref.ref(storage, died)
         self._tier.admit(key, _memory(storage))
         return key
 
@@ -273,11 +275,13 @@ class ResidencyMode(TorchDispatchMode):
 
     def _forget(self, key: int) -> None:
         """Forget a storage; a second call does what an exception has left undone."""
-        self._watch.pop(key, None)
+        if key not in self._watch:
+            return
         self._tier.dismiss(key)
         self._staying.discard(key)
         self.recomputer.died(key)
         self.observer.died(key)
+        del self._watch[key]
         if not self._watch:
             _OUTLIVED.discard(self)
 

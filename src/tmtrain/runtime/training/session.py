@@ -91,8 +91,8 @@ class TrainingSession:
         planned_step: PlannedStep | None = None
         executor = self.plans.executor
         meter = StepMeter(self.tier, self.residency.recomputer, self._energy)
-        self._is_in_step = True
         try:
+            self._is_in_step = True
             if self.plans.records_next(self.steps):
                 with self.plans.recording():
                     yield
@@ -101,10 +101,12 @@ class TrainingSession:
                     yield
                 how, planned_step = executor.how, executor.planned_step
         finally:
-            self._is_in_step = False
-            executor.end_step()
-            # Between steps the executor must hear of deaths: keys are used again.
-            self.residency.begin_step(executor)
+            try:
+                executor.end_step()
+            finally:
+                self._is_in_step = False
+                # Between steps the executor must hear of deaths: keys are used again.
+                self.residency.begin_step(executor)
         self.steps.append(meter.measure(how))
         if how == "planned" and planned_step is not None:
             slowness = meter.slowness_of(planned_step.machine)
