@@ -23,11 +23,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from tmtrain.capturing.internals import schema_of, short_name_of, storage_key
 from tmtrain.capturing.signature import Signature, signature_of
 from tmtrain.runtime.dispatch.contents import ProducerCall
+from tmtrain.runtime.dispatch.loans import Loans, is_movable, memory_of
 from tmtrain.runtime.dispatch.observer import StepObserver
 from tmtrain.runtime.dispatch.operands import ranges_in, results_in, storages_in, written_arguments
 from tmtrain.runtime.dispatch.recomputer import Recomputer
 from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, marked
-from tmtrain.runtime.tier.pages import SMALLEST_BYTES, Span, interior
+from tmtrain.runtime.tier.pages import SMALLEST_BYTES, interior
 from tmtrain.runtime.tier.tier import NOWHERE, Tier
 
 _RESIZERS = frozenset(("resize_", "resize_as_", "set_"))
@@ -61,8 +62,7 @@ class ResidencyMode(TorchDispatchMode):
         self._staying: set[int] = set()
         """Of those, what cannot move any more: the observer is not told of it."""
         self.recomputer = Recomputer(tier, quietly=self._quietly)
-        self._lent: dict[int, torch.UntypedStorage] = {}
-        """What the operator that runs may put elsewhere."""
+        self.loans = Loans(tier, lost=self._lost)
         self._interrupted: BaseException | None = None
         """Raised while a storage died, where nobody would have heard of it."""
         self._is_quiet = False
@@ -75,15 +75,20 @@ class ResidencyMode(TorchDispatchMode):
         self._tier.begin(self.operators, (), what=f"taking in {name}")
         self._adopt_all(self._new_among(storages_in((tensor,))))
 
-    def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
-        """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+    def hold(
+        self, storage: torch.UntypedStorage, *, what: str, fills: bool = False, stays: bool = False
+    ) -> None:
+        """Have a storage in memory for who reads or `fills` it past torch, until the next operator; or until it dies."""
         self._settle()
-        key = storage_key(tensor.untyped_storage())
-        self.recomputer.before([key], writes=[key] if fills else ())
+        key = storage_key(storage)
+        writes = [key] if fills or stays else []
+        self.recomputer.before([key], writes=writes)
         self._tier.begin(self.operators, [key], what=what)
-        if fills:
-            self._tier.wrote([key])
-            self.recomputer.ran(None, None, writes=[key])
+        self._tier.wrote(writes)
+        self.recomputer.ran(None, None, writes=writes)
+        if stays and key in self._tier:
+            self._tier.keep(key)
+            self._staying.add(key)
 
     def outlived(self) -> None:
         """Stay until the last storage has died: memory that is freed with closed pages kills whoever gets it next."""
@@ -108,8 +113,7 @@ class ResidencyMode(TorchDispatchMode):
 
     def _settle(self) -> None:
         """Do what exceptions have left undone since the last operator."""
-        if self._lent:
-            self._take_back()
+        self.loans.take_back()
         if self._interrupted is not None:
             error, self._interrupted = self._interrupted, None
             raise error
@@ -139,7 +143,8 @@ class ResidencyMode(TorchDispatchMode):
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
             call = self.recomputer.record(func, args, kwargs, writes=written, draws=signature.random)
-        out = self._run_on_loan(func, args, kwargs, written) if facts.may_resize else func(*args, **kwargs)
+        run = partial(func, *args, **kwargs)
+        out = self.loans.run(run, written) if facts.may_resize else run()
         self.operators += 1
         if facts.makes_tensors:
             self._admit_results(op, out)
@@ -203,13 +208,11 @@ class ResidencyMode(TorchDispatchMode):
     def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
         """Return what came to be outside of operators: a batch, a tensor from a file."""
         watch = self._watch
-        return {
-            key: storage for key, storage in storages.items() if key not in watch and _is_movable(storage)
-        }
+        return {key: storage for key, storage in storages.items() if key not in watch and is_movable(storage)}
 
     def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
         for storage in storages.values():
-            self._tier.make_room(interior(_memory(storage)).length)
+            self._tier.make_room(interior(memory_of(storage)).length)
             self._admit(storage)
 
     def _seconds_since(self) -> float:
@@ -224,32 +227,10 @@ class ResidencyMode(TorchDispatchMode):
             if not self._is_quiet:
                 self.observer.allocated(op, index=index, key=key)
 
-    def _run_on_loan(
-        self,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        written: dict[int, torch.UntypedStorage],
-    ) -> Any:
-        """Run an operator that may give the memory of what it writes to the allocator, which must not get closed pages."""
-        self._lent = {key: storage for key, storage in written.items() if key in self._tier}
-        for key in self._lent:
-            self._tier.lend(key)
-        try:
-            return func(*args, **kwargs)
-        finally:
-            self._take_back()
-
-    def _take_back(self) -> None:
-        """Take in what an operator may have put elsewhere."""
-        for key, storage in list(self._lent.items()):
-            try:
-                self._tier.take_back(key, _memory(storage) if _is_movable(storage) else None)
-            finally:
-                if key not in self._tier:
-                    self._watch.pop(key, None)
-                    self._staying.discard(key)
-        self._lent = {}
+    def _lost(self, key: int) -> None:
+        """The tier does not manage it any more; it lives."""
+        self._watch.pop(key, None)
+        self._staying.discard(key)
 
     def _admit(self, storage: torch.UntypedStorage) -> int:
         key = storage_key(storage)
@@ -257,15 +238,13 @@ class ResidencyMode(TorchDispatchMode):
         # And twice: an exception at the very beginning of a callback is lost, and the callback with it.
         died = partial(self._died, key)
         self._watch[key] = weakref.ref(storage, died), weakref.ref(storage, died)
-        self._tier.admit(key, _memory(storage))
+        self._tier.admit(key, memory_of(storage))
         return key
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
-        """Forget a storage that is about to be freed.
-
-        Nobody hears of an exception in here, such as that of Ctrl-C, and what is not done now never will be. So the rest is
-        done, and it is raised before the next operator.
-        """
+        """Forget a storage that is about to be freed."""
+        # Nobody hears of an exception in here, and what is not done now never will be. So the rest is done, and it is
+        # raised before the next operator.
         for _ in range(_MOST_ATTEMPTS):
             try:
                 self._forget(key)
@@ -349,12 +328,3 @@ def _facts_of(func: OpOverload) -> _Facts:
         may_resize=may_resize,
         goes_beyond=may_resize or short_name_of(func).startswith("as_strided"),
     )
-
-
-def _is_movable(storage: torch.UntypedStorage) -> bool:
-    """Whether it is large enough and torch's alone: what is shared may be touched past torch's operators."""
-    return storage.device.type == "cpu" and storage.nbytes() >= SMALLEST_BYTES and storage.resizable()
-
-
-def _memory(storage: torch.UntypedStorage) -> Span:
-    return Span(storage.data_ptr(), storage.nbytes())

@@ -16,6 +16,7 @@ from tmtrain.errors import InfeasibleError, InputError
 from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.materialise import materialise
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
+from tmtrain.runtime.dispatch.touches import WatchedTouches
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.host.counters import available_bytes, resident_bytes
 from tmtrain.runtime.host.drive import measure_drive
@@ -70,6 +71,7 @@ class TrainingSession:
                 gc.disable()
                 exits.callback(gc.enable)
             exits.enter_context(self.residency)
+            exits.enter_context(WatchedTouches(self.residency, self.tier))
             materialise(model, settings.init)
             self._exits = exits.pop_all()
 
@@ -121,12 +123,12 @@ class TrainingSession:
     def to_read(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor contiguous and in memory, for a checkpoint that reads its bytes."""
         whole = tensor.detach().contiguous()
-        self.residency.hold(whole, what=f"saving {name}")
+        self.residency.hold(whole.untyped_storage(), what=f"saving {name}")
         return whole
 
     def to_fill(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor in memory, for a checkpoint that writes its bytes."""
-        self.residency.hold(tensor, what=f"loading {name}", fills=True)
+        self.residency.hold(tensor.untyped_storage(), what=f"loading {name}", fills=True)
         return tensor
 
     @property
