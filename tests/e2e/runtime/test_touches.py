@@ -2,7 +2,10 @@
 
 # pyright: reportPrivateUsage=false
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,3 +149,21 @@ def test_another_thread_is_refused_in_a_sentence(tmp_path: Path) -> None:
     _Trained(tmp_path).run(look)
     assert len(errors) == 4
     assert errors[0].startswith("numpy of a tensor in the budget, in a thread that does not train")
+
+
+def test_a_forked_child_goes_on_and_does_not_wait_for_movers_that_it_has_not(tmp_path: Path) -> None:
+    def fork(_: _Trained) -> int:
+        child = os.fork()
+        if not child:
+            made = [torch.ones(1000, 1000) for _ in range(3)]  # more than the budget has free
+            os._exit(0 if sum(tensor.sum().item() for tensor in made) == 3e6 else 1)
+        for _ in range(600):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status
+            time.sleep(0.05)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return -1
+
+    assert _Trained(tmp_path).run(fork) == [0] * 4

@@ -7,6 +7,7 @@ An observer may watch (`StepObserver`), to record the step or to act ahead of it
 """
 
 import functools
+import os
 import time
 import weakref
 from collections.abc import Generator
@@ -53,6 +54,7 @@ class ResidencyMode(TorchDispatchMode):
         self.operators = 0
         """Begun so far."""
         self.observer = StepObserver()
+        self._process = os.getpid()
         self._step_began = 0
         self._clock = 0.0
         """When the last operator ended, as if there had been no waiting."""
@@ -127,6 +129,8 @@ class ResidencyMode(TorchDispatchMode):
     ) -> Any:
         """Bring in the operands, make room for the results, run."""
         kwargs = kwargs or {}
+        if os.getpid() != self._process:
+            return func(*args, **kwargs)  # a forked child has no movers: it goes on with what was in memory
         if not isinstance(func, OpOverload) or not (signature := signature_of(func)).recorded:
             return func(*args, **kwargs)
         facts = _facts_of(func)
@@ -245,7 +249,7 @@ class ResidencyMode(TorchDispatchMode):
         """Forget a storage that is about to be freed."""
         # Nobody hears of an exception in here, and what is not done now never will be. So the rest is done, and it is
         # raised before the next operator.
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(_MOST_ATTEMPTS if os.getpid() == self._process else 0):
             try:
                 self._forget(key)
                 break
