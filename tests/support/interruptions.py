@@ -4,6 +4,7 @@ import dis
 import functools
 import linecache
 import sys
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,25 @@ class LineCount:
 
 
 @contextmanager
-def interrupted_at(number: int, *, folder: Path) -> Generator[LineCount]:
-    """Raise `Interruption` before the `number`-th line in `folder` that this thread runs, if there are so many."""
+def interrupted_at(number: int, *, folder: Path, times: int | None = None) -> Generator[LineCount]:
+    """Raise `Interruption` before the `number`-th line in `folder` that this thread runs, if there are so many.
+
+    Args:
+        number: Of the line, from 1; 0 for none.
+        folder: Of the files.
+        times: That one line counts; None for all.
+    """
     count, inside = LineCount(), str(folder)
+    passed: Counter[tuple[str, int]] = Counter()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(inside):
             return None
         if event == "line" and not _leaves_with(frame):
+            line = frame.f_code.co_filename, frame.f_lineno
+            passed[line] += 1
+            if times is not None and passed[line] > times:
+                return trace
             count.lines += 1
             if count.lines == number:
                 count.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

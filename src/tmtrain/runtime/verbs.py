@@ -61,8 +61,8 @@ def train(
 
     Returns:
         What to enter by ``with``. Outside of the block all is in memory again; inside, tensors are to be used by torch's
-        operators only: whoever reads their memory past torch (``.numpy()``, ``torch.save``) may find it closed, which ends
-        the process.
+        operators, ``.numpy()`` and ``torch.save`` in this thread: what reads their memory otherwise may find it closed,
+        which ends the process.
 
     Raises:
         InputError: arguments that make no sense, or an unknown objective. On entering the block, a folder that cannot serve

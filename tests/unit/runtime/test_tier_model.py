@@ -3,6 +3,7 @@
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ from tmtrain.testing import Fault, FaultKind, faults
 KIB, MIB = 1 << 10, 1 << 20
 BUDGET = 2 * MIB
 ROOM = Path(tmtrain.runtime.tier.__path__[0])
+MOST_BLOCKS = 2
+"""Of a storage."""
 LOOKED_AT = 512
 """Bytes that somebody else reads or writes."""
 
@@ -158,10 +161,17 @@ class TierBesidePlainMemory(RuleBasedStateMachine):
         self._drive.mend()
         self._tier.budget_bytes = 16 * MIB
         try:
+            self._tell_errors()
             self._caller.check()
         finally:
             self._tier.close()
             self._folder.cleanup()
+
+    def _tell_errors(self) -> None:
+        """What failed ahead of time is told to who needs it, once; then it is tried again."""
+        for number in [number for number in self._caller.storages for _ in range(MOST_BLOCKS)]:
+            with suppress(FlashError):
+                self._caller.operate([number])
 
 
 def _in_thread(function: Callable[[], bool]) -> bool:

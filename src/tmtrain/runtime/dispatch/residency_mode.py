@@ -6,6 +6,7 @@ allocates is counted before it runs: its shapes are worked out on the meta devic
 An observer may watch (`StepObserver`), to record the step or to act ahead of it. Whatever it does, law 1 holds.
 """
 
+import os
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -44,15 +45,16 @@ class ResidencyMode(UncompiledMode):
         self.operators = 0
         """Begun so far."""
         self.observer = StepObserver()
+        self._process = os.getpid()
         self._step_began = 0
         self._clock = StepClock(lambda: tier.counts.stall_s)
         self._tier = tier
-        self._watch: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._watch: dict[int, tuple[weakref.ref[torch.UntypedStorage], ...]] = {}
         """The tier's managed storages, by the key of their storage, which is theirs until they die."""
         self._staying: set[int] = set()
         """Of those, what cannot move any more: the observer is not told of it."""
         self.recomputer = Recomputer(tier, quietly=self._quietly)
-        self._loans = Loans(tier, gone=self._unwatch)
+        self.loans = Loans(tier, lost=self._lost)
         self._interrupted: BaseException | None = None
         """Raised while a storage died, where nobody would have heard of it."""
         self._is_quiet = False
@@ -65,15 +67,20 @@ class ResidencyMode(UncompiledMode):
         self._tier.begin(self.operators, (), what=f"taking in {name}")
         self._adopt_all(self._new_among(storages_in((tensor,))))
 
-    def hold(self, tensor: torch.Tensor, *, what: str, fills: bool = False) -> None:
-        """Keep a tensor in memory until the next operator runs, for whoever reads its bytes past torch, or `fills` them."""
+    def hold(
+        self, storage: torch.UntypedStorage, *, what: str, fills: bool = False, stays: bool = False
+    ) -> None:
+        """Have a storage in memory for who reads or `fills` it past torch, until the next operator; or until it dies."""
         self._settle()
-        key = storage_key(tensor.untyped_storage())
-        self.recomputer.before([key], writes=[key] if fills else ())
+        key = storage_key(storage)
+        writes = [key] if fills or stays else []
+        self.recomputer.before([key], writes=writes)
         self._tier.begin(self.operators, [key], what=what)
-        if fills:
-            self._tier.wrote([key])
-            self.recomputer.ran(None, None, writes=[key])
+        self._tier.wrote(writes)
+        self.recomputer.ran(None, None, writes=writes)
+        if stays and key in self._tier:
+            self._tier.keep(key)
+            self._staying.add(key)
 
     def outlived(self) -> None:
         """Stay until the last storage has died: memory that is freed with closed pages kills whoever gets it next."""
@@ -97,7 +104,7 @@ class ResidencyMode(UncompiledMode):
 
     def _settle(self) -> None:
         """Do what exceptions have left undone since the last operator."""
-        self._loans.settle()
+        self.loans.take_back()
         if self._interrupted is not None:
             error, self._interrupted = self._interrupted, None
             raise error
@@ -107,6 +114,8 @@ class ResidencyMode(UncompiledMode):
     ) -> Any:
         """Bring in the operands, make room for the results, run."""
         kwargs = kwargs or {}
+        if os.getpid() != self._process:
+            return func(*args, **kwargs)  # a forked child has no movers: it goes on with what was in memory
         facts = facts_of(func)
         if facts is None:
             parts = run_parts(self, func, args, kwargs)
@@ -135,11 +144,8 @@ class ResidencyMode(UncompiledMode):
         # Before it runs: it may write to what it reads, and draw from the generator.
         if op in self.recomputer.producers and not self._is_quiet:
             call = self.recomputer.record(func, args, kwargs, writes=written, draws=facts.signature.random)
-        out = (
-            self._loans.run(func, args, kwargs, written=written)
-            if facts.may_resize
-            else func(*args, **kwargs)
-        )
+        run = partial(func, *args, **kwargs)
+        out = self.loans.run(run, written) if facts.may_resize else run()
         self.operators += 1
         made_bytes = self._admit_results(op, out) if facts.makes_tensors else 0
         self._tier.end(written, ranges=ranges_in(into) if written else NOWHERE)
@@ -240,8 +246,8 @@ class ResidencyMode(UncompiledMode):
                 self.observer.allocated(op, index=index, key=key)
         return made_bytes
 
-    def _unwatch(self, key: int) -> None:
-        """What was lent cannot be moved any more."""
+    def _lost(self, key: int) -> None:
+        """The tier does not manage it any more; it lives."""
         self._watch.pop(key, None)
         self._staying.discard(key)
 
@@ -261,15 +267,15 @@ class ResidencyMode(UncompiledMode):
             raise
 
     def _watch_over(self, key: int, storage: torch.UntypedStorage) -> None:
-        self._watch[key] = weakref.ref(storage, partial(self._died, key))
+        # Twice: an exception at the very beginning of a callback is lost, and the callback with it.
+        died = partial(self._died, key)
+        self._watch[key] = weakref.ref(storage, died), weakref.ref(storage, died)
 
     def _died(self, key: int, _reference: "weakref.ref[torch.UntypedStorage]") -> None:
-        """Forget a storage that is about to be freed.
-
-        Nobody hears of an exception in here, such as that of Ctrl-C, and what is not done now never will be. So the rest is
-        done, and it is raised before the next operator.
-        """
-        for _ in range(_MOST_ATTEMPTS):
+        """Forget a storage that is about to be freed."""
+        # Nobody hears of an exception in here, and what is not done now never will be. So the rest is done, and it is
+        # raised before the next operator.
+        for _ in range(_MOST_ATTEMPTS if os.getpid() == self._process else 0):
             try:
                 self._forget(key)
                 break
@@ -278,10 +284,12 @@ class ResidencyMode(UncompiledMode):
 
     def _forget(self, key: int) -> None:
         """Forget a storage; a second call does what an exception has left undone."""
-        self._watch.pop(key, None)
+        if key not in self._watch:
+            return
         self._tier.dismiss(key)
         self._staying.discard(key)
         self.recomputer.died(key)
         self.observer.died(key)
+        del self._watch[key]
         if not self._watch:
             _OUTLIVED.discard(self)

@@ -17,6 +17,7 @@ from tmtrain.machine import Machine
 from tmtrain.runtime.dispatch.materialise import materialise
 from tmtrain.runtime.dispatch.operands import storages_in
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
+from tmtrain.runtime.dispatch.touches import WatchedTouches
 from tmtrain.runtime.following.planned_step import PlannedStep
 from tmtrain.runtime.host.counters import available_bytes, resident_bytes
 from tmtrain.runtime.host.drive import measure_drive
@@ -77,6 +78,7 @@ class TrainingSession:
                 exits.callback(gc.enable)
             exits.enter_context(refusing_compiled())
             exits.enter_context(self.residency)
+            exits.enter_context(WatchedTouches(self.residency, self.tier))
             materialise(model, settings.init)
             self._exits = exits.pop_all()
 
@@ -99,8 +101,8 @@ class TrainingSession:
         planned_step: PlannedStep | None = None
         executor = self.plans.executor
         meter = StepMeter(self.tier, self.residency.recomputer, self._energy)
-        self._is_in_step = True
         try:
+            self._is_in_step = True
             if self.plans.records_next(self.steps):
                 with self.plans.recording():
                     yield
@@ -112,10 +114,12 @@ class TrainingSession:
             self._unfinished = error
             raise
         finally:
-            self._is_in_step = False
-            executor.end_step()
-            # Between steps the executor must hear of deaths: keys are used again.
-            self.residency.begin_step(executor)
+            try:
+                executor.end_step()
+            finally:
+                self._is_in_step = False
+                # Between steps the executor must hear of deaths: keys are used again.
+                self.residency.begin_step(executor)
         self.steps.append(meter.measure(how))
         self._tell_overruns()
         if how == "planned" and planned_step is not None:
@@ -150,12 +154,12 @@ class TrainingSession:
         """Return a tensor contiguous and in memory, for a checkpoint that reads its bytes."""
         # What is conjugated or negated by a flag is so in the memory that is read here.
         whole = tensor.detach().resolve_conj().resolve_neg().contiguous()
-        self.residency.hold(whole, what=f"saving {name}")
+        self.residency.hold(whole.untyped_storage(), what=f"saving {name}")
         return whole
 
     def to_fill(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor in memory, for a checkpoint that writes its bytes."""
-        self.residency.hold(tensor, what=f"loading {name}", fills=True)
+        self.residency.hold(tensor.untyped_storage(), what=f"loading {name}", fills=True)
         return tensor
 
     @property
