@@ -68,8 +68,8 @@ def propose(
 
     What they need is predicted, not measured: `tmtrain.policies.ours` runs them on the engine and chooses.
 
-    Arguments are those of `tmtrain.plan`, which says what they mean. One more, `hopeless`, is asked of a bound before plans of
-    its class are made: whether none of them is wanted any more.
+    Arguments are those of `tmtrain.plan`, which says what they mean. One more, `hopeless`, is asked of a bound before
+    plans of its class are made: whether none of them is wanted any more.
 
     Raises:
         InputError: unknown objective.

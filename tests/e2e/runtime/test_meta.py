@@ -11,7 +11,7 @@ import transformers
 
 from tmtrain import load_checkpoint, train
 from tmtrain.errors import InputError
-from tmtrain.runtime.dispatch.materialise import materialise
+from tmtrain.runtime.training.materialise import materialise
 
 BUDGET_BYTES = 12 << 20
 STEPS = 4

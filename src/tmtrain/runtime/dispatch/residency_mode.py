@@ -30,6 +30,9 @@ from tmtrain.runtime.dispatch.scopes import BRING_IN, MAKE_ROOM, is_profiled, ma
 from tmtrain.runtime.tier.pages import interior
 from tmtrain.runtime.tier.tier import NOWHERE, Ranges, Tier
 
+_Storages = dict[int, torch.UntypedStorage]
+"""By key."""
+
 _MOST_ATTEMPTS = 3
 """To do what is interrupted."""
 
@@ -183,7 +186,7 @@ class ResidencyMode(UncompiledMode):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        written: dict[int, torch.UntypedStorage],
+        written: _Storages,
     ) -> Allocation:
         """Have all that it touches in memory, and room for what it makes."""
         self._settle()
@@ -208,13 +211,7 @@ class ResidencyMode(UncompiledMode):
         return makes
 
     def _bring_in(
-        self,
-        keys: Iterable[int],
-        new: dict[int, torch.UntypedStorage],
-        makes: Allocation,
-        *,
-        ranges: Ranges,
-        what: str,
+        self, keys: Iterable[int], new: _Storages, makes: Allocation, *, ranges: Ranges, what: str
     ) -> None:
         bring_in, make_room = self._tier.begin, self._tier.reserve
         if is_profiled():  # asked once for both
@@ -224,12 +221,12 @@ class ResidencyMode(UncompiledMode):
             self._take_over(key, storage, ranges=ranges)
         make_room(self.results.wanted(makes))
 
-    def _new_among(self, storages: dict[int, torch.UntypedStorage]) -> dict[int, torch.UntypedStorage]:
+    def _new_among(self, storages: _Storages) -> _Storages:
         """Return what came to be outside of operators: a batch, a tensor from a file."""
         watch = self._watch
         return {key: storage for key, storage in storages.items() if key not in watch and is_movable(storage)}
 
-    def _adopt_all(self, storages: dict[int, torch.UntypedStorage]) -> None:
+    def _adopt_all(self, storages: _Storages) -> None:
         for storage in storages.values():
             self._tier.make_room(interior(memory_of(storage)).length)
             self._admit(storage)

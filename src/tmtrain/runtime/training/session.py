@@ -14,7 +14,6 @@ import torch
 from tmtrain.capturing.owned import owned_tensors
 from tmtrain.errors import FlashError, InfeasibleError, InputError
 from tmtrain.machine import Machine
-from tmtrain.runtime.dispatch.materialise import materialise
 from tmtrain.runtime.dispatch.operands import storages_in
 from tmtrain.runtime.dispatch.residency_mode import ResidencyMode
 from tmtrain.runtime.dispatch.touches import WatchedTouches
@@ -31,6 +30,7 @@ from tmtrain.runtime.tier.stripes import open_flash
 from tmtrain.runtime.tier.tier import Tier
 from tmtrain.runtime.training.collector import CycleCollector
 from tmtrain.runtime.training.compiled import refusing_compiled
+from tmtrain.runtime.training.materialise import materialise
 from tmtrain.runtime.training.meter import StepMeter
 from tmtrain.runtime.training.settings import TrainingSettings
 from tmtrain.runtime.training.step_plans import StepPlans

@@ -12,10 +12,10 @@ from tmtrain.capturing.owned import owned_tensors
 from tmtrain.errors import InputError
 from tmtrain.machine import Machine
 from tmtrain.planning import check_objective
-from tmtrain.runtime.dispatch.materialise import Init
 from tmtrain.runtime.following.planned_step import OBJECTIVE
 from tmtrain.runtime.tier.managed_storage import BLOCK_BYTES
 from tmtrain.runtime.training.compiled import check_not_compiled
+from tmtrain.runtime.training.materialise import Init
 from tmtrain.units import format_bytes
 
 P = ParamSpec("P")
