@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @pytest.fixture(autouse=True)
 def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    """The first step of AdamW leaves more than it found: it cannot be planned, and that is warned of at once."""
+    """A step that leaves more than it found cannot be planned; that is warned of at the first one that is recorded."""
     monkeypatch.setattr(step_plans, "MOST_TRIES", 1)
 
 
@@ -37,8 +37,10 @@ def warned_at_the_marked_line() -> Iterator[None]:
 def small_step() -> tuple[torch.nn.Module, torch.optim.Optimizer, Callable[[], None]]:
     model = torch.nn.Linear(8, 8)
     optimizer = torch.optim.AdamW(model.parameters())
+    kept: list[torch.Tensor] = []
 
     def step() -> None:
+        kept.append(torch.zeros(8))
         model(torch.ones(2, 8)).square().sum().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -48,17 +50,18 @@ def small_step() -> tuple[torch.nn.Module, torch.optim.Optimizer, Callable[[], N
 
 def test_a_step_of_the_users_loop(tmp_path: Path) -> None:
     model, optimizer, step = small_step()
-    with (
-        train(model, optimizer, step, budget_bytes=8 * MIB, flash=tmp_path) as training,
-        warned_at_the_marked_line(),
-    ):
-        training.step()  # here
+    with train(model, optimizer, step, budget_bytes=8 * MIB, flash=tmp_path) as training:
+        training.step()
+        with warned_at_the_marked_line():
+            training.step()  # here
 
 
 def test_a_block_of_the_users_loop(tmp_path: Path) -> None:
     model, optimizer, step = small_step()
-    with train(model, optimizer, budget_bytes=8 * MIB, flash=tmp_path) as training:  # noqa: SIM117
-        with warned_at_the_marked_line():
+    with train(model, optimizer, budget_bytes=8 * MIB, flash=tmp_path) as training:
+        with training.one_step():
+            step()
+        with warned_at_the_marked_line():  # noqa: SIM117
             with training.one_step():  # here
                 step()
 
@@ -67,19 +70,20 @@ def test_the_loop_of_others(tmp_path: Path) -> None:
     config = transformers.GPT2Config(
         n_layer=1, n_embd=16, n_head=2, vocab_size=64, bos_token_id=0, eos_token_id=0, use_cache=False
     )
-    rows = [{"input_ids": [7] * 8, "labels": [7] * 8} for _ in range(4)]
+    rows = [{"input_ids": [7] * 8, "labels": [7] * 8} for _ in range(16)]
     arguments = transformers.TrainingArguments(
         str(tmp_path),
-        max_steps=1,
+        max_steps=2,
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
         save_strategy="no",
         logging_strategy="no",
     )
+    model = transformers.GPT2LMHeadModel(config)
+    kept: list[torch.Tensor] = []
+    model.register_forward_hook(lambda *_: kept.append(torch.zeros(8)))
     with BudgetTrainerCallback(budget_bytes=8 * MIB, flash=tmp_path) as callback:
-        trainer = transformers.Trainer(
-            transformers.GPT2LMHeadModel(config), arguments, train_dataset=rows, callbacks=[callback]
-        )
+        trainer = transformers.Trainer(model, arguments, train_dataset=rows, callbacks=[callback])
         with warned_at_the_marked_line():
             trainer.train()  # here
