@@ -78,7 +78,7 @@ def test_the_trainer_of_transformers_in_a_budget(tmp_path: Path) -> None:
     assert losses[5] < losses[0]
     assert sum(line.split()[2] == "eval_loss" for line in lines) == 2
     assert lines[-1].startswith("the last step: planned")
-    assert (tmp_path / "trained" / "checkpoint-6.safetensors").exists()
+    assert (tmp_path / "trained" / "checkpoint-6" / "model.safetensors").exists()
 
 
 def test_a_model_larger_than_its_memory(tmp_path: Path) -> None:

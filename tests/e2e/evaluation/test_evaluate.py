@@ -83,7 +83,7 @@ def test_there_is_a_row_for_every_policy_at_every_capacity(rows: list[Row]) -> N
 
 def test_the_file_has_the_documented_fields_and_no_others(folder: Path) -> None:
     raw = json.loads((folder / "results.json").read_text())
-    assert set(raw) == {"schema", "rows", "refusals"}
+    assert set(raw) == {"schema", "rows", "refusals", "digest"}
     assert raw["refusals"] == []
     for row in raw["rows"]:
         assert list(row) == [field.name for field in fields(Row)]

@@ -70,7 +70,7 @@ def test_who_catches_and_saves_has_saved_what_was_there(first: int, every: int, 
             training.save(tmp_path / "caught")
             saved = load_file(tmp_path / "caught")
             for name in before:
-                found = saved[f"model.{name}"]
+                found = saved[name]
                 same = np.array_equal(found, before[name]) or np.array_equal(found, after[name])
                 assert same, f"{name}, interrupted at {count.where}"
             training.load(tmp_path / "third")
