@@ -59,11 +59,14 @@ class _WatchedDrive(LocalDrive):
     def __init__(self) -> None:
         self.under_way: list[int] = []
         self.overtaken: list[int] = []
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     def write(self, file: int, data: memoryview, *, offset: int) -> int:
         self.overtaken += [address for address in self.under_way if address == offset]
         self.under_way.append(offset)
         time.sleep(0.002)
+        assert self.may_end.wait(timeout=60)
         size = super().write(file, data, offset=offset)
         self.under_way.remove(offset)
         return size
@@ -473,11 +476,13 @@ def test_what_somebody_else_writes_while_it_is_on_its_way_is_not_lost(
     tier, array = watched_tier, _array(1, size=3 * MIB)
     _admit(tier, 1, array)
     tier.end(())
+    watched.may_end.clear()  # what has left is closed: to write to it would end the process
     for block in tier.blocks_of(1):
         tier.leave(block, deadline=1)
     while not watched.under_way:
         pass
     array[:-MIB] += 1
+    watched.may_end.set()
     expected = array.copy()
     tier.begin(2, [1])
     assert np.array_equal(array, expected)
