@@ -7,18 +7,17 @@ are left out: they take minutes on a thousand slices. Who recomputes is compared
 import argparse
 from itertools import product
 
+from tests.support.rivals import RIVALS, tried_rivals
 from tests.support.small_steps import KINDS, small_trace
 
-from tmtrain.errors import InfeasibleError, PolicyError
+from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, load_machine
-from tmtrain.planning.problem.objective import make_objective
-from tmtrain.policies import POLICIES, make_policy, plan
+from tmtrain.policies import plan
 from tmtrain.reporting.quantity import percent
-from tmtrain.simulation import objective_of, try_policy
 
-LEFT_OUT = ("all-fast", "autotm-sync", "autotm-async", "poet", "tmtrain", "tmtrain-move")
+COMPARED = tuple(name for name in RIVALS if name not in ("autotm-sync", "autotm-async", "poet"))
 
 
 def main() -> None:
@@ -53,27 +52,14 @@ def main() -> None:
 def compare(timeline: Timeline, *, machine: Machine, objective: str) -> str:
     """Return the cells of one comparison."""
     ours = plan(timeline, machine=machine, objective=objective)
-    proof, needs = ours.certificate, rivals_need(timeline, machine=machine, objective=objective)
+    proof = ours.certificate
+    tried = tried_rivals(timeline, machine=machine, objective=objective, rivals=COMPARED)
+    needs = {name: need for name, _, need in tried}
     assert proof is not None
     assert proof.measured is not None
     best = min(needs, key=lambda name: needs[name])
     ratio = f"{proof.measured / needs[best]:.4f}" if needs[best] else "–"
     return f"{percent(proof.gap)} | {ours.origin} | {best} | {ratio}"
-
-
-def rivals_need(timeline: Timeline, *, machine: Machine, objective: str) -> dict[str, float]:
-    """Return what each rival needs of the objective, at its best."""
-    goal = make_objective(objective, timeline=timeline, machine=machine)
-    needs: dict[str, float] = {}
-    for name in POLICIES:
-        if name in LEFT_OUT:
-            continue
-        try:
-            tried = try_policy(make_policy(name), timeline, machine=machine, objective=objective)
-        except (InfeasibleError, PolicyError):
-            continue
-        needs[name] = objective_of(tried.result, goal)
-    return needs
 
 
 if __name__ == "__main__":

@@ -124,9 +124,8 @@ def check_range(
     tmtrain.errors.FileFormatError: a.trace: operators.flops[1] is -1, needs to be at least 0
     """
     wrong = np.ones(len(values), bool)
-    if (
-        values.dtype.kind not in "uO"
-    ):  # numpy's answer to whole numbers of 64 bits and more, which no column of ours has
+    # "u" and "O" are numpy's answer to whole numbers of 64 bits and more, which no column of ours has.
+    if values.dtype.kind not in "uO":
         wrong = ~np.isfinite(values) | (values < low) | (values > (np.inf if high is None else high))
     if np.any(wrong):
         row = int(np.argmax(wrong))

@@ -66,12 +66,13 @@ def _locked(out: Path) -> Generator[None]:
     except OSError as error:
         raise InputError(f"cannot write into {out}: {error.strerror or error}") from error
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another tmtrain evaluate works in {out}: wait for it, or name another folder with --out"
+            ) from error
         yield
-    except BlockingIOError as error:
-        raise InputError(
-            f"another tmtrain evaluate works in {out}: wait for it, or name another folder with --out"
-        ) from error
     finally:
         os.close(folder)
         if is_new:

@@ -75,13 +75,13 @@ def evaluate(
 
 
 def _write_all(study: Study, results: Results, parts: list[StudyPart], *, out: Path) -> None:
-    _write_json(out / RESULTS, results)
+    write_record(out / RESULTS, results)
     if study.sensitivity:
         cases = [case for part in parts for case in part.cases]
-        _write_json(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
+        write_record(out / "sensitivity.json", Sensitivity(schema=SENSITIVITY_SCHEMA, cases=cases))
     if study.monitor:
         monitored = [run for part in parts for run in part.monitored]
-        _write_json(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
+        write_record(out / "monitor.json", MonitorRecord(schema=MONITOR_SCHEMA, runs=monitored))
 
 
 def _parts(
@@ -125,7 +125,7 @@ def _kept(task: StudyTask, tell: Tell = lambda _: None) -> StudyPart:
         return known
     part = run_part(task, tell)
     if part.rows:
-        _write_json(path, part)
+        write_record(path, part)
     return part
 
 
@@ -158,7 +158,3 @@ def _digest(task: StudyTask) -> str:
         study.monitor and task.is_first,
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _write_json(path: Path, value: Results | Sensitivity | MonitorRecord | StudyPart) -> None:
-    write_record(path, value)

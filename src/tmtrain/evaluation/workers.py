@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from tmtrain.errors import WorkerDiedError
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 RARELY = (200_000, 50, 50)
 """Thresholds of Python's collector in workers: an engine makes millions of objects and no cycles, and looking for them
@@ -19,13 +19,13 @@ costs 5 to 10 % of it."""
 
 
 def compute_parts(
-    compute: Callable[[T], R],
-    tasks: Sequence[T],
+    compute: Callable[[_T], _R],
+    tasks: Sequence[_T],
     *,
     jobs: int,
     executor: Executor | None = None,
-    title: Callable[[T], str] = str,
-) -> Iterator[R]:
+    title: Callable[[_T], str] = str,
+) -> Iterator[_R]:
     """Yield ``compute(task)`` of every task, in their order.
 
     Args:
@@ -54,9 +54,9 @@ def compute_parts(
 
 
 def _in_order(
-    executor: Executor, compute: Callable[[T], R], tasks: Sequence[T], *, title: Callable[[T], str]
-) -> Iterator[R]:
-    running: list[tuple[T, Future[R]]] = []
+    executor: Executor, compute: Callable[[_T], _R], tasks: Sequence[_T], *, title: Callable[[_T], str]
+) -> Iterator[_R]:
+    running: list[tuple[_T, Future[_R]]] = []
     try:
         running += [(task, executor.submit(compute, task)) for task in tasks]
         for task, future in running:

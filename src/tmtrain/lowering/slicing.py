@@ -1,6 +1,6 @@
 """Cut loop nests until no slice needs more than its share of fast memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -39,7 +39,7 @@ def choose_cuts(nest: LoopNest, operands: Operands, *, page_bytes: int, limit_pa
 
     Where even the finest cut does not, the finest useful one is returned; whether it fits is for the caller to check.
     """
-    spans = [(pages_of(operands, o.row, page_bytes=page_bytes), o.loop) for o in nest.operands]
+    spans = _spans(nest, operands, page_bytes=page_bytes)
     cuts = [1] * len(nest.trips)
     while _working_set(spans, cuts) > limit_pages:
         candidates = [
@@ -100,7 +100,16 @@ def _run(operands: Operands, row: int, part: int, parts: int, page_bytes: int) -
     return start, max(first + pages * (part + 1) // parts, start + 1)
 
 
-def _working_set(spans: list[tuple[int, int | None]], cuts: list[int]) -> int:
+def most_pages(nest: LoopNest, operands: Operands, *, cuts: tuple[int, ...], page_bytes: int) -> int:
+    """Return how many pages no slice of a nest exceeds."""
+    return _working_set(_spans(nest, operands, page_bytes=page_bytes), cuts)
+
+
+def _spans(nest: LoopNest, operands: Operands, *, page_bytes: int) -> list[tuple[int, int | None]]:
+    return [(pages_of(operands, o.row, page_bytes=page_bytes), o.loop) for o in nest.operands]
+
+
+def _working_set(spans: list[tuple[int, int | None]], cuts: Sequence[int]) -> int:
     return sum(-(-pages // cuts[loop]) if loop is not None else pages for pages, loop in spans)
 
 

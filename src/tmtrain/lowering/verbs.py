@@ -24,7 +24,7 @@ from tmtrain.lowering.cost import MATRIX_DIMS, Loads, operator_loads, slice_work
 from tmtrain.lowering.extents import PageRuns, assemble_extents
 from tmtrain.lowering.loops import LoopNest, Operand, loop_nests, uncut
 from tmtrain.lowering.producers import RowLoop, find_producers, no_producers, row_loop
-from tmtrain.lowering.slicing import Slice, choose_cuts, slices_of
+from tmtrain.lowering.slicing import Slice, choose_cuts, most_pages, slices_of
 from tmtrain.lowering.timeline import Slices, Timeline
 from tmtrain.machine import Machine
 from tmtrain.trace import Trace, trace_fingerprint
@@ -115,6 +115,10 @@ class _CutNest:
         parts = prod(self.cuts)
         return parts * self.nest.passes if parts > 1 else 1
 
+    def most_pages(self, trace: Trace, *, page_bytes: int) -> int:
+        """Return how many pages none of its slices exceeds."""
+        return most_pages(self.nest, trace.operands, cuts=self.cuts, page_bytes=page_bytes)
+
     def pages_needed(self, trace: Trace, *, page_bytes: int) -> int:
         """Return what the largest of its first slices touches: of hundreds all are alike but for a page."""
         first_ones = islice(self.slices(trace, page_bytes=page_bytes), 256)
@@ -197,7 +201,9 @@ def _weights(nests: list[LoopNest], span_bytes: NDArray[np.int64]) -> list[float
 
 def _check_fits(trace: Trace, nests: list[_CutNest], *, page_bytes: int, fast_pages: int) -> None:
     """Before any slice is laid out: where one operator has no room, others may have millions of slices."""
-    need, op = max((chosen.pages_needed(trace, page_bytes=page_bytes), chosen.op) for chosen in nests)
+    large = [chosen for chosen in nests if chosen.most_pages(trace, page_bytes=page_bytes) > fast_pages]
+    needs = [(chosen.pages_needed(trace, page_bytes=page_bytes), chosen.op) for chosen in large]
+    need, op = max(needs, default=(0, -1))
     if need <= fast_pages:
         return
     where = f" in module {trace.operators.module[op]!r}" if trace.operators.module[op] else ""

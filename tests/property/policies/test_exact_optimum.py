@@ -14,14 +14,10 @@ import pytest
 from tests.support.exact.least_cycle import CycleGraph
 from tests.support.exact.optimum import Schedules, TooManyStatesError
 from tests.support.exact.tick_step import TickStep, random_tick_step
+from tests.support.rivals import tried_rivals
 from tests.support.thoroughness import rest_slow
 
-from tmtrain.errors import InfeasibleError, PolicyError
-from tmtrain.lowering.timeline import Timeline
-from tmtrain.machine import Machine
-from tmtrain.planning.problem.objective import make_objective
-from tmtrain.policies import POLICIES, make_policy, plan
-from tmtrain.simulation import objective_of, try_policy
+from tmtrain.policies import plan
 
 OBJECTIVES = ("time", "energy", "bytes", "writes")
 ROUNDING = 1e-9
@@ -141,20 +137,6 @@ def test_no_bound_is_above_the_optimum_and_nothing_that_runs_below_it(seed: int)
         assert proof is not None
         assert proof.measured is not None
         assert proof.bound.value <= least * (1 + ROUNDING), objective
-        needs = {"ours": proof.measured} | _needs_of_policies(timeline, machine=machine, objective=objective)
+        tried = tried_rivals(timeline, machine=machine, objective=objective)
+        needs = {"ours": proof.measured} | {name: need for name, _, need in tried}
         assert {name: need for name, need in needs.items() if need < least * (1 - ROUNDING)} == {}, objective
-
-
-def _needs_of_policies(timeline: Timeline, *, machine: Machine, objective: str) -> dict[str, float]:
-    """Return what each policy needs that runs this step in this memory."""
-    goal = make_objective(objective, timeline=timeline, machine=machine)
-    needs: dict[str, float] = {}
-    for name in POLICIES:
-        if name == "all-fast" or name.startswith("tmtrain"):
-            continue
-        try:
-            tried = try_policy(make_policy(name), timeline, machine=machine, objective=objective)
-        except (InfeasibleError, PolicyError):
-            continue
-        needs[name] = objective_of(tried.result, goal)
-    return needs

@@ -9,24 +9,23 @@ from itertools import product
 
 import pytest
 from hypothesis import given
+from tests.support.rivals import RIVALS, tried_rivals
 from tests.support.small_steps import KINDS, small_trace
 from tests.support.steps import steps
 from tests.support.thoroughness import examples
 
-from tmtrain.errors import InfeasibleError, PolicyError
+from tmtrain.errors import InfeasibleError
 from tmtrain.lowering import lower
 from tmtrain.lowering.timeline import Timeline
 from tmtrain.machine import Machine, load_machine
-from tmtrain.planning.problem.objective import make_objective
-from tmtrain.policies import POLICIES, make_policy, plan
+from tmtrain.policies import plan
 from tmtrain.policies.ours.imitation import imitate
-from tmtrain.simulation import Tried, objective_of, try_policy
+from tmtrain.simulation import Tried
 
 OBJECTIVES = ("energy", "time", "bytes", "writes")
 MACHINES = ("v4-slc", "a100-tlc5", "v5p-hbf", "znvme-g10")
 SOLVERS = ("autotm-sync", "autotm-async", "poet")
 """They take minutes on steps of a thousand slices."""
-RIVALS = tuple(name for name in POLICIES if name != "all-fast" and not name.startswith("tmtrain"))
 SAME = 1e-9
 
 
@@ -34,18 +33,14 @@ def _better(
     timeline: Timeline, *, machine: Machine, objective: str, rivals: tuple[str, ...]
 ) -> dict[str, float]:
     """Return what rivals need of the objective, as a share of what ours does, where that is less."""
-    goal = make_objective(objective, timeline=timeline, machine=machine)
     proof = plan(timeline, machine=machine, objective=objective).certificate
     assert proof is not None
     assert proof.measured is not None
-    needs: dict[str, float] = {}
-    for name in rivals:
-        try:
-            tried = try_policy(make_policy(name), timeline, machine=machine, objective=objective)
-        except (InfeasibleError, PolicyError):
-            continue
-        if not tried.decision.recompute_s and not _moves_in_vain(tried, machine=machine):
-            needs[name] = objective_of(tried.result, goal)
+    needs = {
+        name: need
+        for name, tried, need in tried_rivals(timeline, machine=machine, objective=objective, rivals=rivals)
+        if not tried.decision.recompute_s and not _moves_in_vain(tried, machine=machine)
+    }
     return {name: need / proof.measured for name, need in needs.items() if proof.measured > need * (1 + SAME)}
 
 

@@ -84,3 +84,11 @@ def test_a_second_study_is_refused_while_the_first_works(tmp_path: Path) -> None
         pass
     with study_folder(tmp_path, resume=False, force=False):
         pass
+
+
+def test_what_blocks_inside_is_not_taken_for_another_study(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BlockingIOError, match="a pipe"),
+        study_folder(tmp_path, resume=False, force=False),
+    ):
+        raise BlockingIOError("a pipe")
