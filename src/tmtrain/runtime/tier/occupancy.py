@@ -176,9 +176,8 @@ class Occupancy:
         with self.lock:
             if self.is_torn:
                 for block in self.blocks():
-                    if (
-                        self.storages[block.owner].standing is not Standing.LENT
-                    ):  # which may be elsewhere by now
+                    # What is lent may be elsewhere by now.
+                    if self.storages[block.owner].standing is not Standing.LENT:
                         (reopen if block.state in OPEN else page_out)(block.span)
                 self._leaving = {block.offset: block for block in self.blocks() if block.state is LEAVING}
                 self.used_bytes, self.leaving_bytes, self.managed_bytes, self.staying_bytes = self._sums()
