@@ -48,6 +48,27 @@ def _plain(steps: int) -> list[Parameters]:
     return after
 
 
+def test_after_an_exception_at_any_line_of_a_step_s_beginning_and_end_the_next_one_runs(
+    tmp_path: Path,
+) -> None:
+    small, line, hows = _Small(), 1, set[str]()
+    with tmtrain.train(
+        small.model, small.optimizer, small.step, budget_bytes="3 MiB", flash=tmp_path
+    ) as training:
+        for _ in range(3):
+            training.step()
+        while True:
+            with suppress(Interruption), interrupted_at(line, folder=ROOM / "training", times=3) as count:
+                training.step()
+            if not count.where:
+                break
+            training.step()
+            hows.add(training.result.steps[-1].how)
+            line += 1
+    assert line > 50
+    assert "planned" in hows
+
+
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # in the callback of a weak reference

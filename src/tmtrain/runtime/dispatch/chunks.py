@@ -70,6 +70,10 @@ class ChunkSwitch:
         finally:
             self._is_on = before
 
+    def rest(self) -> None:
+        """No chunk runs, whatever an exception has kept from being said."""
+        self._is_on = True
+
     def may_cut(self, func: Any, args: tuple[Any, ...]) -> bool:
         """Whether it may run in chunks with these arguments."""
         if self._chunks.budget_bytes != self._tier.budget_bytes:

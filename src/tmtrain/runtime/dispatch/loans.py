@@ -37,6 +37,10 @@ class Loans:
             self._is_running = False
             self.take_back()
 
+    def rest(self) -> None:
+        """Nothing runs, whatever an exception has kept from being said."""
+        self._is_running = False
+
     def take_back(self) -> None:
         """Take in what was lent, if nothing runs; an exception may have come before that was done."""
         if self._is_running or not self._lent:

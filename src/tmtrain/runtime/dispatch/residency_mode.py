@@ -20,7 +20,6 @@ from tmtrain.capturing.internals import storage_key
 from tmtrain.capturing.signature import Signature
 from tmtrain.runtime.dispatch.allocations import NOTHING, Allocation, ResultRoom
 from tmtrain.runtime.dispatch.chunks import ChunkSwitch
-from tmtrain.runtime.dispatch.contents import ProducerCall
 from tmtrain.runtime.dispatch.facts import OperatorFacts, UncompiledMode, facts_of, run_parts
 from tmtrain.runtime.dispatch.loans import Loans
 from tmtrain.runtime.dispatch.observer import StepClock, StepObserver
@@ -92,6 +91,9 @@ class ResidencyMode(UncompiledMode):
 
     def begin_step(self, observer: StepObserver) -> None:
         """Count operators from 0 again, and let `observer` see them."""
+        self._is_quiet = False  # no operator runs, even where an exception has skipped the line that says so
+        self.chunks.rest()
+        self.loans.rest()
         self._step_began, self.observer = self.operators, observer
         self._clock.lap_s()
 
@@ -143,10 +145,9 @@ class ResidencyMode(UncompiledMode):
             into = tuple(written_arguments(facts.signature, args, kwargs))
             written = storages_in(into)
         expected = self._prepare(op, func, facts, args, kwargs, written=written)
-        call: ProducerCall | None = None
         # Before it runs: it may write to what it reads, and draw from the generator.
-        if op in self.recomputer.producers and not self._is_quiet:
-            call = self.recomputer.record(func, args, kwargs, writes=written, draws=facts.signature.random)
+        is_kept, draws = op in self.recomputer.producers and not self._is_quiet, facts.signature.random
+        call = self.recomputer.record(func, args, kwargs, writes=written, draws=draws) if is_kept else None
         run = partial(func, *args, **kwargs)
         out = self.loans.run(run, written) if facts.may_resize else run()
         self.operators += 1
@@ -227,9 +228,9 @@ class ResidencyMode(UncompiledMode):
         return {key: storage for key, storage in storages.items() if key not in watch and is_movable(storage)}
 
     def _adopt_all(self, storages: _Storages) -> None:
-        for storage in storages.values():
+        for key, storage in storages.items():
             self._tier.make_room(interior(memory_of(storage)).length)
-            self._admit(storage)
+            self._admit(key, storage)
 
     def _admit_results(self, op: int, out: Any) -> int:
         """Take in what an operator has made; return its bytes."""
@@ -237,7 +238,7 @@ class ResidencyMode(UncompiledMode):
         for index, (key, storage) in enumerate(storages_in((out,)).items()):
             if key in self._watch or not is_movable(storage):
                 continue
-            self._admit(storage)
+            self._admit(key, storage)
             made_bytes += storage.nbytes()
             if not self._is_quiet:
                 self.observer.allocated(op, index=index, key=key)
@@ -248,12 +249,10 @@ class ResidencyMode(UncompiledMode):
         self._watch.pop(key, None)
         self._staying.discard(key)
 
-    def _admit(self, storage: torch.UntypedStorage) -> int:
-        key = storage_key(storage)
+    def _admit(self, key: int, storage: torch.UntypedStorage) -> None:
         # Watched first: whatever comes between, nothing is managed whose death nobody would tell.
         self._watch_over(key, storage)
         self._tier.admit(key, memory_of(storage))
-        return key
 
     def _take_over(self, key: int, storage: torch.UntypedStorage, *, ranges: Ranges) -> None:
         self._watch_over(key, storage)

@@ -5,7 +5,9 @@ every step, and perhaps in a thread of the mover. So the collector rests in step
 """
 
 import gc
-from collections.abc import Generator
+import inspect
+import weakref
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -64,7 +66,8 @@ class TrainingSession:
         self._restores = settings.restores
         self._energy = EnergyMeter()
         self._collector = CycleCollector()
-        self._is_in_step = False
+        self._running: Callable[[], Generator[None] | None] = lambda: None
+        """The step that began last, while somebody holds it."""
         self._unfinished: FlashError | None = None
         """What ended a step half way through."""
         with ExitStack() as exits:
@@ -94,38 +97,49 @@ class TrainingSession:
     @contextmanager
     def one_step(self) -> Generator[None]:
         """Take what runs inside as one whole step."""
-        if self._is_in_step:
+        running = self._running()
+        # Asked of the step itself: no line that an exception can keep from running says that it is over.
+        if running is not None and inspect.getgeneratorstate(running) == inspect.GEN_SUSPENDED:
             raise InputError("a step has begun and is not over: one step inside of another makes no sense")
         self.check_finished()
+        step = self._step()
+        self._running = weakref.ref(step.gen)
+        with step:
+            yield
+
+    @contextmanager
+    def _step(self) -> Generator[None]:
         how: How = "on demand"
         planned_step: PlannedStep | None = None
         executor = self.plans.executor
+        self._end_step()  # the last one, where an exception came in between
         meter = StepMeter(self.tier, self.residency.recomputer, self._energy)
         try:
-            self._is_in_step = True
-            if self.plans.records_next(self.steps):
+            if self.plans.records(len(self.steps)):
                 with self.plans.recording():
                     yield
             else:
-                with self.plans.executing():
+                with self.plans.executing(len(self.steps)):
                     yield
                 how, planned_step = executor.how, executor.planned_step
         except FlashError as error:
             self._unfinished = error
             raise
         finally:
-            try:
-                executor.end_step()
-            finally:
-                self._is_in_step = False
-                # Between steps the executor must hear of deaths: keys are used again.
-                self.residency.begin_step(executor)
+            self._end_step()
         self.steps.append(meter.measure(how))
         self._tell_overruns()
         if how == "planned" and planned_step is not None:
             slowness = meter.slowness_of(planned_step.machine)
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
         self._collector.step_ended()
+
+    def _end_step(self) -> None:
+        try:
+            self.plans.executor.end_step()
+        finally:
+            # Between steps the executor must hear of deaths: keys are used again.
+            self.residency.begin_step(self.plans.executor)
 
     def check_finished(self) -> None:
         """Refuse to go on, or to save, from the middle of a step that the drive ended.

@@ -1,6 +1,7 @@
 """The plans of a session's steps: when a step is recorded, what is planned for it, and when that is planned again."""
 
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
@@ -61,12 +62,14 @@ class StepPlans:
         self._tries = 0
         self._in_vain = 0
         """Steps in a row that were recorded and turned out to be known."""
+        self._diverged = deque[int](maxlen=2)
+        """The numbers of the last two steps that did."""
         self._told_of_divergence = False
         self._settled: set[RecordedStep] = set()
         """Those that take the time that was planned for; the monitor has them from then on."""
 
-    def records_next(self, steps: Sequence[StepMeasure]) -> bool:
-        """Whether the step after these is to be recorded: where none is known yet, or it may be one that diverged before.
+    def records(self, number: int) -> bool:
+        """Whether the step of this number, from 0, is to be recorded: none is known yet, or it may be one that diverged.
 
         Not the first one: it makes the optimizer's state, and shows whether there are sparse tensors, which cannot be.
         A shape that stays comes right after. Where shapes take turns, it is the step that comes as much later
@@ -78,13 +81,13 @@ class StepPlans:
                 f"steps run on demand, no plan could be made: operator {sparse} works with a sparse tensor, and only "
                 "dense ones can be planned (e.g. torch.nn.Embedding with sparse=False)"
             )
-        if sparse is not None or not steps:
+        if sparse is not None or not number:
             return False
-        diverged = [number for number, step in enumerate(steps) if step.how == "diverged"]
-        returns = {number + 1 for number in diverged[-1:]}
-        if len(diverged) > 1:
-            returns.add(2 * diverged[-1] - diverged[-2])
-        return self._may_record and (len(steps) in returns or not self.executor.planned_steps)
+        returns = {last + 1 for last in list(self._diverged)[-1:]}
+        if len(self._diverged) > 1:
+            before, last = self._diverged
+            returns.add(2 * last - before)
+        return self._may_record and (number in returns or not self.executor.planned_steps)
 
     @contextmanager
     def recording(self) -> Generator[None]:
@@ -110,7 +113,7 @@ class StepPlans:
                 self._learn(session, log)
 
     @contextmanager
-    def executing(self) -> Generator[None]:
+    def executing(self, number: int) -> Generator[None]:
         """Run the step inside by the plan that was followed last, or one that begins alike; without plans, on demand."""
         executor = self.executor
         if not executor.planned_steps:
@@ -122,6 +125,7 @@ class StepPlans:
         yield
         executor.conclude()
         if executor.how == "diverged":
+            self._diverged.append(number)
             self._tell_of_divergence()
 
     def followed(
