@@ -2,12 +2,22 @@
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 import transformers
+
+from tmtrain.runtime.following.step_log import StepLog
+from tmtrain.runtime.host.drive import DriveRates
+from tmtrain.runtime.host.host import host_machine
+from tmtrain.runtime.training import step_plans
+
+HOST = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
+"""Whose drive nobody has to measure."""
 
 _CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "CausalLM", {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": 128}),
@@ -157,3 +167,17 @@ def _bytes(tensor: torch.Tensor) -> bytes:
         if tensor.dim()
         else repr(tensor.item()).encode()
     )
+
+
+def plan_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the same plans on every host, and keep them: as if each operator took 200 us, however busy the host is.
+
+    The first step after another plan would begin with what that one has left.
+    """
+
+    def ran(self: StepLog, op: int, *, seconds: float) -> None:
+        self.seconds[op] = 2e-4
+
+    monkeypatch.setattr(StepLog, "ran", ran)
+    monkeypatch.setattr(step_plans, "DRIFT", math.inf)
+    monkeypatch.setattr(step_plans, "DRIVE_DRIFT", math.inf)

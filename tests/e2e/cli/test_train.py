@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import pytest
 from tests.support.programs import run_script
+from tests.support.trainings import plan_alike
 
 from tmtrain import load_checkpoint, load_machine, parse_bytes
 from tmtrain.cli.app import main
@@ -43,21 +45,27 @@ def _said(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, object
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_run_is_laid_beside_its_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_laid_beside_its_prediction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_alike(monkeypatch)
     host = _host(tmp_path)
     assert "drive reads" in capsys.readouterr().out
-    arguments = (JOB, "--budget", "33%", "--flash", str(tmp_path), "--machine", str(host))
+    # A plan for the fewest bytes is the same on a busy host, which takes longer.
+    options = ("--budget", "33%", "--objective", "bytes")
+    arguments = (JOB, *options, "--flash", str(tmp_path), "--machine", str(host))
     foreseen = _said(capsys, *arguments, "--dry-run")
-    run = _said(capsys, *arguments, "--steps", "5")
+    run = _said(capsys, *arguments, "--steps", "9")
     assert run["foreseen"] == foreseen
     measured = run["measured"]
     assert isinstance(measured, dict)
     steps = measured["steps"]
-    assert [step["how"] for step in steps] == ["on demand"] * 2 + ["planned"] * 3
+    assert [step["how"] for step in steps] == ["on demand"] * 2 + ["planned"] * 7
     assert max(step["peak_bytes"] for step in steps) <= measured["budget_bytes"] == foreseen["budget_bytes"]
     # The capture on fake tensors foresees the bytes of the real step; the simulator knows the recorded one.
-    assert steps[-1]["bytes_in"] == pytest.approx(foreseen["bytes_in"], rel=0.1)
-    assert steps[-1]["bytes_in"] == pytest.approx(run["simulated_bytes_in"], rel=0.1)
+    read = median(step["bytes_in"] for step in steps[3:])  # where the host was busy, a step moves more
+    assert read == pytest.approx(foreseen["bytes_in"], rel=0.1)
+    assert read == pytest.approx(run["simulated_bytes_in"], rel=0.1)
     # The first planned step begins with what the one before had left: it is not steady.
     per_second = sum(step["bytes_out"] for step in steps[3:]) / sum(step["step_time_s"] for step in steps[3:])
     assert run["written_bytes_per_day"] == pytest.approx(86400 * per_second)

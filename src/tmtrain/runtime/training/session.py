@@ -66,6 +66,7 @@ class TrainingSession:
         self._restores = settings.restores
         self._energy = EnergyMeter()
         self._collector = CycleCollector()
+        self._followed: PlannedStep | None = None
         self._running: Callable[[], Generator[None] | None] = lambda: None
         """The step that began last, while somebody holds it."""
         self._unfinished: FlashError | None = None
@@ -130,6 +131,7 @@ class TrainingSession:
         self.steps.append(meter.measure(how))
         self._tell_overruns()
         if how == "planned" and planned_step is not None:
+            self._followed = planned_step
             slowness = meter.slowness_of(planned_step.machine)
             self.plans.followed(planned_step, slowness=slowness, steps=self.steps)
         self._collector.step_ended()
@@ -163,6 +165,7 @@ class TrainingSession:
         """Keep to another budget from the next operator on."""
         self.tier.budget_bytes = budget_bytes
         self.plans.forget()
+        self._followed = None
 
     def to_read(self, tensor: torch.Tensor, name: str) -> torch.Tensor:
         """Return a tensor contiguous and in memory, for a checkpoint that reads its bytes."""
@@ -178,9 +181,9 @@ class TrainingSession:
 
     @property
     def planned_step(self) -> PlannedStep | None:
-        """The one that was followed last; None before there is one."""
+        """The one that was followed last, which may have been planned again since; before that, the one to follow first."""
         known = self.plans.executor.planned_steps
-        return known[0] if known else None
+        return self._followed or (known[0] if known else None)
 
     def result(self, *, budget_bytes: int) -> RunResult:
         """Return what was measured so far."""

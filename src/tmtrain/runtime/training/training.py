@@ -137,7 +137,7 @@ class Training(Generic[P, R]):
 
     @property
     def planned_step(self) -> PlannedStep | None:
-        """The recorded step, its plan and what it was made for; None before there is one."""
+        """The recorded step with the plan that was followed last, and what it was made for; None before there is one."""
         return self._session.planned_step if self._session is not None else None
 
     @property
