@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 import torch
 from tests.support.thoroughness import rest_slow
-from tests.support.trainings import small_training
+from tests.support.trainings import HOST, small_training
 
 from tmtrain import train
 from tmtrain.errors import InputError
-from tmtrain.runtime.host.drive import DriveRates
-from tmtrain.runtime.host.host import host_machine
 from tmtrain.runtime.tier.local_drive import LocalDrive, drives_from
 from tmtrain.testing import Fault, faults
 
@@ -278,17 +276,16 @@ def test_a_measured_host_is_not_measured_again(tmp_path: Path) -> None:
         return LocalDrive()
 
     kept = small_training("gpt2")
-    host = host_machine(DriveRates(read_bytes_per_s=2e9, write_bytes_per_s=1e9, shared_bytes_per_s=2.5e9))
     with (
         drives_from(open_drive),
         train(
-            kept.model, kept.optimizer, kept.step, budget_bytes=9 * MIB, flash=tmp_path, machine=host
+            kept.model, kept.optimizer, kept.step, budget_bytes=9 * MIB, flash=tmp_path, machine=HOST
         ) as training,
     ):
         for number in range(3):
             training.step(kept.batches(number))
         assert training.planned_step is not None
-        assert training.planned_step.machine is host
+        assert training.planned_step.machine is HOST
     assert opened == [tmp_path]  # for the run; measuring would open it once more
 
 
